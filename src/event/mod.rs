@@ -1,0 +1,23 @@
+//! The order event: what one record of the topic says, and how records become the truth of an order.
+//!
+//! Pure: no clock, no broker, no SQL. Fanout and recorder share every line of it, so both accept the same records
+//! and reach the same state. Read in the order of the data: a record is [decoded](decode) into an [`OrderEvent`], which
+//! [`fold`] applies to what is known of its order.
+
+pub mod fold;
+pub mod ids;
+pub mod order;
+pub mod snapshot;
+pub mod time;
+pub mod timeline;
+pub mod version;
+pub mod viewer;
+
+pub use fold::{Known, Marker, Verdict, judge};
+pub use ids::{OrderId, UserId};
+pub use order::{Change, OrderEvent, OrderState};
+pub use snapshot::{Position, Snapshot, SnapshotQuery};
+pub use time::Timestamp;
+pub use timeline::{History, Step, Timeline};
+pub use version::{Epoch, Stamp, Version, VersionKind};
+pub use viewer::{OrderList, Viewer};

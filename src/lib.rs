@@ -1,0 +1,4 @@
+//! Ordercast shows every viewer the true status of their order, live.
+
+pub mod event;
+pub mod store;

@@ -1,0 +1,2 @@
+//! The `ordercast` binary.
+fn main() {}

@@ -1,0 +1,254 @@
+//! What Ordercast asks of SQL, behind one small interface with two dialects.
+//!
+//! The tables: `orders` (one row per order, its timeline inside), `order_viewers` (who may see it, for the list of a
+//! user), `erased_orders` (markers), `progress`, `topics`, `dead_letters`, `lost_ranges`. Decisions are made in Rust: a
+//! batch reads the rows it touches, [folds](crate::event::History::fold) and writes them back in one transaction.
+
+use async_trait::async_trait;
+
+use crate::event::{Epoch, OrderEvent, Position, Snapshot, SnapshotQuery, Timestamp};
+
+/// The store, as recorder, fanout and snapshots use it. Every call may be dropped at an await without harm: what was
+/// not committed is rolled back.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Brings the schema up to this binary's version. Idempotent; safe to run from several instances at once.
+    async fn migrate(&self) -> Result<(), StoreError>;
+
+    /// Compares the schema with this binary's.
+    async fn check_schema(&self) -> Result<(), StoreError>;
+
+    /// Makes the rows of a topic and its partitions where they are missing and reads them all, those of other
+    /// partitions included.
+    async fn open_topic(&self, opening: &TopicOpening) -> Result<Vec<Progress>, StoreError>;
+
+    /// Reads, in one statement, the progress of a topic and the dead letters after `after_dead_letter` (at most 1,000).
+    async fn progress(&self, topic: &str, after_dead_letter: i64) -> Result<ProgressReading, StoreError>;
+
+    /// Applies a batch: rows and progress in one transaction. Nothing is changed on an error.
+    async fn apply(&self, batch: &Batch) -> Result<Applied, StoreError>;
+
+    /// Moves a partition to another place or life of its log, if it still stands at `from`; with a lost range, records
+    /// that as well. Rows stay.
+    async fn relocate(&self, relocation: &Relocation) -> Result<(), StoreError>;
+
+    /// Reads rows and progress in ONE statement.
+    async fn snapshot(&self, topic: &str, query: &SnapshotQuery) -> Result<Snapshot, StoreError>;
+
+    /// Removes markers of orders erased before `erased_before`. Returns how many.
+    async fn forget_erased(&self, erased_before: Timestamp) -> Result<u64, StoreError>;
+}
+
+/// What the recorder tells the store when it begins with some partitions.
+#[derive(Debug, Clone)]
+pub struct TopicOpening {
+    /// The topic.
+    pub topic: String,
+    /// Names the log: cluster id, topic and `kafka.epoch`.
+    pub log_id: String,
+    /// How many partitions the topic has now. Stored once: versions taken from the log hold only as long as it stays.
+    pub partition_count: i32,
+    /// Partition and low watermark of those to make rows for.
+    pub low_watermarks: Vec<(i32, i64)>,
+}
+
+/// Where the recorder is in a partition, as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    /// The partition.
+    pub partition: i32,
+    /// The log's name.
+    pub log_id: String,
+    /// Counts the replacements of the log under that name.
+    pub generation: i32,
+    /// The next offset to apply.
+    pub next_offset: i64,
+    /// Offset and digest of the last record that was applied: proof that the log is still the same.
+    pub last_record: Option<LastRecord>,
+}
+
+/// Remembers one record by a digest of its bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LastRecord {
+    /// The record's offset.
+    pub offset: i64,
+    /// Digest of its key, value and timestamp.
+    pub digest: u64,
+}
+
+impl Progress {
+    /// The life of the log this progress counts in.
+    pub fn epoch(&self) -> Epoch {
+        Epoch::of(&self.log_id, self.generation)
+    }
+
+    /// The same as snapshots carry it.
+    pub fn position(&self) -> Position {
+        Position { partition: self.partition, epoch: self.epoch(), next_offset: self.next_offset }
+    }
+}
+
+/// What every instance reads once a second.
+#[derive(Debug, Clone, Default)]
+pub struct ProgressReading {
+    /// All partitions of the topic that have a row, in order.
+    pub progress: Vec<Progress>,
+    /// The partition count under which events without a version were first accepted; `None` before that.
+    pub partition_count: Option<i32>,
+    /// What the recorder has refused since the last reading.
+    pub dead_letters: Vec<RefusedRecord>,
+}
+
+/// A record the recorder refused, as other instances hear of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RefusedRecord {
+    /// The row's own growing number, to read on from.
+    pub id: i64,
+    /// The record's partition.
+    pub partition: i32,
+    /// The record's offset.
+    pub offset: i64,
+}
+
+/// Records of one or more partitions, to be applied in one transaction.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// The topic.
+    pub topic: String,
+    /// One part per partition, in partition order.
+    pub partitions: Vec<PartitionBatch>,
+}
+
+/// One partition's part of a batch.
+#[derive(Debug, Clone)]
+pub struct PartitionBatch {
+    /// The partition.
+    pub partition: i32,
+    /// The log's name and generation the records were read under.
+    pub log_id: String,
+    /// See [`Progress::generation`].
+    pub generation: i32,
+    /// The position the records were read from: what the compare-and-set compares with.
+    pub read_from: i64,
+    /// The position after them.
+    pub next_offset: i64,
+    /// The last record among them, if there is one (a stretch of transaction markers has none).
+    pub last_record: Option<LastRecord>,
+    /// The events, in log order.
+    pub events: Vec<OrderEvent>,
+    /// The records that could not be used.
+    pub dead_letters: Vec<DeadLetter>,
+}
+
+/// A record that could not be used, with the reason.
+#[derive(Debug, Clone)]
+pub struct DeadLetter {
+    /// The record's offset.
+    pub offset: i64,
+    /// The stable code: `not_json`, `missing_field`, …
+    pub code: &'static str,
+    /// What was wrong, for a person.
+    pub message: String,
+    /// The record's timestamp in milliseconds, if it has one.
+    pub timestamp_millis: Option<i64>,
+    /// The key, if it has one.
+    pub key: Option<Vec<u8>>,
+    /// The record itself, where the dead-letter topic would not take it; otherwise the topic holds it.
+    pub held_record: Option<HeldRecord>,
+}
+
+/// A record kept byte for byte in SQL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldRecord {
+    /// The value; `None` is a tombstone.
+    pub value: Option<Vec<u8>>,
+    /// Names and values, in order; a value may be null.
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
+}
+
+/// What became of a batch's events.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Became their order's state.
+    pub applied: u64,
+    /// Had a lower version than the known one.
+    pub late: u64,
+    /// Had the known version and status.
+    pub duplicate: u64,
+    /// Had the known version with another status.
+    pub conflict: u64,
+    /// Applied because versions of another kind came; counted in `applied`, too.
+    pub kind_changed: u64,
+}
+
+/// A partition's progress moves for another reason than records applied.
+#[derive(Debug, Clone)]
+pub struct Relocation {
+    /// The topic.
+    pub topic: String,
+    /// Where it stands now; nothing happens if it does not.
+    pub from: Progress,
+    /// Where it goes.
+    pub to: Progress,
+    /// Records nobody will deliver any more: from, to (exclusive).
+    pub lost_range: Option<(i64, i64)>,
+    /// The partition count of the topic where the whole log was replaced, to be stored anew.
+    pub partition_count: Option<i32>,
+}
+
+/// Why the store could not do as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another recorder moved this partition on: the compare-and-set touched no row.
+    #[error("partition {partition} has moved on under another recorder")]
+    LostPartition {
+        /// The partition.
+        partition: i32,
+    },
+    /// SQL refused the data of these events (a bug: decode should have). Dead-letter them and apply the rest.
+    #[error("the database refused {} event(s): {}", .0.len(), .0.first().map_or("", |event| event.message.as_str()))]
+    Rejected(Vec<RejectedEvent>),
+    /// Two recorders touched one order at once; try the batch again.
+    #[error("another recorder changed the same order at the same time")]
+    Contended,
+    /// The schema is older than this binary.
+    #[error("the database schema is at version {found}, this binary needs {needed}: run `ordercast migrate`")]
+    SchemaBehind {
+        /// What the database has.
+        found: i64,
+        /// What this binary needs.
+        needed: i64,
+    },
+    /// The schema is newer than this binary.
+    #[error("the database schema is at version {found}, this binary knows up to {known}: run a newer ordercast")]
+    SchemaAhead {
+        /// What the database has.
+        found: i64,
+        /// What this binary knows.
+        known: i64,
+    },
+    /// The database is away or asks to come again.
+    #[error("the database is unavailable: {0}")]
+    Unavailable(#[source] sqlx::Error),
+    /// The database refused for another reason.
+    #[error("the database refused: {0}")]
+    Refused(#[source] sqlx::Error),
+}
+
+/// An event whose data SQL refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RejectedEvent {
+    /// The record's partition.
+    pub partition: i32,
+    /// The record's offset.
+    pub offset: i64,
+    /// What the database said.
+    pub message: String,
+}
+
+impl StoreError {
+    /// Whether the same call may succeed later without anybody's help.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Contended)
+    }
+}
