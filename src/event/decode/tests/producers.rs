@@ -130,10 +130,22 @@ fn cloud_event_in_binary_mode() {
 fn cloud_event_in_structured_mode() {
     let value = br#"{"id":"e-9","time":"2026-11-21T09:29:59.500Z","type":"shop.order.shipped","source":"/shop/orders","specversion":"1.0","datacontenttype":"application/json","data":{"order_id":"A-1001","user_id":"u-42","status":"shipped","version":3}}"#;
     let headers = [("content-type", Some(&b"application/cloudevents+json; charset=utf-8"[..]))];
-    let state = decode(&RawRecord { headers: &headers, ..record(value) });
-    assert_shipped(&state);
-    assert_eq!(state.event_id.as_deref(), Some("e-9"));
-    assert_eq!(state.occurred_at.as_millis(), RECORD_MILLIS - 500);
+    for headers in [&headers[..], &[]] {
+        let state = decode(&RawRecord { headers, ..record(value) });
+        assert_shipped(&state);
+        assert_eq!(state.event_id.as_deref(), Some("e-9"));
+        assert_eq!(state.occurred_at.as_millis(), RECORD_MILLIS - 500);
+    }
+}
+
+#[test]
+fn cloud_event_by_its_content_type_alone() {
+    let value = format!(r#"{{"id":"e-9","data":{}}}"#, event_with(""));
+    for content_type in ["application/cloudevents+json", "\"Application/CloudEvents+JSON;charset=UTF-8\""] {
+        let headers = [("contentType", Some(content_type.as_bytes()))];
+        assert_shipped(&decode(&RawRecord { headers: &headers, ..record(value.as_bytes()) }));
+    }
+    assert_eq!(refusal_code(&value), RefusalCode::MissingField);
 }
 
 #[test]
