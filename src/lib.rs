@@ -3,4 +3,5 @@
 pub mod event;
 pub mod hub;
 pub mod protocol;
+pub mod session;
 pub mod store;
