@@ -96,6 +96,16 @@ pub struct Session {
     stale: StaleReasons,
     told_stale: StaleReasons,
     stale_since: Option<Timestamp>,
+    departure: Option<Departure>,
+}
+
+/// The instance leaves: when this session is to end, and when its client should come back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Departure {
+    /// When the session is closed.
+    pub at: Instant,
+    /// The `reconnect_after_ms` of its `closing`.
+    pub reconnect_after: Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,6 +157,7 @@ impl Session {
             stale: StaleReasons::NONE,
             told_stale: StaleReasons::NONE,
             stale_since: None,
+            departure: None,
         }
     }
 
@@ -200,6 +211,16 @@ impl Session {
         }
     }
 
+    /// The instance leaves. The first word counts.
+    pub fn on_departure(&mut self, departure: Departure) {
+        self.departure.get_or_insert(departure);
+    }
+
+    /// Whether the session knows already that the instance leaves.
+    pub fn is_departing(&self) -> bool {
+        self.departure.is_some()
+    }
+
     /// Acts on the deadlines that have passed. May ask the hub for the first snapshot.
     pub fn on_time(&mut self, now: Now) -> Option<HubRequest> {
         match self.phase {
@@ -217,7 +238,9 @@ impl Session {
             }
             Phase::AwaitingSync { .. } | Phase::Open => {}
         }
-        if self.expiry.has_expired(now.wall) {
+        if let Some(departure) = self.departure.filter(|departure| now.instant >= departure.at) {
+            self.close(CloseCause::ServerRestart, Some(departure.reconnect_after), now);
+        } else if self.expiry.has_expired(now.wall) {
             self.close(CloseCause::TokenExpired, None, now);
         } else if self.snapshot_due.is_some_and(|due| now.instant >= due) {
             let after = self.rules.snapshot_timeout;
@@ -248,7 +271,8 @@ impl Session {
 
     fn open_deadline(&self, now: Now) -> Instant {
         let deadline = self.keepalive.deadline().min(self.expiry.deadline(now, self.started));
-        self.snapshot_due.map_or(deadline, |due| due.min(deadline))
+        let departure = self.departure.map(|departure| departure.at);
+        [self.snapshot_due, departure].into_iter().flatten().fold(deadline, Instant::min)
     }
 
     /// Takes the next bytes to write, at most about `limit` unless a single frame is longer. `None`: nothing to write.

@@ -271,3 +271,17 @@ fn the_first_cause_counts_and_a_peer_that_does_not_answer_is_not_waited_for_long
     assert!(session.has_ended());
     assert_eq!(session.cause(), Some(CloseCause::ServerRestart));
 }
+
+#[test]
+fn a_leaving_instance_closes_each_session_at_its_own_time() {
+    let mut clock = Clock::start();
+    let mut session = live(&clock);
+    let at = clock.now().instant + Duration::from_secs(3);
+    session.on_departure(Departure { at, reconnect_after: Duration::from_millis(700) });
+    assert!(session.deadline(clock.now()) <= at);
+    session.on_time(clock.forward(Duration::from_millis(2_999)));
+    assert_eq!(session.cause(), None);
+    session.on_time(clock.forward(Duration::from_millis(1)));
+    let closing = sent(&mut session);
+    assert_eq!((&closing[0]["reason"], &closing[0]["reconnect_after_ms"]), (&"server_restart".into(), &700.into()));
+}
