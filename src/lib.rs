@@ -1,4 +1,5 @@
 //! Ordercast shows every viewer the true status of their order, live.
 
+pub mod config;
 pub mod event;
 pub mod store;
