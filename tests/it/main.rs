@@ -1,2 +1,3 @@
-#[test]
-fn placeholder() {}
+//! The integration suite: one binary.
+
+mod store;
