@@ -96,8 +96,7 @@ async fn read(
         Delivery::Snapshot(snapshot) => Poll::Ready(snapshot),
         _ => Poll::Pending,
     });
-    let snapshot =
-        timeout(public.rules.snapshot_timeout, snapshot).await.map_err(|_| Refusal::SnapshotUnavailable)?;
+    let snapshot = timeout(public.rules.snapshot_timeout, snapshot).await.map_err(|_| Refusal::SnapshotUnavailable)?;
     let mut stale = public.instance.staleness().reasons;
     if !mailbox.is_proven() {
         stale.set(StaleReason::CatchingUp, true);
@@ -120,7 +119,8 @@ impl Place {
     fn parse(text: &str) -> Result<Self, Refusal> {
         let (occurred_at, order_id) =
             text.split_once(':').ok_or(Refusal::BadRequest("\"after\" is not a place in the list"))?;
-        let occurred_at = occurred_at.parse().map_err(|_| Refusal::BadRequest("\"after\" is not a place in the list"))?;
+        let occurred_at =
+            occurred_at.parse().map_err(|_| Refusal::BadRequest("\"after\" is not a place in the list"))?;
         let order_id =
             OrderId::parse(order_id).map_err(|_| Refusal::BadRequest("\"after\" is not a place in the list"))?;
         Ok(Self { occurred_at, order_id })

@@ -2,11 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ipnet::IpNet;
 use tokio::sync::watch;
 
 use super::{instance::Instance, refusal::Refusal};
-use crate::{auth::{Origins, Verifier}, hub::SharedHub, session::Rules, telemetry::SessionMetrics};
+use crate::{
+    auth::{OriginPolicy, Verifier},
+    hub::SharedHub,
+    session::Rules,
+    telemetry::SessionMetrics,
+};
 
 /// The public side of this instance.
 pub struct Public {
@@ -19,9 +23,7 @@ pub struct Public {
     /// Checks tokens.
     pub verifier: Arc<Verifier>,
     /// Which pages may connect.
-    pub origins: Origins,
-    /// Proxies whose forwarding headers are believed.
-    pub trusted_proxies: Vec<IpNet>,
+    pub origins: OriginPolicy,
     /// The rules of every session.
     pub rules: Arc<Rules>,
     /// The limits of every session.

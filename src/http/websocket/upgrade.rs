@@ -1,14 +1,10 @@
 //! The handshake: who may connect, and how the one who may not is told.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use actix_http::ws::{HandshakeError, verify_handshake};
-use actix_web::{
-    FromRequest, HttpRequest, HttpResponse,
-    body::BoxBody,
-    dev, web,
-};
-use futures_util::FutureExt;
+use actix_web::{FromRequest, HttpRequest, HttpResponse, body::BoxBody, dev, web};
+use futures_util::{FutureExt, Stream};
 use ulid::Ulid;
 
 use super::{
@@ -91,7 +87,7 @@ fn waits_for_sync(request: &HttpRequest) -> bool {
 
 fn join(public: &Public, principal: &Principal, waits_for_sync: bool) -> Result<(Session, Membership), Refusal> {
     let opening = Opening {
-        session_id: Ulid::new().to_string(),
+        session_id: Ulid::generate().to_string(),
         user: principal.viewer.user().cloned(),
         expires_at: principal.expires_at,
         waits_for_sync,
@@ -102,9 +98,8 @@ fn join(public: &Public, principal: &Principal, waits_for_sync: bool) -> Result<
         start: !waits_for_sync,
         max_per_user: Some(public.limits.max_per_user),
     };
-    let membership =
-        Membership::join(public.hub.clone(), joining, opening.session_id.clone(), public.metrics.clone())
-            .map_err(|_| Refusal::TooManySessions)?;
+    let membership = Membership::join(public.hub.clone(), joining, opening.session_id.clone(), public.metrics.clone())
+        .map_err(|_| Refusal::TooManySessions)?;
     Ok((Session::open(public.rules.clone(), opening, Now::read()), membership))
 }
 
@@ -143,19 +138,19 @@ fn farewell(
     Ok(response.map_body(|_, _| BoxBody::new(Farewell::new(cause, reconnect_after))))
 }
 
-fn handshake(
-    request: &HttpRequest,
-    payload: web::Payload,
-) -> Result<(HttpResponse, actix_ws::MessageStream), Refusal> {
+fn handshake(request: &HttpRequest, payload: web::Payload) -> Result<(HttpResponse, actix_ws::MessageStream), Refusal> {
     // Our own body writes finished frames, so the handshake's session, which would encode each message, goes unused.
     let (response, _session, messages) = actix_ws::handle_with_protocols(request, payload, &[SUBPROTOCOL])
         .map_err(|_| Refusal::BadRequest("the WebSocket handshake is malformed"))?;
     Ok((response, messages))
 }
 
+type BoxedPayloadStream = Pin<Box<dyn Stream<Item = Result<web::Bytes, PayloadError>>>>;
+
 /// A payload that reads from another stream. Its extractor is the only way to build one, and never waits.
 fn rebuilt(request: &HttpRequest, stream: FrameGuard<dev::Payload>) -> web::Payload {
-    let mut payload = dev::Payload::Stream { payload: Box::pin(stream) };
+    let stream: BoxedPayloadStream = Box::pin(stream);
+    let mut payload = dev::Payload::Stream { payload: stream };
     web::Payload::from_request(request, &mut payload)
         .now_or_never()
         .and_then(Result::ok)
