@@ -3,4 +3,7 @@
 pub mod auth;
 pub mod config;
 pub mod event;
+pub mod hub;
+pub mod protocol;
+pub mod session;
 pub mod store;

@@ -32,6 +32,13 @@ pub struct Step {
 pub struct Timeline(Vec<Step>);
 
 impl Timeline {
+    /// The timeline of an order of which only this state is known.
+    pub fn of(state: &OrderState) -> Self {
+        let mut timeline = Self::default();
+        timeline.insert(state, 0);
+        timeline
+    }
+
     /// The steps, oldest first.
     pub fn steps(&self) -> &[Step] {
         &self.0

@@ -1,0 +1,304 @@
+//! A session's bounded outbound state, keyed by order: the only thing that the hub and a session both touch.
+//!
+//! The hub puts in, under its own lock; the session takes out as its socket drains. A newer update replaces a pending
+//! one of the same order, so a reader that is behind skips versions but always gets the newest.
+
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    task::{Context, Waker},
+};
+
+use hashbrown::HashMap;
+use indexmap::{IndexMap, IndexSet};
+
+use crate::{
+    event::{OrderId, Timestamp},
+    protocol::{Frame, OrderView, SnapshotPages, outbound},
+};
+
+/// What an entry costs besides its frame.
+const ENTRY_OVERHEAD_BYTES: usize = 96;
+
+/// The mailbox of one session.
+#[derive(Debug)]
+pub struct Mailbox {
+    limit_bytes: usize,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// Taken before the entries: what it says of an order is older than an entry of that order.
+    snapshot: Option<PendingSnapshot>,
+    entries: IndexMap<OrderId, Entry>,
+    entry_bytes: usize,
+    overflowed: bool,
+    proven: bool,
+    not_visible: Vec<OrderId>,
+    /// Set by the first put after a take; spares further wake-ups.
+    notified: bool,
+    waker: Option<Waker>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    /// The client has the order on its screen from an earlier frame.
+    on_screen: bool,
+    /// A `removed` goes first.
+    reset: bool,
+    update: Option<Frame>,
+}
+
+impl Entry {
+    fn bytes(&self) -> usize {
+        ENTRY_OVERHEAD_BYTES + self.update.as_ref().map_or(0, Frame::len)
+    }
+}
+
+/// A snapshot that waits for the socket.
+#[derive(Debug)]
+pub struct PendingSnapshot {
+    /// The moment it is true for.
+    pub as_of: Timestamp,
+    /// Whether it says something of the named orders only; a full one replaces all that is shown.
+    pub partial: bool,
+    /// The orders to show.
+    pub orders: HashMap<OrderId, OrderView>,
+    /// The orders to take away (of a partial one).
+    pub removed: IndexSet<OrderId>,
+}
+
+impl PendingSnapshot {
+    /// An empty snapshot.
+    pub fn new(as_of: Timestamp, partial: bool) -> Self {
+        Self { as_of, partial, orders: HashMap::new(), removed: IndexSet::new() }
+    }
+
+    /// Says how one order looks now; `None`: it is not to be shown.
+    pub fn put(&mut self, order_id: &OrderId, view: Option<OrderView>) {
+        match view {
+            Some(view) => {
+                self.removed.swap_remove(order_id);
+                self.orders.insert(order_id.clone(), view);
+            }
+            None => {
+                self.orders.remove(order_id);
+                if self.partial {
+                    self.removed.insert(order_id.clone());
+                }
+            }
+        }
+    }
+
+    /// Whether it says nothing.
+    pub fn is_empty(&self) -> bool {
+        self.orders.is_empty() && self.removed.is_empty()
+    }
+
+    /// Cuts it into frames of at most `page_orders` orders.
+    pub fn into_pages(self, page_orders: usize) -> SnapshotPages {
+        let orders = self.orders.into_values().collect();
+        SnapshotPages::new(self.as_of, self.partial, orders, self.removed.into_iter().collect(), page_orders)
+    }
+}
+
+/// What a session takes out, most urgent first.
+#[derive(Debug)]
+pub enum Delivery {
+    /// Nothing now; the waker has been kept.
+    Nothing,
+    /// A snapshot; nothing else is sent between its pages.
+    Snapshot(PendingSnapshot),
+    /// Orders a `subscribe` named that are not visible now.
+    NotVisible(Vec<OrderId>),
+    /// Finished frames, in order.
+    Updates(Vec<Frame>),
+    /// The limit was passed: everything pending was forgotten, and the session is to ask the hub for a full snapshot.
+    Overflowed,
+}
+
+/// What became of an update.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Put {
+    /// It is pending.
+    Queued,
+    /// It is pending in the place of an older one.
+    Replaced,
+    /// It did not fit: the mailbox is empty now and takes no updates until a snapshot is put in.
+    Overflowed,
+}
+
+impl Mailbox {
+    /// An empty mailbox. A single entry always fits, so `limit_bytes` is a bound for many.
+    pub fn new(limit_bytes: usize) -> Self {
+        Self { limit_bytes, inner: Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Every change is complete before anything can panic, so a poisoned lock guards sound data.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the next delivery, or keeps the waker of `cx` until there is one.
+    pub fn poll_take(&self, cx: &Context<'_>) -> Delivery {
+        let mut inner = self.lock();
+        let delivery = inner.take();
+        if matches!(delivery, Delivery::Nothing) {
+            inner.notified = false;
+            match &inner.waker {
+                Some(waker) if waker.will_wake(cx.waker()) => {}
+                _ => inner.waker = Some(cx.waker().clone()),
+            }
+        }
+        delivery
+    }
+
+    /// Takes the next delivery without waiting for one.
+    pub fn take(&self) -> Delivery {
+        self.lock().take()
+    }
+
+    /// Bytes of pending updates.
+    pub fn pending_bytes(&self) -> usize {
+        self.lock().entry_bytes
+    }
+
+    /// Whether the last snapshot that was put in had been proved complete.
+    pub fn is_proven(&self) -> bool {
+        self.lock().proven
+    }
+
+    /// Wakes the session if it waits. Called without the hub's lock.
+    pub fn wake(&self) {
+        let waker = self.lock().waker.take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Puts an order's new state in. `on_screen`: the client shows the order already, by a frame that was put in
+    /// before; `reset`: what it shows must be taken away first, because its version is not lower.
+    ///
+    /// The second answer is whether the session has to be woken.
+    pub(super) fn put_update(&self, order_id: &OrderId, on_screen: bool, reset: bool, update: &Frame) -> (Put, bool) {
+        let mut inner = self.lock();
+        let put = inner.put(order_id, Entry { on_screen, reset, update: Some(update.clone()) });
+        let fits = inner.entry_bytes <= self.limit_bytes || inner.entries.len() == 1;
+        if !fits {
+            inner.forget_all();
+            inner.overflowed = true;
+            return (Put::Overflowed, inner.notify());
+        }
+        (put, inner.notify())
+    }
+
+    /// Puts in that an order is not to be shown any more.
+    pub(super) fn put_removed(&self, order_id: &OrderId, on_screen: bool) -> bool {
+        let mut inner = self.lock();
+        inner.put(order_id, Entry { on_screen, reset: true, update: None });
+        inner.notify()
+    }
+
+    /// Puts in a snapshot, which stands between all that was and all that comes: what is pending of its orders goes.
+    pub(super) fn put_snapshot(&self, snapshot: PendingSnapshot) -> bool {
+        let mut inner = self.lock();
+        if snapshot.partial {
+            for order_id in snapshot.orders.keys().chain(&snapshot.removed) {
+                inner.drop_entry(order_id);
+            }
+            let pending = inner.snapshot.get_or_insert_with(|| PendingSnapshot::new(snapshot.as_of, true));
+            pending.as_of = snapshot.as_of;
+            for order_id in &snapshot.removed {
+                pending.put(order_id, None);
+            }
+            for (order_id, view) in snapshot.orders {
+                pending.put(&order_id, Some(view));
+            }
+        } else {
+            inner.forget_all();
+            inner.snapshot = Some(snapshot);
+        }
+        inner.notify()
+    }
+
+    /// Puts in the orders of a `subscribe` that are not visible now.
+    pub(super) fn put_not_visible(&self, orders: Vec<OrderId>) -> bool {
+        let mut inner = self.lock();
+        inner.not_visible = orders;
+        inner.notify()
+    }
+
+    /// Says whether what the session shows has been proved complete.
+    pub(super) fn set_proven(&self, proven: bool) -> bool {
+        let mut inner = self.lock();
+        let changed = inner.proven != proven;
+        inner.proven = proven;
+        changed && inner.notify()
+    }
+
+    /// Forgets all that is pending: the session starts anew.
+    pub(super) fn clear(&self) {
+        self.lock().forget_all();
+    }
+}
+
+impl Inner {
+    fn take(&mut self) -> Delivery {
+        if let Some(snapshot) = self.snapshot.take() {
+            return Delivery::Snapshot(snapshot);
+        }
+        if !self.not_visible.is_empty() {
+            return Delivery::NotVisible(std::mem::take(&mut self.not_visible));
+        }
+        if std::mem::take(&mut self.overflowed) {
+            return Delivery::Overflowed;
+        }
+        if self.entries.is_empty() {
+            return Delivery::Nothing;
+        }
+        self.entry_bytes = 0;
+        let mut frames = Vec::with_capacity(self.entries.len());
+        for (order_id, entry) in self.entries.drain(..) {
+            if entry.reset && entry.on_screen {
+                frames.push(outbound::removed(&order_id));
+            }
+            frames.extend(entry.update);
+        }
+        Delivery::Updates(frames)
+    }
+
+    fn put(&mut self, order_id: &OrderId, mut entry: Entry) -> Put {
+        let replaced = self.drop_entry(order_id);
+        let mut put = Put::Queued;
+        if let Some(before) = replaced {
+            // The client's screen is as it was before the older entry, whose reset still has to be told.
+            entry.on_screen = before.on_screen;
+            entry.reset |= before.reset;
+            put = Put::Replaced;
+        }
+        if entry.update.is_some() || entry.on_screen {
+            self.entry_bytes += entry.bytes();
+            self.entries.insert(order_id.clone(), entry);
+        }
+        put
+    }
+
+    fn drop_entry(&mut self, order_id: &OrderId) -> Option<Entry> {
+        let entry = self.entries.swap_remove(order_id)?;
+        self.entry_bytes -= entry.bytes();
+        Some(entry)
+    }
+
+    fn forget_all(&mut self) {
+        // Shrinks, too: a burst must not be paid for until the session ends.
+        self.entries = IndexMap::new();
+        self.entry_bytes = 0;
+        self.snapshot = None;
+        self.overflowed = false;
+        self.not_visible = Vec::new();
+    }
+
+    fn notify(&mut self) -> bool {
+        !std::mem::replace(&mut self.notified, true)
+    }
+}

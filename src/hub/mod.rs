@@ -1,0 +1,399 @@
+//! The hub: tail + registry of this instance. One plain data structure without clock, socket, broker or SQL, so that a
+//! simulation can drive it; [`SharedHub`] puts it behind one lock.
+//!
+//! Every public method is one atomic step. Work is proportional to the answer: nothing here walks all sessions but
+//! [`gap`](Hub::gap) and the refusal of a record that is not in the tail any more, both of which doubt every screen.
+//!
+//! ```text
+//!   fanout ── on_record ──► tail, orders ──► mailboxes of those who may see the order
+//!   session ── join ──► due read ──► snapshot ── reconcile ──► mailbox, live from now on
+//!   first sight of an order ──► due read ──► snapshot ── prove ──► mailboxes of all who show it
+//! ```
+
+mod mailbox;
+mod reads;
+mod reconcile;
+mod registry;
+mod shared;
+mod tail;
+
+use std::sync::Arc;
+
+use hashbrown::{HashMap, HashSet};
+
+pub use self::{
+    mailbox::{Delivery, Mailbox, PendingSnapshot, Put},
+    reads::{DueReads, OrderRead, SessionRead},
+    reconcile::{Correction, Reconciled},
+    registry::SessionKey,
+    shared::SharedHub,
+    tail::Tail,
+};
+use self::{
+    reads::ReadQueue,
+    registry::{Answer, Phase, Registry, Session, Shown, ShownOrder},
+};
+use crate::{
+    event::{Known, OrderEvent, OrderId, OrderState, Position, Stamp, Verdict, Viewer, judge},
+    protocol::{Frame, outbound},
+};
+
+/// Tail and registry of one instance.
+#[derive(Debug)]
+pub struct Hub {
+    tail: Tail,
+    registry: Registry,
+    reads: ReadQueue,
+    /// Records the store refused that the fanout has not reached yet.
+    refused: HashSet<(i32, i64)>,
+    #[cfg(test)]
+    rules_off: Vec<Rule>,
+}
+
+/// What has happened since the counters were last taken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Updates and removals put into mailboxes by records.
+    pub deliveries: u64,
+    /// Updates that took the place of a pending one.
+    pub coalesced: u64,
+    /// Mailboxes that passed their limit.
+    pub overflows: u64,
+}
+
+/// A session that wants to join.
+#[derive(Debug)]
+pub struct Joining {
+    /// Whose eyes it serves.
+    pub viewer: Viewer,
+    /// Where its deliveries go.
+    pub mailbox: Arc<Mailbox>,
+    /// Whether to read its first snapshot at once; `sync=wait` asks for it later.
+    pub start: bool,
+    /// How many open sessions the user may have, this one included; `None` does not count this session at all.
+    pub max_per_user: Option<usize>,
+}
+
+/// The user has as many sessions as are allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the user has as many open sessions as are allowed")]
+pub struct TooManySessions;
+
+/// The rules the simulation switches off one by one, to show that each is needed and that it would notice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Rule {
+    /// What was folded from nothing is a doubt about the order until a read asked for it.
+    Unproven,
+    /// States are compared by the record that set them, not by version.
+    Stamp,
+    /// A record below the tail's end is ignored.
+    OffsetGuard,
+    /// A reconcile for a session that left does nothing.
+    GoneGuard,
+    /// A jump forward empties the partition's tail and doubts every screen.
+    Gap,
+    /// A reconnecting client gets what differs from what it names, compared by stamp.
+    SyncRev,
+    /// Nothing is settled without start ≤ V ≤ end in every partition.
+    Proof,
+    /// Who shows an order is found by the order, too.
+    OrderIndex,
+    /// A record the store refused is struck, and who may have seen it is read again.
+    Refused,
+    /// A read covers the orders the session shows.
+    PointRead,
+}
+
+impl Hub {
+    /// A hub without partitions, whose tail holds at most `tail_bytes`.
+    pub fn new(tail_bytes: usize) -> Self {
+        Self {
+            tail: Tail::new(tail_bytes),
+            registry: Registry::default(),
+            reads: ReadQueue::default(),
+            refused: HashSet::new(),
+            #[cfg(test)]
+            rules_off: Vec::new(),
+        }
+    }
+
+    // ── the log ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Begins a partition that was not followed before.
+    pub fn begin(&mut self, at: Position) {
+        self.tail.begin(at);
+    }
+
+    /// Where the tail of a partition ends: the next record the fanout is to bring.
+    pub fn end(&self, partition: i32) -> Option<Position> {
+        let (epoch, next_offset) = self.tail.end(partition)?;
+        Some(Position { partition, epoch, next_offset })
+    }
+
+    /// Takes one record. Returns what it did to its order, as far as anybody here watches; `None` if it was ignored.
+    pub fn on_record(&mut self, event: &Arc<OrderEvent>) -> Option<Verdict> {
+        let Stamp { epoch, partition, offset } = event.stamp;
+        let (current, end) = self.tail.end(partition)?;
+        if (epoch != current || offset < end) && self.rule_holds(Rule::OffsetGuard) {
+            return None;
+        }
+        if self.refused.remove(&(partition, offset)) {
+            self.tail.advance(partition, offset + 1);
+            return None;
+        }
+        self.tail.append(event);
+        let before = self.registry.orders.get(&event.order_id).map(|order| order.state.clone()).map(Known::Order);
+        let verdict = judge(before.as_ref(), event);
+        if let Verdict::Applies { known, .. } = &verdict {
+            let before = before.as_ref().and_then(Known::order);
+            match known {
+                Known::Order(state) => self.on_state(state, before),
+                Known::Erased(_) => self.on_erased(&event.order_id),
+            }
+        }
+        Some(verdict)
+    }
+
+    /// Moves the end of a partition past records that are no events: refused ones, transaction markers, holes.
+    pub fn advance(&mut self, partition: i32, next_offset: i64) {
+        self.tail.advance(partition, next_offset);
+    }
+
+    /// Forgets what lies below `positions`, and lets reads that waited for a proof try again if it may hold now.
+    pub fn trim(&mut self, positions: &[Position]) {
+        self.tail.trim(positions);
+    }
+
+    /// Lets reads that waited for a proof try again, if a snapshot at `progress` would be proved.
+    pub fn retry_postponed(&mut self, progress: &[Position]) {
+        if self.tail.proves(progress) {
+            self.reads.retry_postponed();
+        }
+    }
+
+    /// The store refused what decode had accepted: the event is struck, and whoever may have seen it is read again.
+    pub fn refused(&mut self, partition: i32, offset: i64) {
+        let struck = self.tail.strike(partition, offset);
+        let Some((_, end)) = self.tail.end(partition) else { return };
+        if offset >= end {
+            self.refused.insert((partition, offset));
+        } else if let Some(event) = struck {
+            self.doubt_order(&event.order_id);
+        } else {
+            self.doubt_all();
+        }
+    }
+
+    /// The fanout goes on elsewhere: records in between come no more. The partition's tail begins anew there, and every
+    /// screen is doubted.
+    pub fn gap(&mut self, to: Position) {
+        if self.rule_holds(Rule::Gap) {
+            self.tail.begin(to);
+            self.doubt_all();
+        } else {
+            self.tail.advance(to.partition, to.next_offset);
+        }
+    }
+
+    fn on_state(&mut self, state: &Arc<OrderState>, before: Option<&Arc<OrderState>>) {
+        let named = self.registry.live_viewers(state);
+        let order_id = &state.order_id;
+        if before.is_none() && named.is_empty() {
+            return;
+        }
+        let mut first_sight = false;
+        if before.is_some() {
+            let named: HashSet<SessionKey> = named.iter().copied().collect();
+            let withdrawn: Vec<SessionKey> =
+                self.registry.orders[order_id].sessions.iter().copied().filter(|key| !named.contains(key)).collect();
+            if self.rule_holds(Rule::OrderIndex) {
+                withdrawn.into_iter().for_each(|key| self.registry.withdraw(key, order_id));
+            }
+        }
+        if !named.is_empty() {
+            let unproven = before.is_none();
+            self.registry.orders.entry_ref(order_id).and_modify(|order| order.state = state.clone()).or_insert_with(
+                || ShownOrder { state: state.clone(), unproven, untold: false, sessions: HashSet::new() },
+            );
+            let update: Frame = outbound::order_status(state, before.map(Arc::as_ref));
+            for key in named {
+                first_sight |= self.registry.deliver(key, state, &update);
+            }
+            self.registry.forget_unshown(order_id);
+        }
+        if first_sight && let Some(order) = self.registry.orders.get_mut(order_id) {
+            order.untold = true;
+            if self.rule_holds(Rule::Unproven) {
+                self.reads.order_due(order_id);
+            }
+        }
+    }
+
+    fn on_erased(&mut self, order_id: &OrderId) {
+        let Some(order) = self.registry.orders.get(order_id) else { return };
+        if self.rule_holds(Rule::OrderIndex) {
+            for key in order.sessions.iter().copied().collect::<Vec<_>>() {
+                self.registry.withdraw(key, order_id);
+            }
+        }
+    }
+
+    /// What is shown of an order may be wrong: it is read again.
+    fn doubt_order(&mut self, order_id: &OrderId) {
+        if let Some(order) = self.registry.orders.get_mut(order_id) {
+            order.unproven = true;
+            self.reads.order_due(order_id);
+        } else {
+            // Whoever would see it does not show it; only a read of everything can tell who that is.
+            self.doubt_all();
+        }
+    }
+
+    fn doubt_all(&mut self) {
+        for order in self.registry.orders.values_mut() {
+            order.unproven = true;
+        }
+        let keys: Vec<SessionKey> = self.registry.sessions.keys().collect();
+        keys.into_iter().for_each(|key| self.audit(key));
+    }
+
+    // ── sessions ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Adds a session. It gets nothing until it has been reconciled.
+    pub fn join(&mut self, joining: Joining) -> Result<SessionKey, TooManySessions> {
+        if let (Some(user), Some(max)) = (joining.viewer.user(), joining.max_per_user)
+            && self.registry.sockets_of(user) >= max
+        {
+            return Err(TooManySessions);
+        }
+        let key = self.registry.insert(Session {
+            viewer: joining.viewer,
+            subscription: None,
+            mailbox: joining.mailbox,
+            counts: joining.max_per_user.is_some(),
+            phase: Phase::Waiting(Answer::Everything),
+            shown: HashMap::new(),
+            serial: 0,
+            queued: false,
+        });
+        if joining.start {
+            self.session_due(key);
+        }
+        Ok(key)
+    }
+
+    /// Removes a session. A read under way for it will do nothing.
+    pub fn leave(&mut self, key: SessionKey) {
+        if !self.rule_holds(Rule::GoneGuard) {
+            self.registry.forget_shown(key);
+            return;
+        }
+        self.registry.remove(key);
+    }
+
+    /// Starts a session anew: it gets a full snapshot, and nothing before that. Also the first start of one that joined
+    /// without, and the return of one whose mailbox overflowed.
+    pub fn restart(&mut self, key: SessionKey) {
+        self.registry.forget_shown(key);
+        self.wait_for(key, Answer::Everything);
+    }
+
+    /// The client says what it shows, by order and rev: it gets what differs. Until then it gets nothing.
+    pub fn sync(&mut self, key: SessionKey, claims: HashMap<OrderId, Option<Stamp>>) {
+        let Some(session) = self.registry.sessions.get(key) else { return };
+        // What was sent on this socket and what the client names must agree, or a frame was on its way when the client
+        // spoke; then nobody knows what its screen shows.
+        let sent: HashMap<OrderId, Shown> = session.shown.clone();
+        self.registry.forget_shown(key);
+        let mut shown: HashMap<OrderId, Shown> = claims
+            .into_iter()
+            .map(|(order_id, claimed)| {
+                let agreed = sent.get(&order_id).is_none_or(|sent| sent.stamp == claimed);
+                let stamp = claimed.filter(|_| agreed);
+                (order_id, Shown { stamp, version: 0, timeline: true })
+            })
+            .collect();
+        for order_id in sent.into_keys() {
+            shown.entry(order_id).or_insert(Shown { stamp: None, version: 0, timeline: true });
+        }
+        if let Some(session) = self.registry.sessions.get_mut(key) {
+            session.shown = shown;
+        }
+        self.wait_for(key, Answer::Differences);
+    }
+
+    /// Shows only these orders from now on, or all again. Until it has been read what that is, the session gets nothing.
+    pub fn subscribe(&mut self, key: SessionKey, orders: Option<Vec<OrderId>>) {
+        let Some(session) = self.registry.sessions.get_mut(key) else { return };
+        let answer = if orders.is_some() { Answer::Subscribed } else { Answer::Everything };
+        session.subscription = orders.map(|orders| orders.into_iter().collect());
+        if answer == Answer::Everything {
+            self.registry.forget_shown(key);
+        }
+        self.wait_for(key, answer);
+    }
+
+    /// Compares a live session's screen with the truth and repairs what differs.
+    pub fn audit(&mut self, key: SessionKey) {
+        if self.registry.sessions.get(key).is_some_and(|session| session.phase == Phase::Live) {
+            self.session_due(key);
+        }
+    }
+
+    /// Wakes every session, because something changed that concerns all of this instance.
+    pub fn nudge_all(&mut self) {
+        self.registry.woken.extend(self.registry.sessions.values().map(|session| session.mailbox.clone()));
+    }
+
+    /// How many orders a session shows.
+    pub fn shown_orders(&self, key: SessionKey) -> usize {
+        self.registry.sessions.get(key).map_or(0, |session| session.shown.len())
+    }
+
+    /// How many sessions there are.
+    pub fn sessions(&self) -> usize {
+        self.registry.sessions.len()
+    }
+
+    /// Events and bytes the tail holds.
+    pub fn tail_size(&self) -> (usize, usize) {
+        self.tail.size()
+    }
+
+    /// What has happened since the last call.
+    pub fn take_counters(&mut self) -> Counters {
+        std::mem::take(&mut self.registry.counters)
+    }
+
+    /// The mailboxes whose sessions wait for what was put in since the last call.
+    fn take_woken(&mut self) -> Vec<Arc<Mailbox>> {
+        std::mem::take(&mut self.registry.woken)
+    }
+
+    fn wait_for(&mut self, key: SessionKey, answer: Answer) {
+        let Some(session) = self.registry.sessions.get_mut(key) else { return };
+        session.phase = Phase::Waiting(answer);
+        session.mailbox.clear();
+        session.serial = session.serial.wrapping_add(1);
+        session.queued = false;
+        self.session_due(key);
+    }
+
+    fn session_due(&mut self, key: SessionKey) {
+        if let Some(session) = self.registry.sessions.get_mut(key)
+            && !std::mem::replace(&mut session.queued, true)
+        {
+            self.reads.session_due(key);
+        }
+    }
+
+    #[cfg(test)]
+    fn rule_holds(&self, rule: Rule) -> bool {
+        !self.rules_off.contains(&rule)
+    }
+
+    #[cfg(not(test))]
+    const fn rule_holds(&self, _rule: Rule) -> bool {
+        true
+    }
+}

@@ -1,0 +1,255 @@
+//! Reconcile: compare a snapshot, completed from the tail, with what sessions show, and send the difference.
+//!
+//! The same step starts a session, brings one back after a doubt, checks the first sight of an order and audits screens.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use super::{Answer, Hub, OrderRead, PendingSnapshot, Phase, Rule, SessionKey, SessionRead, ShownOrder};
+use crate::{
+    event::{History, OrderId, Snapshot, Stamp, Timeline, Timestamp},
+    protocol::OrderView,
+};
+
+/// What became of a read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reconciled {
+    /// The session left, or asks for something else by now; there was nothing to do.
+    Gone,
+    /// The snapshot could not be proved complete. The read is kept until a proof may hold.
+    Unproven,
+    /// The screens are the truth now. The corrections should be none.
+    Done(Vec<Correction>),
+}
+
+/// The hub showed a wrong state of an order although it had been proved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Correction {
+    /// The order.
+    pub order_id: OrderId,
+    /// The record whose state was shown.
+    pub shown: Stamp,
+    /// The record whose state, or erasure, is the truth; `None` if the order is unknown.
+    pub truth: Option<Stamp>,
+}
+
+/// What the snapshot and the tail together say of one order.
+struct Truth {
+    history: Option<History>,
+    /// The snapshot answered for the order: it names the viewer, or was asked for by name.
+    known: bool,
+}
+
+impl Truth {
+    fn view(&self) -> Option<OrderView> {
+        view_of(self.history.as_ref())
+    }
+}
+
+fn view_of(history: Option<&History>) -> Option<OrderView> {
+    let history = history?;
+    let state = history.known.order()?.clone();
+    Some(OrderView { state, timeline: history.timeline.clone() })
+}
+
+impl Hub {
+    /// Whether the fanout has come to where this snapshot was read.
+    pub fn has_reached(&self, snapshot: &Snapshot) -> bool {
+        self.tail.has_reached(snapshot.positions())
+    }
+
+    /// Makes a session's screen the truth, which the snapshot and the tail together say.
+    ///
+    /// Without the proof a session that starts gets what there is, marked as unproven, and is reconciled again when a
+    /// proof may hold; any other session is left as it is until then. `now` is the moment the answer is true for.
+    pub fn reconcile(&mut self, read: &SessionRead, snapshot: &Snapshot, now: Timestamp) -> Reconciled {
+        let key = read.key;
+        let Some(session) = self.registry.sessions.get_mut(key) else { return Reconciled::Gone };
+        let answer = match session.phase {
+            Phase::Waiting(answer) => Some(answer),
+            Phase::Live => None,
+            Phase::Overflowed => return Reconciled::Gone,
+        };
+        if session.serial != read.serial {
+            return Reconciled::Gone;
+        }
+        let proven = !self.rule_holds(Rule::Proof) || self.tail.proves(snapshot.positions());
+        if !proven {
+            self.reads.postpone_session(key);
+            if answer.is_none() {
+                return Reconciled::Unproven;
+            }
+        } else if let Some(session) = self.registry.sessions.get_mut(key) {
+            session.queued = false;
+        }
+
+        let truths = self.truths(read, snapshot);
+        let mut corrections = Vec::new();
+        for (order_id, truth) in &truths {
+            if truth.known && proven {
+                corrections.extend(self.settle(order_id, truth.history.as_ref(), now));
+            } else {
+                self.adopt(order_id, truth.view());
+            }
+        }
+        self.show_all(key, answer, &truths, proven, now);
+        if let Some(session) = self.registry.sessions.get_mut(key) {
+            session.phase = Phase::Live;
+            if session.mailbox.set_proven(proven) {
+                self.registry.woken.push(session.mailbox.clone());
+            }
+        }
+        for order_id in truths.keys() {
+            self.registry.forget_unshown(order_id);
+        }
+        if proven { Reconciled::Done(corrections) } else { Reconciled::Unproven }
+    }
+
+    /// Settles an order that was seen for the first time, for all who show it.
+    pub fn prove(&mut self, read: &OrderRead, snapshot: &Snapshot, now: Timestamp) -> Reconciled {
+        let order_id = &read.order_id;
+        if self.rule_holds(Rule::Proof) && !self.tail.proves(snapshot.positions()) {
+            self.reads.postpone_order(order_id);
+            return Reconciled::Unproven;
+        }
+        self.reads.order_settled(order_id);
+        if !self.registry.orders.contains_key(order_id) {
+            return Reconciled::Gone;
+        }
+        let history = self.tail.complete(order_id, snapshot.history(order_id.as_str()).cloned(), snapshot.positions());
+        Reconciled::Done(self.settle(order_id, history.as_ref(), now).into_iter().collect())
+    }
+
+    /// What is true of every order the read may answer: those the snapshot answers for, and those that only the tail
+    /// names the viewer in.
+    fn truths(&self, read: &SessionRead, snapshot: &Snapshot) -> HashMap<OrderId, Truth> {
+        let mut truths = HashMap::new();
+        let listed = read.user.as_ref().map_or(&[][..], |user| snapshot.listed_for(user));
+        for order_id in listed.iter().chain(&read.orders) {
+            truths.entry_ref(order_id).or_insert_with(|| {
+                let history = snapshot.history(order_id.as_str()).cloned();
+                Truth { history: self.tail.complete(order_id, history, snapshot.positions()), known: true }
+            });
+        }
+        for order_id in read.user.iter().flat_map(|user| self.tail.orders_naming(user, snapshot.positions())) {
+            truths.entry_ref(order_id).or_insert_with(|| Truth {
+                history: self.tail.complete(order_id, None, snapshot.positions()),
+                known: false,
+            });
+        }
+        truths
+    }
+
+    /// Makes the hub's own state of an order, and every screen that shows it or should, what was proved to be the truth.
+    fn settle(&mut self, order_id: &OrderId, history: Option<&History>, now: Timestamp) -> Option<Correction> {
+        let order = self.registry.orders.get_mut(order_id)?;
+        let shown = order.state.stamp;
+        let truth = history.map(|history| history.known.stamp());
+        let (was_unproven, untold) = (std::mem::take(&mut order.unproven), std::mem::take(&mut order.untold));
+        let wrong = truth != Some(shown);
+        if !wrong && !untold {
+            return None;
+        }
+        let mut keys: Vec<SessionKey> = order.sessions.iter().copied().collect();
+        let view = view_of(history);
+        if let Some(view) = &view {
+            order.state = view.state.clone();
+            if wrong {
+                keys.extend(self.registry.live_viewers(&view.state));
+            }
+        }
+        for key in keys {
+            self.show_partial(key, order_id, view.as_ref(), now);
+        }
+        (wrong && !was_unproven).then(|| Correction { order_id: order_id.clone(), shown, truth })
+    }
+
+    fn show_partial(&mut self, key: SessionKey, order_id: &OrderId, view: Option<&OrderView>, now: Timestamp) {
+        let Some(session) = self.registry.sessions.get(key) else { return };
+        if session.phase != Phase::Live {
+            return;
+        }
+        let view = view.filter(|view| session.sees(&view.state));
+        let mut snapshot = PendingSnapshot::new(now, true);
+        self.registry.show(key, order_id, view, true, &mut snapshot);
+        if !snapshot.is_empty() {
+            self.registry.put_snapshot(key, snapshot);
+        }
+    }
+
+    /// Takes what could not be proved into the registry, unless the hub knows something newer; it stays unproven.
+    fn adopt(&mut self, order_id: &OrderId, view: Option<OrderView>) {
+        let Some(OrderView { state, .. }) = view else { return };
+        let order = self.registry.orders.entry_ref(order_id).or_insert_with(|| ShownOrder {
+            state: state.clone(),
+            unproven: true,
+            untold: false,
+            sessions: Default::default(),
+        });
+        if state.version.supersedes(order.state.version) && order.unproven {
+            order.state = state;
+        }
+    }
+
+    /// Makes one session's screen what `truths` say and hands it the snapshot it waits for, or the difference.
+    fn show_all(
+        &mut self,
+        key: SessionKey,
+        answer: Option<Answer>,
+        truths: &HashMap<OrderId, Truth>,
+        proven: bool,
+        now: Timestamp,
+    ) {
+        let Some(session) = self.registry.sessions.get(key) else { return };
+        let subscribed: Vec<OrderId> = session.subscription.iter().flatten().cloned().collect();
+        if matches!(answer, Some(Answer::Everything)) {
+            self.registry.forget_shown(key);
+        } else if matches!(answer, Some(Answer::Subscribed)) {
+            // They are answered whether they differ or not.
+            self.registry.doubt_shown(key, &subscribed);
+        }
+        let mut snapshot = PendingSnapshot::new(now, !matches!(answer, Some(Answer::Everything)));
+        let mut not_visible = Vec::new();
+        for (order_id, truth) in truths {
+            let settled = truth.known && proven;
+            let view = if settled { truth.view() } else { self.hub_view(order_id, truth) };
+            let Some(session) = self.registry.sessions.get(key) else { return };
+            let view = view.filter(|view| session.sees(&view.state));
+            if let Some(view) = &view {
+                self.registry.orders.entry_ref(order_id).or_insert_with(|| ShownOrder {
+                    state: view.state.clone(),
+                    unproven: !settled,
+                    untold: false,
+                    sessions: Default::default(),
+                });
+            } else if matches!(answer, Some(Answer::Subscribed)) && subscribed.contains(order_id) {
+                not_visible.push(order_id.clone());
+                snapshot.put(order_id, None);
+            }
+            self.registry.show(key, order_id, view.as_ref(), settled, &mut snapshot);
+            if view.is_some() && !settled && self.rule_holds(Rule::Unproven) {
+                if let Some(order) = self.registry.orders.get_mut(order_id) {
+                    order.untold = true;
+                }
+                self.reads.order_due(order_id);
+            }
+        }
+        if answer.is_some() || !snapshot.is_empty() {
+            self.registry.put_snapshot(key, snapshot);
+        }
+        if !not_visible.is_empty() {
+            self.registry.put_not_visible(key, not_visible);
+        }
+    }
+
+    /// What the hub says of an order the snapshot did not answer for, or could not answer for with a proof.
+    fn hub_view(&self, order_id: &OrderId, truth: &Truth) -> Option<OrderView> {
+        let Some(order) = self.registry.orders.get(order_id) else { return truth.view() };
+        let timeline = match &truth.history {
+            Some(history) if history.known.stamp() == order.state.stamp => history.timeline.clone(),
+            _ => Arc::new(Timeline::of(&order.state)),
+        };
+        Some(OrderView { state: order.state.clone(), timeline })
+    }
+}

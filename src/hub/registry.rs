@@ -1,0 +1,290 @@
+//! The registry: viewer → open sessions; order → its state and the sessions that show it.
+//!
+//! Keeps both directions and the mailboxes in step. Knows nothing of logs, tails and proofs.
+
+use std::sync::Arc;
+
+use hashbrown::{HashMap, HashSet};
+use slotmap::{SlotMap, new_key_type};
+
+use super::{
+    Counters,
+    mailbox::{Mailbox, PendingSnapshot, Put},
+};
+use crate::{
+    event::{OrderId, OrderState, Stamp, UserId, Viewer},
+    protocol::{Frame, OrderView},
+};
+
+new_key_type! {
+    /// A session's place in the hub, checked by generation: the key of a session that left names nobody.
+    pub struct SessionKey;
+}
+
+/// The registry of one instance.
+#[derive(Debug, Default)]
+pub(super) struct Registry {
+    pub(super) sessions: SlotMap<SessionKey, Session>,
+    pub(super) orders: HashMap<OrderId, ShownOrder>,
+    by_user: HashMap<UserId, HashSet<SessionKey>>,
+    by_link: HashMap<OrderId, HashSet<SessionKey>>,
+    /// Mailboxes with news for a session that waits; woken once the hub's lock is released.
+    pub(super) woken: Vec<Arc<Mailbox>>,
+    pub(super) counters: Counters,
+}
+
+/// One open session, as the hub sees it.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) viewer: Viewer,
+    /// A `subscribe` of the client: only these orders.
+    pub(super) subscription: Option<HashSet<OrderId>>,
+    pub(super) mailbox: Arc<Mailbox>,
+    /// Counts towards the limit per user; a single `GET /orders` does not.
+    pub(super) counts: bool,
+    pub(super) phase: Phase,
+    /// What the client's screen shows once the mailbox has drained.
+    pub(super) shown: HashMap<OrderId, Shown>,
+    /// A read is due or under way. A read that was sent for an older serial answers a question nobody asks any more.
+    pub(super) serial: u32,
+    pub(super) queued: bool,
+}
+
+/// How far a session is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Gets nothing until it has been reconciled, and then this.
+    Waiting(Answer),
+    /// Gets every record.
+    Live,
+    /// Its mailbox passed the limit: nothing, until its socket has drained and it asks to start anew.
+    Overflowed,
+}
+
+/// What a waiting session gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// All its orders.
+    Everything,
+    /// What differs from what it shows.
+    Differences,
+    /// The orders it subscribed to, and what it has to take away.
+    Subscribed,
+}
+
+/// One order on one screen.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shown {
+    /// The record that set what is shown; `None` differs from every state.
+    pub(super) stamp: Option<Stamp>,
+    pub(super) version: u64,
+    /// Whether its whole timeline was shown: not, if an update of a record was the first the client saw of the order.
+    pub(super) timeline: bool,
+}
+
+/// An order that at least one session shows.
+#[derive(Debug)]
+pub(super) struct ShownOrder {
+    pub(super) state: Arc<OrderState>,
+    /// The state was folded from nothing, so the event that set it may have been a late one.
+    pub(super) unproven: bool,
+    /// A session shows it without its timeline.
+    pub(super) untold: bool,
+    pub(super) sessions: HashSet<SessionKey>,
+}
+
+impl Session {
+    pub(super) fn sees(&self, state: &OrderState) -> bool {
+        self.viewer.may_see(state)
+            && self.subscription.as_ref().is_none_or(|subscription| subscription.contains(&state.order_id))
+    }
+
+    /// The orders a read for this session asks for by name: what it shows or claims to, and what it may see at any age.
+    pub(super) fn orders_by_name(&self) -> Vec<OrderId> {
+        let mut orders: HashSet<&OrderId> = self.shown.keys().collect();
+        orders.extend(self.viewer.listed_orders().into_iter().flat_map(|orders| orders.iter()));
+        orders.extend(self.subscription.iter().flatten());
+        orders.into_iter().cloned().collect()
+    }
+}
+
+impl Registry {
+    pub(super) fn insert(&mut self, session: Session) -> SessionKey {
+        let viewer = session.viewer.clone();
+        let key = self.sessions.insert(session);
+        match &viewer {
+            Viewer::User { id, .. } => {
+                self.by_user.entry_ref(id).or_default().insert(key);
+            }
+            Viewer::Link { orders } => {
+                for order in orders.iter() {
+                    self.by_link.entry_ref(order).or_default().insert(key);
+                }
+            }
+        }
+        key
+    }
+
+    pub(super) fn remove(&mut self, key: SessionKey) {
+        self.forget_shown(key);
+        let Some(session) = self.sessions.remove(key) else { return };
+        match &session.viewer {
+            Viewer::User { id, .. } => take_out(&mut self.by_user, id, key),
+            Viewer::Link { orders } => orders.iter().for_each(|order| take_out(&mut self.by_link, order, key)),
+        }
+    }
+
+    /// Open sockets of a user.
+    pub(super) fn sockets_of(&self, user: &UserId) -> usize {
+        let keys = self.by_user.get(user).into_iter().flatten();
+        keys.filter(|key| self.sessions.get(**key).is_some_and(|session| session.counts)).count()
+    }
+
+    /// Live sessions that see an order in this state.
+    pub(super) fn live_viewers(&self, state: &OrderState) -> Vec<SessionKey> {
+        let by_user = state.named().filter_map(|user| self.by_user.get(user)).flatten();
+        let by_link = self.by_link.get(&state.order_id).into_iter().flatten();
+        by_user.chain(by_link).copied().filter(|key| self.is_live(*key) && self.sessions[*key].sees(state)).collect()
+    }
+
+    fn is_live(&self, key: SessionKey) -> bool {
+        self.sessions.get(key).is_some_and(|session| session.phase == Phase::Live)
+    }
+
+    /// Shows a session what a record said of an order. Returns whether it was the first the session saw of it.
+    pub(super) fn deliver(&mut self, key: SessionKey, state: &Arc<OrderState>, update: &Frame) -> bool {
+        let Some(session) = self.sessions.get_mut(key) else { return false };
+        let before = session.shown.get(&state.order_id).copied();
+        if before.is_some_and(|before| before.stamp == Some(state.stamp)) {
+            return false;
+        }
+        let reset = before.is_some_and(|before| state.version.number <= before.version);
+        let (put, wake) = session.mailbox.put_update(&state.order_id, before.is_some(), reset, update);
+        if wake {
+            self.woken.push(session.mailbox.clone());
+        }
+        self.counters.deliveries += 1;
+        if put == Put::Overflowed {
+            session.phase = Phase::Overflowed;
+            self.counters.overflows += 1;
+            self.forget_shown(key);
+            return false;
+        }
+        self.counters.coalesced += u64::from(put == Put::Replaced);
+        let shown = Shown {
+            stamp: Some(state.stamp),
+            version: state.version.number,
+            timeline: before.is_some_and(|before| before.timeline),
+        };
+        session.shown.insert(state.order_id.clone(), shown);
+        if let Some(order) = self.orders.get_mut(&state.order_id) {
+            order.sessions.insert(key);
+        }
+        before.is_none()
+    }
+
+    /// Takes an order away from a session, because a record says so.
+    pub(super) fn withdraw(&mut self, key: SessionKey, order_id: &OrderId) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        if session.shown.remove(order_id).is_some() {
+            if session.mailbox.put_removed(order_id, true) {
+                self.woken.push(session.mailbox.clone());
+            }
+            self.counters.deliveries += 1;
+        }
+        self.unlink(key, order_id);
+    }
+
+    /// Makes a session show exactly `view` of an order and notes in `snapshot` what that changes on its screen.
+    pub(super) fn show(
+        &mut self,
+        key: SessionKey,
+        order_id: &OrderId,
+        view: Option<&OrderView>,
+        timeline: bool,
+        snapshot: &mut PendingSnapshot,
+    ) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let before = session.shown.get(order_id);
+        let Some(view) = view else {
+            if session.shown.remove(order_id).is_some() {
+                snapshot.put(order_id, None);
+            }
+            self.unlink(key, order_id);
+            return;
+        };
+        let same = before.is_some_and(|before| before.stamp == Some(view.state.stamp));
+        let told = before.is_some_and(|before| before.timeline) || view.timeline.steps().len() < 2;
+        if !same || (timeline && !told) {
+            snapshot.put(order_id, Some(view.clone()));
+        }
+        let timeline = timeline || before.is_some_and(|before| before.timeline);
+        let shown = Shown { stamp: Some(view.state.stamp), version: view.state.version.number, timeline };
+        session.shown.insert(order_id.clone(), shown);
+        if let Some(order) = self.orders.get_mut(order_id) {
+            order.sessions.insert(key);
+        }
+    }
+
+    /// Hands a snapshot to a session.
+    pub(super) fn put_snapshot(&mut self, key: SessionKey, snapshot: PendingSnapshot) {
+        if let Some(session) = self.sessions.get(key)
+            && session.mailbox.put_snapshot(snapshot)
+        {
+            self.woken.push(session.mailbox.clone());
+        }
+    }
+
+    /// Tells a session which of the orders it subscribed to are not visible now.
+    pub(super) fn put_not_visible(&mut self, key: SessionKey, orders: Vec<OrderId>) {
+        if let Some(session) = self.sessions.get(key)
+            && session.mailbox.put_not_visible(orders)
+        {
+            self.woken.push(session.mailbox.clone());
+        }
+    }
+
+    /// Treats what a session shows of these orders as different from every state.
+    pub(super) fn doubt_shown(&mut self, key: SessionKey, orders: &[OrderId]) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        for order_id in orders {
+            if let Some(shown) = session.shown.get_mut(order_id) {
+                shown.stamp = None;
+            }
+        }
+    }
+
+    /// Forgets what a session shows; its screen stays as it is until it is told anew.
+    pub(super) fn forget_shown(&mut self, key: SessionKey) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        for order_id in std::mem::take(&mut session.shown).into_keys() {
+            self.unlink(key, &order_id);
+        }
+    }
+
+    /// Notes that a session does not show an order; an order nobody shows is forgotten.
+    fn unlink(&mut self, key: SessionKey, order_id: &OrderId) {
+        if let Some(order) = self.orders.get_mut(order_id) {
+            order.sessions.remove(&key);
+            if order.sessions.is_empty() {
+                self.orders.remove(order_id);
+            }
+        }
+    }
+
+    /// Forgets an order if nobody shows it.
+    pub(super) fn forget_unshown(&mut self, order_id: &OrderId) {
+        if self.orders.get(order_id).is_some_and(|order| order.sessions.is_empty()) {
+            self.orders.remove(order_id);
+        }
+    }
+}
+
+fn take_out<K: std::hash::Hash + Eq>(index: &mut HashMap<K, HashSet<SessionKey>>, key: &K, session: SessionKey) {
+    if let Some(sessions) = index.get_mut(key) {
+        sessions.remove(&session);
+        if sessions.is_empty() {
+            index.remove(key);
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! The tail: per partition, the events the fanout has seen, from a little before the recorder's progress on.
+//!
+//! Completes a snapshot that was read at an older progress. Indexed by order and by user, so that this costs what the
+//! answer costs.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use hashbrown::HashMap;
+
+use crate::event::{Change, Epoch, History, OrderEvent, OrderId, Position, UserId};
+
+/// What an event costs besides its state: its places in the three indexes.
+const EVENT_OVERHEAD_BYTES: usize = 160;
+
+/// The tail of every partition of the topic.
+#[derive(Debug)]
+pub struct Tail {
+    limit_bytes: usize,
+    bytes: usize,
+    partitions: BTreeMap<i32, PartitionTail>,
+    by_order: HashMap<OrderId, VecDeque<Arc<OrderEvent>>>,
+    by_user: HashMap<UserId, VecDeque<Arc<OrderEvent>>>,
+}
+
+#[derive(Debug)]
+struct PartitionTail {
+    epoch: Epoch,
+    /// Every event from here on is in `events`.
+    start: i64,
+    /// The next offset the fanout will see.
+    end: i64,
+    events: VecDeque<Arc<OrderEvent>>,
+}
+
+impl Tail {
+    /// An empty tail without partitions; it drops its oldest events beyond `limit_bytes`.
+    pub fn new(limit_bytes: usize) -> Self {
+        Self { limit_bytes, bytes: 0, partitions: BTreeMap::new(), by_order: HashMap::new(), by_user: HashMap::new() }
+    }
+
+    /// Begins a partition at an offset, or begins it anew there: what was known of it is forgotten.
+    pub fn begin(&mut self, at: Position) {
+        self.drop_while(at.partition, |_| true);
+        let Position { partition, epoch, next_offset } = at;
+        let begun = PartitionTail { epoch, start: next_offset, end: next_offset, events: VecDeque::new() };
+        self.partitions.insert(partition, begun);
+    }
+
+    /// The next offset expected of a partition, and the epoch it counts in.
+    pub fn end(&self, partition: i32) -> Option<(Epoch, i64)> {
+        self.partitions.get(&partition).map(|tail| (tail.epoch, tail.end))
+    }
+
+    /// Where every partition ends.
+    pub fn ends(&self) -> impl Iterator<Item = Position> {
+        self.partitions.iter().map(|(&partition, tail)| Position {
+            partition,
+            epoch: tail.epoch,
+            next_offset: tail.end,
+        })
+    }
+
+    /// Moves the end of a partition past `offset`.
+    pub fn advance(&mut self, partition: i32, next_offset: i64) {
+        if let Some(tail) = self.partitions.get_mut(&partition) {
+            tail.end = tail.end.max(next_offset);
+        }
+    }
+
+    /// Appends an event, which must lie at or above the end that [`advance`](Self::advance) has not moved past yet.
+    pub fn append(&mut self, event: &Arc<OrderEvent>) {
+        let Some(tail) = self.partitions.get_mut(&event.stamp.partition) else { return };
+        tail.end = event.stamp.offset + 1;
+        tail.events.push_back(event.clone());
+        self.by_order.entry_ref(&event.order_id).or_default().push_back(event.clone());
+        if let Change::Set(state) = &event.change {
+            for user in state.named() {
+                self.by_user.entry_ref(user).or_default().push_back(event.clone());
+            }
+        }
+        self.bytes += cost(event);
+        while self.bytes > self.limit_bytes && self.drop_oldest() {}
+    }
+
+    /// Forgets what lies below `positions`, where they count in the same epoch.
+    pub fn trim(&mut self, positions: &[Position]) {
+        for position in positions {
+            let Some(tail) = self.partitions.get_mut(&position.partition) else { continue };
+            if tail.epoch == position.epoch {
+                let start = position.next_offset.min(tail.end);
+                tail.start = tail.start.max(start);
+                self.drop_while(position.partition, |offset| offset < start);
+            }
+        }
+    }
+
+    /// Takes one event out again. `None` if it is not there.
+    pub fn strike(&mut self, partition: i32, offset: i64) -> Option<Arc<OrderEvent>> {
+        let events = &mut self.partitions.get_mut(&partition)?.events;
+        let index = events.binary_search_by_key(&offset, |event| event.stamp.offset).ok()?;
+        let event = events.remove(index)?;
+        self.unlist(&event);
+        Some(event)
+    }
+
+    /// Whether a snapshot at these positions is complete with the tail: start ≤ V ≤ end in one epoch, in every
+    /// partition that either side knows.
+    pub fn proves(&self, positions: &[Position]) -> bool {
+        positions.len() == self.partitions.len()
+            && positions.iter().all(|position| {
+                self.partitions.get(&position.partition).is_some_and(|tail| {
+                    tail.epoch == position.epoch
+                        && tail.start <= position.next_offset
+                        && position.next_offset <= tail.end
+                })
+            })
+    }
+
+    /// Whether the fanout has come to these positions, in every partition.
+    pub fn has_reached(&self, positions: &[Position]) -> bool {
+        positions.iter().all(|position| {
+            self.partitions
+                .get(&position.partition)
+                .is_some_and(|tail| tail.epoch == position.epoch && position.next_offset <= tail.end)
+        })
+    }
+
+    /// Folds the order's events at or after `positions` over what a snapshot at those positions says.
+    pub fn complete(&self, order_id: &OrderId, history: Option<History>, positions: &[Position]) -> Option<History> {
+        let events = self.by_order.get(order_id).into_iter().flatten();
+        events.filter(|event| is_after(event, positions)).fold(history, |history, event| {
+            let (history, _verdict) = History::fold(history, event);
+            history
+        })
+    }
+
+    /// The orders in which an event at or after `positions` names the user; with repeats.
+    pub fn orders_naming(&self, user: &UserId, positions: &[Position]) -> impl Iterator<Item = &OrderId> {
+        let events = self.by_user.get(user).into_iter().flatten();
+        events.filter(|event| is_after(event, positions)).map(|event| &event.order_id)
+    }
+
+    /// Events and bytes held.
+    pub fn size(&self) -> (usize, usize) {
+        (self.partitions.values().map(|tail| tail.events.len()).sum(), self.bytes)
+    }
+
+    fn drop_while(&mut self, partition: i32, below: impl Fn(i64) -> bool) {
+        while let Some(tail) = self.partitions.get_mut(&partition)
+            && let Some(event) = tail.events.pop_front_if(|event| below(event.stamp.offset))
+        {
+            self.unlist(&event);
+        }
+    }
+
+    /// Drops the oldest event of the partition that holds the most. `false` if there is none.
+    fn drop_oldest(&mut self) -> bool {
+        let Some(tail) = self.partitions.values_mut().max_by_key(|tail| tail.events.len()) else { return false };
+        let Some(event) = tail.events.pop_front() else { return false };
+        tail.start = event.stamp.offset + 1;
+        self.unlist(&event);
+        true
+    }
+
+    fn unlist(&mut self, event: &Arc<OrderEvent>) {
+        self.bytes -= cost(event);
+        unlist(&mut self.by_order, &event.order_id, event);
+        if let Change::Set(state) = &event.change {
+            for user in state.named() {
+                unlist(&mut self.by_user, user, event);
+            }
+        }
+    }
+}
+
+fn unlist<K: std::hash::Hash + Eq>(
+    index: &mut HashMap<K, VecDeque<Arc<OrderEvent>>>,
+    key: &K,
+    event: &Arc<OrderEvent>,
+) {
+    let Some(events) = index.get_mut(key) else { return };
+    // Events leave as they came but for strikes and several partitions, so the first is nearly always the one.
+    if let Some(place) = events.iter().position(|listed| Arc::ptr_eq(listed, event)) {
+        events.remove(place);
+    }
+    if events.is_empty() {
+        index.remove(key);
+    }
+}
+
+fn cost(event: &OrderEvent) -> usize {
+    EVENT_OVERHEAD_BYTES
+        + match &event.change {
+            Change::Set(state) => state.size_bytes(),
+            Change::Erase => 0,
+        }
+}
+
+fn is_after(event: &OrderEvent, positions: &[Position]) -> bool {
+    positions
+        .iter()
+        .find(|position| position.partition == event.stamp.partition)
+        .is_none_or(|position| event.stamp.offset >= position.next_offset)
+}

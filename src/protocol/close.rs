@@ -1,0 +1,143 @@
+//! Why a session ended: one cause fixes the close code, the last frame, the log line and the metric label.
+
+/// The one recorded reason of a session's end. A client reconnects after every code but 1002, 1003, 1007, 1009, 1010
+/// and 4500–4999.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CloseCause {
+    /// The client closed.
+    ClientClosed,
+    /// The connection ended without a Close frame.
+    ConnectionLost,
+    /// The client broke RFC 6455.
+    ProtocolError,
+    /// The client sent a binary message.
+    BinaryNotSupported,
+    /// The client sent text that is not UTF-8.
+    InvalidUtf8,
+    /// The client sent, or announced, a message over the limit.
+    MessageTooBig,
+    /// A bug on our side ended this session.
+    InternalError,
+    /// The instance is leaving.
+    ServerRestart,
+    /// No snapshot could be had in time.
+    SnapshotUnavailable,
+    /// The token expired.
+    TokenExpired,
+    /// The client took nothing for `session.send_timeout`.
+    SlowConsumer,
+    /// The client was silent for two heartbeats.
+    HeartbeatTimeout,
+    /// The client sent more messages than it may.
+    TooManyMessages,
+    /// The user has as many sessions as are allowed; told to a browser after the upgrade.
+    TooManySessions,
+    /// The token is missing or not valid; told to a browser after the upgrade.
+    InvalidToken,
+    /// All orders of a link are terminal.
+    Complete,
+    /// Ten refused messages within a minute.
+    TooManyErrors,
+}
+
+impl CloseCause {
+    /// Every cause.
+    pub const ALL: [Self; 17] = [
+        Self::ClientClosed,
+        Self::ConnectionLost,
+        Self::ProtocolError,
+        Self::BinaryNotSupported,
+        Self::InvalidUtf8,
+        Self::MessageTooBig,
+        Self::InternalError,
+        Self::ServerRestart,
+        Self::SnapshotUnavailable,
+        Self::TokenExpired,
+        Self::SlowConsumer,
+        Self::HeartbeatTimeout,
+        Self::TooManyMessages,
+        Self::TooManySessions,
+        Self::InvalidToken,
+        Self::Complete,
+        Self::TooManyErrors,
+    ];
+
+    /// The WebSocket close code. `ConnectionLost` is what RFC 6455 calls 1006 and is never sent.
+    pub fn code(self) -> u16 {
+        match self {
+            Self::ClientClosed => 1000,
+            Self::ProtocolError => 1002,
+            Self::BinaryNotSupported => 1003,
+            Self::ConnectionLost => 1006,
+            Self::InvalidUtf8 => 1007,
+            Self::MessageTooBig => 1009,
+            Self::InternalError => 1011,
+            Self::ServerRestart => 1012,
+            Self::SnapshotUnavailable => 1013,
+            Self::TokenExpired => 4005,
+            Self::SlowConsumer => 4008,
+            Self::HeartbeatTimeout => 4012,
+            Self::TooManyMessages => 4013,
+            Self::TooManySessions => 4014,
+            Self::InvalidToken => 4500,
+            Self::Complete => 4510,
+            Self::TooManyErrors => 4513,
+        }
+    }
+
+    /// The reason text, which is the metric label, too.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::ClientClosed => "client_closed",
+            Self::ConnectionLost => "connection_lost",
+            Self::ProtocolError => "protocol_error",
+            Self::BinaryNotSupported => "binary_not_supported",
+            Self::InvalidUtf8 => "invalid_utf8",
+            Self::MessageTooBig => "message_too_big",
+            Self::InternalError => "internal_error",
+            Self::ServerRestart => "server_restart",
+            Self::SnapshotUnavailable => "snapshot_unavailable",
+            Self::TokenExpired => "token_expired",
+            Self::SlowConsumer => "slow_consumer",
+            Self::HeartbeatTimeout => "heartbeat_timeout",
+            Self::TooManyMessages => "too_many_messages",
+            Self::TooManySessions => "too_many_sessions",
+            Self::InvalidToken => "invalid_token",
+            Self::Complete => "complete",
+            Self::TooManyErrors => "too_many_errors",
+        }
+    }
+
+    /// Whether the client should connect again: what its code says to every client.
+    pub fn retry(self) -> bool {
+        !matches!(self.code(), 1002 | 1003 | 1007 | 1009 | 1010 | 4500..=4999)
+    }
+
+    /// Whether a `closing` frame and a Close frame are sent: not when the client is gone or has said goodbye itself.
+    pub fn is_announced(self) -> bool {
+        !matches!(self, Self::ClientClosed | Self::ConnectionLost)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_cause_has_its_own_code_and_reason() {
+        let codes: HashSet<u16> = CloseCause::ALL.iter().map(|cause| cause.code()).collect();
+        let reasons: HashSet<&str> = CloseCause::ALL.iter().map(|cause| cause.reason()).collect();
+        assert_eq!((codes.len(), reasons.len()), (CloseCause::ALL.len(), CloseCause::ALL.len()));
+    }
+
+    #[test]
+    fn retry_agrees_with_the_code() {
+        assert!(CloseCause::TokenExpired.retry());
+        assert!(CloseCause::ServerRestart.retry());
+        assert!(!CloseCause::InvalidToken.retry());
+        assert!(!CloseCause::ProtocolError.retry());
+        assert!(!CloseCause::Complete.retry());
+    }
+}

@@ -1,0 +1,208 @@
+//! What a client may say. Never who sees what: that comes from the event and the token.
+
+use hashbrown::HashMap;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::outbound::RawId;
+use crate::event::{OrderId, Stamp};
+
+/// Most orders a `subscribe` may name.
+pub const MAX_SUBSCRIBED: usize = 500;
+/// Most orders a `sync` may name.
+pub const MAX_SYNCED: usize = 2_000;
+/// Longest accepted `id` of a message, in bytes of its JSON.
+const MAX_ID_BYTES: usize = 64;
+
+/// A well-formed message of a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClientMessage {
+    /// Asks for a `pong`.
+    Ping {
+        /// To be echoed.
+        id: Option<RawId>,
+    },
+    /// Says which states the client shows; it gets what differs. A `rev` that is none of ours differs from every state.
+    Sync {
+        /// The shown orders and their revs; `None` asks for everything.
+        orders: Option<HashMap<OrderId, Option<Stamp>>>,
+    },
+    /// Shows only these orders from now on; `None` shows all again.
+    Subscribe {
+        /// The orders.
+        order_ids: Option<Vec<OrderId>>,
+        /// The user the older form names, who must be the token's.
+        user_id: Option<String>,
+    },
+}
+
+/// Why a client's message was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct MessageError {
+    /// The code of the `error` answer.
+    pub code: &'static str,
+    /// What was wrong and what is accepted.
+    pub message: String,
+    /// The message's `id`, if it had one.
+    pub id: Option<RawId>,
+}
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    r#type: Option<Text>,
+    action: Option<Text>,
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    orders: Option<&'a RawValue>,
+    #[serde(borrow)]
+    order_ids: Option<&'a RawValue>,
+    #[serde(borrow, rename = "userId")]
+    user_id: Option<&'a RawValue>,
+}
+
+/// A text field that tolerates any other JSON, which then names no known type.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Text {
+    Is(String),
+    IsNot(serde::de::IgnoredAny),
+}
+
+impl Text {
+    fn as_str(&self) -> &str {
+        match self {
+            Self::Is(text) => text,
+            Self::IsNot(_) => "",
+        }
+    }
+}
+
+impl ClientMessage {
+    /// Reads one text message.
+    pub fn parse(text: &str) -> Result<Self, MessageError> {
+        let refuse = |code, message: String| MessageError { code, message, id: None };
+        let envelope: Envelope<'_> = match serde_json::from_str(text) {
+            Ok(envelope) => envelope,
+            Err(error) if error.is_data() => {
+                return Err(refuse("invalid_message", "a message is a JSON object with a \"type\"".to_owned()));
+            }
+            Err(error) => {
+                let place = format!("line {}, column {}", error.line(), error.column());
+                return Err(refuse("invalid_json", format!("this is not JSON ({place})")));
+            }
+        };
+        let id = match envelope.id.filter(|id| id.get() != "null").map(echoed) {
+            Some(Some(id)) => Some(id),
+            Some(None) => {
+                let limit = format!("\"id\" must be a string or a number of at most {MAX_ID_BYTES} bytes");
+                return Err(refuse("invalid_message", limit));
+            }
+            None => None,
+        };
+        envelope.read(id.clone()).map_err(|(code, message)| MessageError { code, message, id })
+    }
+}
+
+fn echoed(id: &RawValue) -> Option<RawId> {
+    let scalar = !id.get().starts_with(['{', '[', 't', 'f']);
+    (scalar && id.get().len() <= MAX_ID_BYTES).then(|| RawId(id.to_owned()))
+}
+
+type Refusal = (&'static str, String);
+
+impl Envelope<'_> {
+    fn read(&self, id: Option<RawId>) -> Result<ClientMessage, Refusal> {
+        let name = self.r#type.as_ref().or(self.action.as_ref()).map(Text::as_str);
+        match name {
+            Some("ping") => Ok(ClientMessage::Ping { id }),
+            Some("sync") => Ok(ClientMessage::Sync { orders: self.orders.map(read_revs).transpose()? }),
+            Some("subscribe") => Ok(ClientMessage::Subscribe {
+                order_ids: self.order_ids.map(read_order_ids).transpose()?,
+                user_id: self.user_id.map(read_user_id).transpose()?,
+            }),
+            Some(_) => Err(("unknown_type", "known types are ping, sync and subscribe".to_owned())),
+            None => Err(("invalid_message", "\"type\" is missing".to_owned())),
+        }
+    }
+}
+
+fn read_revs(orders: &RawValue) -> Result<HashMap<OrderId, Option<Stamp>>, Refusal> {
+    let revs: HashMap<OrderId, String> = serde_json::from_str(orders.get())
+        .map_err(|_| ("invalid_message", "\"orders\" must map order ids to revs".to_owned()))?;
+    if revs.len() > MAX_SYNCED {
+        return Err(("sync_too_large", format!("at most {MAX_SYNCED} orders; a full snapshot follows")));
+    }
+    Ok(revs.into_iter().map(|(order_id, rev)| (order_id, rev.parse().ok())).collect())
+}
+
+fn read_order_ids(order_ids: &RawValue) -> Result<Vec<OrderId>, Refusal> {
+    let refuse = || ("invalid_message", format!("\"order_ids\" must be a list of at most {MAX_SUBSCRIBED} order ids"));
+    let order_ids: Vec<OrderId> = serde_json::from_str(order_ids.get()).map_err(|_| refuse())?;
+    if order_ids.len() > MAX_SUBSCRIBED { Err(refuse()) } else { Ok(order_ids) }
+}
+
+fn read_user_id(user_id: &RawValue) -> Result<String, Refusal> {
+    match serde_json::from_str(user_id.get()) {
+        Ok(serde_json::Value::String(text)) => Ok(text),
+        Ok(serde_json::Value::Number(number)) => Ok(number.to_string()),
+        _ => Err(("invalid_message", "\"userId\" must be a string or a number".to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Epoch;
+
+    fn code(text: &str) -> &'static str {
+        ClientMessage::parse(text).unwrap_err().code
+    }
+
+    #[test]
+    fn both_forms_of_subscribe_are_read() {
+        let all = ClientMessage::Subscribe { order_ids: None, user_id: None };
+        assert_eq!(ClientMessage::parse(r#"{"type":"subscribe"}"#), Ok(all));
+        for old in [r#"{"action":"subscribe","userId":"123"}"#, r#"{"action":"subscribe","userId":123}"#] {
+            let user = ClientMessage::Subscribe { order_ids: None, user_id: Some("123".to_owned()) };
+            assert_eq!(ClientMessage::parse(old), Ok(user), "{old}");
+        }
+    }
+
+    #[test]
+    fn a_rev_that_is_none_of_ours_is_kept_as_a_difference() {
+        let ClientMessage::Sync { orders: Some(orders) } =
+            ClientMessage::parse(r#"{"type":"sync","orders":{"A-1":"7-2-1041","A-2":"x"}}"#).unwrap()
+        else {
+            panic!("a sync with orders")
+        };
+        assert_eq!(orders["A-1"], Some(Stamp { epoch: Epoch(7), partition: 2, offset: 1041 }));
+        assert_eq!(orders["A-2"], None);
+    }
+
+    #[test]
+    fn refusals_name_their_code_and_echo_the_id() {
+        assert_eq!(code("{"), "invalid_json");
+        assert_eq!(code("hello"), "invalid_json");
+        assert_eq!(code("[]"), "invalid_message");
+        assert_eq!(code("{}"), "invalid_message");
+        assert_eq!(code(r#"{"type":7}"#), "unknown_type");
+        assert_eq!(code(r#"{"type":"ping","id":{}}"#), "invalid_message");
+        assert_eq!(code(r#"{"type":"sync","orders":[]}"#), "invalid_message");
+        assert_eq!(code(r#"{"type":"subscribe","order_ids":[""]}"#), "invalid_message");
+        assert_eq!(code(r#"{"action":"subscribe","userId":[]}"#), "invalid_message");
+        let refused = ClientMessage::parse(r#"{"type":"dance","id":"a"}"#).unwrap_err();
+        assert_eq!(
+            (refused.code, refused.id.map(|id| id.0.get().to_owned())),
+            ("unknown_type", Some("\"a\"".to_owned()))
+        );
+    }
+
+    #[test]
+    fn a_sync_of_too_many_orders_says_so() {
+        let orders: HashMap<String, &str> = (0..=MAX_SYNCED).map(|n| (format!("A-{n}"), "1-0-0")).collect();
+        let text = serde_json::json!({"type": "sync", "orders": orders}).to_string();
+        assert_eq!(code(&text), "sync_too_large");
+    }
+}

@@ -1,0 +1,97 @@
+//! Why a screen may be out of date.
+
+use serde::{Serialize, Serializer};
+
+/// One reason for which data may be stale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum StaleReason {
+    /// No partition's end could be queried for `kafka.stale_after`.
+    KafkaUnavailable = 1,
+    /// The fanout is behind the log, or the session started before its snapshot could be proved complete.
+    CatchingUp = 2,
+    /// The session shows an order that could not be read for 30 s.
+    DatabaseUnavailable = 4,
+    /// A partition is halted: its log was replaced by an older or other one.
+    LogRegression = 8,
+    /// A partition is halted: records were deleted before they were stored.
+    LogGap = 16,
+}
+
+impl StaleReason {
+    /// All reasons, in the order in which frames list them.
+    pub const ALL: [Self; 5] =
+        [Self::KafkaUnavailable, Self::CatchingUp, Self::DatabaseUnavailable, Self::LogRegression, Self::LogGap];
+
+    /// The name on the wire and in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::KafkaUnavailable => "kafka_unavailable",
+            Self::CatchingUp => "catching_up",
+            Self::DatabaseUnavailable => "database_unavailable",
+            Self::LogRegression => "log_regression",
+            Self::LogGap => "log_gap",
+        }
+    }
+}
+
+/// A set of reasons; empty means fresh.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StaleReasons(u8);
+
+impl StaleReasons {
+    /// No reason: fresh.
+    pub const NONE: Self = Self(0);
+
+    /// Whether nothing is stale.
+    pub fn is_fresh(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether `reason` is among them.
+    pub fn contains(self, reason: StaleReason) -> bool {
+        self.0 & reason as u8 != 0
+    }
+
+    /// Adds or removes one reason.
+    pub fn set(&mut self, reason: StaleReason, present: bool) {
+        if present {
+            self.0 |= reason as u8;
+        } else {
+            self.0 &= !(reason as u8);
+        }
+    }
+
+    /// The reasons of both.
+    pub fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// The reasons, in a fixed order.
+    pub fn iter(self) -> impl Iterator<Item = StaleReason> {
+        StaleReason::ALL.into_iter().filter(move |reason| self.contains(*reason))
+    }
+}
+
+impl FromIterator<StaleReason> for StaleReasons {
+    fn from_iter<I: IntoIterator<Item = StaleReason>>(reasons: I) -> Self {
+        let mut set = Self::NONE;
+        reasons.into_iter().for_each(|reason| set.set(reason, true));
+        set
+    }
+}
+
+impl Serialize for StaleReasons {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter().map(StaleReason::as_str))
+    }
+}
+
+/// What may be stale on a whole instance, and since when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Staleness {
+    /// The reasons; none: fresh.
+    pub reasons: StaleReasons,
+    /// When the first of them came.
+    pub since: crate::event::Timestamp,
+}
