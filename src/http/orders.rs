@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Answers `GET /orders`, one page of them.
-pub async fn list(request: HttpRequest, public: web::Data<Public>) -> Result<HttpResponse, Refusal> {
+pub(super) async fn list(request: HttpRequest, public: web::Data<Public>) -> Result<HttpResponse, Refusal> {
     #[derive(Serialize)]
     struct Orders {
         as_of: Timestamp,
@@ -39,7 +39,7 @@ pub async fn list(request: HttpRequest, public: web::Data<Public>) -> Result<Htt
 }
 
 /// Answers `GET /orders/{order_id}`; an unknown and a foreign order alike.
-pub async fn one(
+pub(super) async fn one(
     request: HttpRequest,
     order_id: web::Path<String>,
     public: web::Data<Public>,

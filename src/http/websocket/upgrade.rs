@@ -3,7 +3,7 @@
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 use actix_http::ws::{HandshakeError, verify_handshake};
-use actix_web::{FromRequest, HttpRequest, HttpResponse, body::BoxBody, dev, web};
+use actix_web::{FromRequest, HttpRequest, HttpResponse, body::BoxBody, dev, error::PayloadError, web};
 use futures_util::{FutureExt, Stream};
 use ulid::Ulid;
 
