@@ -15,6 +15,8 @@ mod reads;
 mod reconcile;
 mod registry;
 mod shared;
+#[cfg(test)]
+mod simulation;
 mod tail;
 
 use std::sync::Arc;
@@ -45,7 +47,7 @@ pub struct Hub {
     registry: Registry,
     reads: ReadQueue,
     /// Records the store refused that the fanout has not reached yet.
-    refused: HashSet<(i32, i64)>,
+    refused: HashSet<Stamp>,
     #[cfg(test)]
     rules_off: Vec<Rule>,
 }
@@ -137,7 +139,7 @@ impl Hub {
         if (epoch != current || offset < end) && self.rule_holds(Rule::OffsetGuard) {
             return None;
         }
-        if self.refused.remove(&(partition, offset)) {
+        if self.refused.remove(&event.stamp) {
             self.tail.advance(partition, offset + 1);
             return None;
         }
@@ -172,11 +174,15 @@ impl Hub {
     }
 
     /// The store refused what decode had accepted: the event is struck, and whoever may have seen it is read again.
-    pub fn refused(&mut self, partition: i32, offset: i64) {
+    pub fn refused(&mut self, record: Stamp) {
+        if !self.rule_holds(Rule::Refused) {
+            return;
+        }
+        let Stamp { partition, offset, .. } = record;
         let struck = self.tail.strike(partition, offset);
         let Some((_, end)) = self.tail.end(partition) else { return };
         if offset >= end {
-            self.refused.insert((partition, offset));
+            self.refused.insert(record);
         } else if let Some(event) = struck {
             self.doubt_order(&event.order_id);
         } else {

@@ -134,6 +134,12 @@ impl Registry {
         }
     }
 
+    /// Whether nothing is left of any session.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.sessions.is_empty() && self.orders.is_empty() && self.by_user.is_empty() && self.by_link.is_empty()
+    }
+
     /// Open sockets of a user.
     pub(super) fn sockets_of(&self, user: &UserId) -> usize {
         let keys = self.by_user.get(user).into_iter().flatten();
