@@ -13,6 +13,8 @@ mod rules;
 mod upstream;
 mod world;
 
+use std::collections::BTreeMap;
+
 use self::{client::Flaws, mix::Mix, world::World};
 use super::Rule;
 
@@ -40,16 +42,17 @@ fn every_screen_is_the_truth_in_the_end_whatever_happens() {
     }
     let runs = asked_for("ORDERCAST_SIM_RUNS").map_or(10_000, |runs| runs.parse().expect("a number of runs"));
     let mixes = Mix::all();
-    let mut failed = Vec::new();
+    let (mut failed, mut tally) = (Vec::new(), BTreeMap::<_, usize>::new());
     for seed in 0..runs {
         let mix = &mixes[seed as usize % mixes.len()];
         let flaws = run(mix, seed, None, false);
         if !flaws.is_empty() {
+            flaws.iter().for_each(|(flaw, _)| *tally.entry((mix.name, *flaw)).or_default() += 1);
             failed.push((mix.name, seed, flaws));
         }
     }
     if let Some((mix, seed, flaws)) = failed.first() {
         let again = format!("ORDERCAST_SIM_SEED={mix}:{seed} cargo test --lib simulation -- --nocapture");
-        panic!("{} of {runs} runs failed; the first: {flaws:#?}\nagain: {again}", failed.len());
+        panic!("{} of {runs} runs failed: {tally:?}; the first: {flaws:#?}\nagain: {again}", failed.len());
     }
 }
