@@ -128,6 +128,15 @@ pub enum Put {
     Overflowed,
 }
 
+/// What the client will not hear, because the mailbox was cleared.
+#[derive(Debug)]
+pub(super) struct Forgotten {
+    /// A full snapshot.
+    pub(super) full_snapshot: bool,
+    /// The orders that something was said of.
+    pub(super) orders: Vec<OrderId>,
+}
+
 impl Mailbox {
     /// An empty mailbox. A single entry always fits, so `limit_bytes` is a bound for many.
     pub fn new(limit_bytes: usize) -> Self {
@@ -236,9 +245,17 @@ impl Mailbox {
         changed && inner.notify()
     }
 
-    /// Forgets all that is pending: the session starts anew.
-    pub(super) fn clear(&self) {
-        self.lock().forget_all();
+    /// Forgets all that is pending, and says of what.
+    pub(super) fn clear(&self) -> Forgotten {
+        let mut inner = self.lock();
+        let entries = inner.entries.drain(..).map(|(order_id, _)| order_id);
+        let mut forgotten = Forgotten { full_snapshot: false, orders: entries.collect() };
+        if let Some(snapshot) = inner.snapshot.take() {
+            forgotten.full_snapshot = !snapshot.partial;
+            forgotten.orders.extend(snapshot.orders.into_keys().chain(snapshot.removed));
+        }
+        inner.forget_all();
+        forgotten
     }
 }
 

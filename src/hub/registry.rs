@@ -43,6 +43,10 @@ pub(super) struct Session {
     /// Counts towards the limit per user; a single `GET /orders` does not.
     pub(super) counts: bool,
     pub(super) phase: Phase,
+    /// Something was sent on this socket, so frames may be on their way to the client when it speaks.
+    pub(super) has_been_live: bool,
+    /// The client is still to hear which of the orders it subscribed to are not visible.
+    pub(super) unanswered: bool,
     /// What the client's screen shows once the mailbox has drained.
     pub(super) shown: HashMap<OrderId, Shown>,
     /// A read is due or under way. A read that was sent for an older serial answers a question nobody asks any more.
@@ -68,8 +72,6 @@ pub(super) enum Answer {
     Everything,
     /// What differs from what it shows.
     Differences,
-    /// The orders it subscribed to, and what it has to take away.
-    Subscribed,
 }
 
 /// One order on one screen.
@@ -80,6 +82,13 @@ pub(super) struct Shown {
     pub(super) version: u64,
     /// Whether its whole timeline was shown: not, if an update of a record was the first the client saw of the order.
     pub(super) timeline: bool,
+}
+
+impl Shown {
+    /// What a client says it shows; `None`: whatever it shows, it is to be told.
+    fn claimed(stamp: Option<Stamp>) -> Self {
+        Self { stamp, version: 0, timeline: true }
+    }
 }
 
 /// An order that at least one session shows.
@@ -105,6 +114,43 @@ impl Session {
         orders.extend(self.viewer.listed_orders().into_iter().flat_map(|orders| orders.iter()));
         orders.extend(self.subscription.iter().flatten());
         orders.into_iter().cloned().collect()
+    }
+
+    /// The client is to be told of these orders, whatever it shows of them.
+    pub(super) fn doubt(&mut self, orders: impl IntoIterator<Item = OrderId>) {
+        self.shown.extend(orders.into_iter().map(|order_id| (order_id, Shown::claimed(None))));
+    }
+
+    /// Takes the client's word for what it shows. Where that is not what was sent last, a frame was on its way when the
+    /// client spoke, and nobody knows what its screen shows.
+    pub(super) fn compare(&mut self, mut claims: HashMap<OrderId, Option<Stamp>>) {
+        if self.has_been_live {
+            for (order_id, shown) in &mut self.shown {
+                if claims.remove(order_id) != Some(shown.stamp) {
+                    *shown = Shown::claimed(None);
+                }
+            }
+            self.doubt(claims.into_keys());
+        } else {
+            self.shown = claims.into_iter().map(|(order_id, stamp)| (order_id, Shown::claimed(stamp))).collect();
+        }
+    }
+
+    /// Narrows or widens what the session sees; orders that are named are answered whether they differ or not.
+    pub(super) fn subscribe(&mut self, orders: Option<Vec<OrderId>>) {
+        self.unanswered = orders.is_some();
+        if self.phase == Phase::Waiting(Answer::Differences) {
+            self.doubt(orders.iter().flatten().cloned());
+        }
+        self.subscription = orders.map(|orders| orders.into_iter().collect());
+    }
+
+    /// The orders it subscribed to that it does not see now, if the client has not heard yet.
+    pub(super) fn take_not_visible(&mut self) -> Vec<OrderId> {
+        if !std::mem::take(&mut self.unanswered) {
+            return Vec::new();
+        }
+        self.subscription.iter().flatten().filter(|order_id| !self.shown.contains_key(*order_id)).cloned().collect()
     }
 }
 
@@ -132,6 +178,12 @@ impl Registry {
             Viewer::User { id, .. } => take_out(&mut self.by_user, id, key),
             Viewer::Link { orders } => orders.iter().for_each(|order| take_out(&mut self.by_link, order, key)),
         }
+    }
+
+    /// Whether nothing is left of any session.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.sessions.is_empty() && self.orders.is_empty() && self.by_user.is_empty() && self.by_link.is_empty()
     }
 
     /// Open sockets of a user.
@@ -244,22 +296,12 @@ impl Registry {
         }
     }
 
-    /// Treats what a session shows of these orders as different from every state.
-    pub(super) fn doubt_shown(&mut self, key: SessionKey, orders: &[OrderId]) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
-        for order_id in orders {
-            if let Some(shown) = session.shown.get_mut(order_id) {
-                shown.stamp = None;
-            }
-        }
-    }
-
-    /// Forgets what a session shows; its screen stays as it is until it is told anew.
-    pub(super) fn forget_shown(&mut self, key: SessionKey) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
-        for order_id in std::mem::take(&mut session.shown).into_keys() {
-            self.unlink(key, &order_id);
-        }
+    /// Forgets what a session shows, and returns it; its screen stays as it is until it is told anew.
+    pub(super) fn forget_shown(&mut self, key: SessionKey) -> HashMap<OrderId, Shown> {
+        let Some(session) = self.sessions.get_mut(key) else { return HashMap::new() };
+        let shown = std::mem::take(&mut session.shown);
+        shown.keys().for_each(|order_id| self.unlink(key, order_id));
+        shown
     }
 
     /// Notes that a session does not show an order; an order nobody shows is forgotten.
