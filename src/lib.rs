@@ -7,3 +7,4 @@ pub mod hub;
 pub mod protocol;
 pub mod session;
 pub mod store;
+pub mod telemetry;

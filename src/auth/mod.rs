@@ -7,8 +7,8 @@
 mod claims;
 mod error;
 mod keys;
-pub mod origin;
-pub mod present;
+mod origin;
+mod present;
 mod sign;
 #[cfg(test)]
 mod tests;
@@ -16,6 +16,7 @@ mod verify;
 
 pub use claims::{MAX_ORDERS, Principal};
 pub use error::{Flaw, TokenError};
-pub use origin::{OriginPolicy, OriginRequest};
+pub use origin::{OriginRequest, Origins};
+pub use present::{Presentation, SUBPROTOCOL};
 pub use sign::{Grant, Signer};
 pub use verify::{MAX_TOKEN_BYTES, Verifier};
