@@ -1,6 +1,6 @@
 //! Who is it: from what a request carries to a [`Principal`].
 //!
-//! In the order of the data: [`present`] finds the token in the request, a [`Verifier`] checks it, and [`origin`] says whether
+//! In the order of the data: a [`Presentation`] finds the token in the request, a [`Verifier`] checks it, and [`Origins`] say whether
 //! the page it comes from may connect. A [`Signer`] makes tokens for tools and tests. No sockets, no clock: the time is an argument.
 //! Called by `http` and the command line.
 
