@@ -124,6 +124,8 @@ pub enum Put {
     Queued,
     /// It is pending in the place of an older one.
     Replaced,
+    /// It is pending in the place of the first that the client would have seen of the order, whose step it misses now.
+    ReplacedFirst,
     /// It did not fit: the mailbox is empty now and takes no updates until a snapshot is put in.
     Overflowed,
 }
@@ -291,7 +293,7 @@ impl Inner {
             // The client's screen is as it was before the older entry, whose reset still has to be told.
             entry.on_screen = before.on_screen;
             entry.reset |= before.reset;
-            put = Put::Replaced;
+            put = if before.on_screen && !before.reset { Put::Replaced } else { Put::ReplacedFirst };
         }
         if entry.update.is_some() || entry.on_screen {
             self.entry_bytes += entry.bytes();

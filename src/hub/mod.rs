@@ -33,7 +33,7 @@ pub use self::{
 };
 use self::{
     reads::ReadQueue,
-    registry::{Answer, Phase, Registry, Session, ShownOrder},
+    registry::{Answer, Delivered, Phase, Registry, Session, ShownOrder},
 };
 use crate::{
     event::{Known, OrderEvent, OrderId, OrderState, Position, Stamp, Verdict, Viewer, judge},
@@ -144,7 +144,12 @@ impl Hub {
             return None;
         }
         self.tail.append(event);
-        let before = self.registry.orders.get(&event.order_id).map(|order| order.state.clone()).map(Known::Order);
+        let before = self.registry.orders.get(&event.order_id).map(|order| order.state.clone());
+        if before.as_ref().is_some_and(|state| state.stamp.is_at_or_after(event.stamp)) {
+            // A start without proof has shown what a later record set; the store had folded this one before that.
+            return None;
+        }
+        let before = before.map(Known::Order);
         let verdict = judge(before.as_ref(), event);
         if let Verdict::Applies { known, .. } = &verdict {
             let before = before.as_ref().and_then(Known::order);
@@ -207,7 +212,7 @@ impl Hub {
         if before.is_none() && named.is_empty() {
             return;
         }
-        let mut first_sight = false;
+        let (mut first_sight, mut overflowed) = (false, Vec::new());
         if before.is_some() {
             let named: HashSet<SessionKey> = named.iter().copied().collect();
             let withdrawn: Vec<SessionKey> =
@@ -223,10 +228,18 @@ impl Hub {
             );
             let update: Frame = outbound::order_status(state, before.map(Arc::as_ref));
             for key in named {
-                first_sight |= self.registry.deliver(key, state, &update);
+                match self.registry.deliver(key, state, &update) {
+                    Delivered::Shown => {}
+                    Delivered::FirstSight => first_sight = true,
+                    Delivered::Overflowed => overflowed.push(key),
+                }
             }
-            self.registry.forget_unshown(order_id);
+            // Only now: an order nobody shows is forgotten, and others may have been about to.
+            for key in overflowed {
+                self.registry.forget_shown(key);
+            }
         }
+        self.registry.forget_unshown(order_id);
         if first_sight && let Some(order) = self.registry.orders.get_mut(order_id) {
             order.untold = true;
             if self.rule_holds(Rule::Unproven) {
@@ -241,6 +254,7 @@ impl Hub {
             for key in order.sessions.iter().copied().collect::<Vec<_>>() {
                 self.registry.withdraw(key, order_id);
             }
+            self.registry.forget_unshown(order_id);
         }
     }
 

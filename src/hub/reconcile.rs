@@ -119,7 +119,9 @@ impl Hub {
             return Reconciled::Gone;
         }
         let history = self.tail.complete(order_id, snapshot.history(order_id.as_str()).cloned(), snapshot.positions());
-        Reconciled::Done(self.settle(order_id, history.as_ref(), now).into_iter().collect())
+        let correction = self.settle(order_id, history.as_ref(), now);
+        self.registry.forget_unshown(order_id);
+        Reconciled::Done(correction.into_iter().collect())
     }
 
     /// What is true of every order the read may answer: those the snapshot answers for, and those that only the tail

@@ -91,6 +91,17 @@ impl Shown {
     }
 }
 
+/// What became of an update for one session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Delivered {
+    /// The client saw the order before.
+    Shown,
+    /// The update is the first the client sees of the order, or the first after it was taken away.
+    FirstSight,
+    /// Its mailbox passed the limit; what it shows is to be forgotten.
+    Overflowed,
+}
+
 /// An order that at least one session shows.
 #[derive(Debug)]
 pub(super) struct ShownOrder {
@@ -203,12 +214,12 @@ impl Registry {
         self.sessions.get(key).is_some_and(|session| session.phase == Phase::Live)
     }
 
-    /// Shows a session what a record said of an order. Returns whether it was the first the session saw of it.
-    pub(super) fn deliver(&mut self, key: SessionKey, state: &Arc<OrderState>, update: &Frame) -> bool {
-        let Some(session) = self.sessions.get_mut(key) else { return false };
+    /// Shows a live session what a record said of an order that the registry holds.
+    pub(super) fn deliver(&mut self, key: SessionKey, state: &Arc<OrderState>, update: &Frame) -> Delivered {
+        let Some(session) = self.sessions.get_mut(key) else { return Delivered::Shown };
         let before = session.shown.get(&state.order_id).copied();
         if before.is_some_and(|before| before.stamp == Some(state.stamp)) {
-            return false;
+            return Delivered::Shown;
         }
         let reset = before.is_some_and(|before| state.version.number <= before.version);
         let (put, wake) = session.mailbox.put_update(&state.order_id, before.is_some(), reset, update);
@@ -219,20 +230,18 @@ impl Registry {
         if put == Put::Overflowed {
             session.phase = Phase::Overflowed;
             self.counters.overflows += 1;
-            self.forget_shown(key);
-            return false;
+            return Delivered::Overflowed;
         }
-        self.counters.coalesced += u64::from(put == Put::Replaced);
-        let shown = Shown {
-            stamp: Some(state.stamp),
-            version: state.version.number,
-            timeline: before.is_some_and(|before| before.timeline),
-        };
+        self.counters.coalesced += u64::from(put != Put::Queued);
+        // A `removed` takes the timeline from the screen, too.
+        let timeline = before.is_some_and(|before| before.timeline) && !reset && put != Put::ReplacedFirst;
+        let shown = Shown { stamp: Some(state.stamp), version: state.version.number, timeline };
         session.shown.insert(state.order_id.clone(), shown);
         if let Some(order) = self.orders.get_mut(&state.order_id) {
             order.sessions.insert(key);
         }
-        before.is_none()
+        let was_told = before.is_none_or(|before| before.timeline);
+        if was_told && !timeline { Delivered::FirstSight } else { Delivered::Shown }
     }
 
     /// Takes an order away from a session, because a record says so.
@@ -300,17 +309,17 @@ impl Registry {
     pub(super) fn forget_shown(&mut self, key: SessionKey) -> HashMap<OrderId, Shown> {
         let Some(session) = self.sessions.get_mut(key) else { return HashMap::new() };
         let shown = std::mem::take(&mut session.shown);
-        shown.keys().for_each(|order_id| self.unlink(key, order_id));
+        for order_id in shown.keys() {
+            self.unlink(key, order_id);
+            self.forget_unshown(order_id);
+        }
         shown
     }
 
-    /// Notes that a session does not show an order; an order nobody shows is forgotten.
+    /// Notes that a session does not show an order. Whoever ends a step over the order forgets it if it was the last.
     fn unlink(&mut self, key: SessionKey, order_id: &OrderId) {
         if let Some(order) = self.orders.get_mut(order_id) {
             order.sessions.remove(&key);
-            if order.sessions.is_empty() {
-                self.orders.remove(order_id);
-            }
         }
     }
 

@@ -123,10 +123,10 @@ impl Client {
         }
     }
 
-    /// What the client names in a `sync`.
+    /// What the client names in a `sync`: an order whose timeline it lacks by no rev, so that it is told.
     pub(super) fn claims(&self) -> HashMap<OrderId, Option<Stamp>> {
-        let claim = |(order_id, seen): (&String, &Seen)| (OrderId::parse(order_id).unwrap(), seen.rev.parse().ok());
-        self.screen.iter().map(claim).collect()
+        let rev = |seen: &Seen| if seen.untold_since.is_none() { seen.rev.parse().ok() } else { None };
+        self.screen.iter().map(|(order_id, seen)| (OrderId::parse(order_id).unwrap(), rev(seen))).collect()
     }
 
     /// Whether an old order that is not on the screen has to be.

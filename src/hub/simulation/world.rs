@@ -452,7 +452,9 @@ impl World {
             }
             Delivery::NotVisible(orders) => format!("{:?} does not see {orders:?}", seat.key),
             Delivery::Updates(frames) => {
-                if bytes > limit && frames.len() > 1 {
+                let updates =
+                    frames.iter().filter(|frame| !frame.payload().starts_with(b"{\"type\":\"removed")).count();
+                if bytes > limit && updates > 1 {
                     self.flaws.push((Flaw::Unbounded, format!("{bytes} bytes in {} frames", frames.len())));
                 }
                 let said = format!("{:?} takes {frames:?}", seat.key);
