@@ -5,6 +5,7 @@ pub mod config;
 pub mod event;
 pub mod http;
 pub mod hub;
+pub mod ingest;
 pub mod protocol;
 pub mod session;
 pub mod store;
