@@ -11,7 +11,12 @@
 mod pipelines;
 mod schema;
 
-use std::{io, net::SocketAddr, sync::Arc, time::{Duration, Instant}};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use actix_web::web;
 use tokio::sync::watch;
@@ -20,7 +25,10 @@ use self::pipelines::Pipelines;
 use crate::{
     auth::{Origins, Verifier},
     config::{Settings, SettingsError},
-    event::{Timestamp, decode::{Decoder, DecoderOptions, FieldPointers, InvalidSetting, MissingVersion}},
+    event::{
+        Timestamp,
+        decode::{Decoder, DecoderOptions, FieldPointers, InvalidSetting, MissingVersion},
+    },
     http::{
         instance::Instance,
         operations::Operations,
@@ -28,7 +36,7 @@ use crate::{
         server::{Listening, bind, serve_operations, serve_public},
     },
     hub::{Hub, SharedHub},
-    ingest::StartError,
+    ingest::topic::StartError,
     protocol::{StaleReason, Staleness},
     session::Rules,
     store::{self, InvalidUrl, Store},
@@ -218,7 +226,8 @@ impl App {
     fn serve(&self) -> Result<(Listening, Listening), RunError> {
         let extra = self.extra_routes.clone();
         let workers = std::thread::available_parallelism().map_or(1, usize::from);
-        let public = serve_public(self.public.try_clone()?, self.public_state.clone(), workers, move |config| extra(config))?;
+        let public =
+            serve_public(self.public.try_clone()?, self.public_state.clone(), workers, move |config| extra(config))?;
         let read_at = self.signs.progress_read_at.subscribe();
         let operations = Operations {
             instance: self.instance.clone(),
