@@ -157,6 +157,7 @@ impl Hub {
                 Known::Order(state) => self.on_state(state, before),
                 Known::Erased(_) => self.on_erased(&event.order_id),
             }
+            self.registry.forget_overflowed();
         }
         Some(verdict)
     }
@@ -212,7 +213,7 @@ impl Hub {
         if before.is_none() && named.is_empty() {
             return;
         }
-        let (mut first_sight, mut overflowed) = (false, Vec::new());
+        let mut first_sight = false;
         if before.is_some() {
             let named: HashSet<SessionKey> = named.iter().copied().collect();
             let withdrawn: Vec<SessionKey> =
@@ -228,15 +229,7 @@ impl Hub {
             );
             let update: Frame = outbound::order_status(state, before.map(Arc::as_ref));
             for key in named {
-                match self.registry.deliver(key, state, &update) {
-                    Delivered::Shown => {}
-                    Delivered::FirstSight => first_sight = true,
-                    Delivered::Overflowed => overflowed.push(key),
-                }
-            }
-            // Only now: an order nobody shows is forgotten, and others may have been about to.
-            for key in overflowed {
-                self.registry.forget_shown(key);
+                first_sight |= self.registry.deliver(key, state, &update) == Delivered::FirstSight;
             }
         }
         self.registry.forget_unshown(order_id);

@@ -93,14 +93,17 @@ impl Hub {
                 self.adopt(order_id, truth.view());
             }
         }
-        self.show_all(key, answer, &truths, proven, now);
         if let Some(session) = self.registry.sessions.get_mut(key) {
             session.phase = Phase::Live;
             session.has_been_live = true;
-            if session.mailbox.set_proven(proven) {
-                self.registry.woken.push(session.mailbox.clone());
-            }
         }
+        self.show_all(key, answer, &truths, proven, now);
+        if let Some(session) = self.registry.sessions.get_mut(key)
+            && session.mailbox.set_proven(proven)
+        {
+            self.registry.woken.push(session.mailbox.clone());
+        }
+        self.registry.forget_overflowed();
         for order_id in truths.keys() {
             self.registry.forget_unshown(order_id);
         }
@@ -120,6 +123,7 @@ impl Hub {
         }
         let history = self.tail.complete(order_id, snapshot.history(order_id.as_str()).cloned(), snapshot.positions());
         let correction = self.settle(order_id, history.as_ref(), now);
+        self.registry.forget_overflowed();
         self.registry.forget_unshown(order_id);
         Reconciled::Done(correction.into_iter().collect())
     }
