@@ -210,7 +210,7 @@ impl Registry {
         by_user.chain(by_link).copied().filter(|key| self.is_live(*key) && self.sessions[*key].sees(state)).collect()
     }
 
-    fn is_live(&self, key: SessionKey) -> bool {
+    pub(super) fn is_live(&self, key: SessionKey) -> bool {
         self.sessions.get(key).is_some_and(|session| session.phase == Phase::Live)
     }
 
@@ -288,6 +288,15 @@ impl Registry {
         if let Some(session) = self.sessions.get(key) {
             let put = session.mailbox.put_snapshot(snapshot);
             self.note(key, put);
+        }
+    }
+
+    /// Says whether what a session shows has been proved complete.
+    pub(super) fn set_proven(&mut self, key: SessionKey, proven: bool) {
+        if let Some(session) = self.sessions.get(key)
+            && session.mailbox.set_proven(proven)
+        {
+            self.woken.push(session.mailbox.clone());
         }
     }
 
