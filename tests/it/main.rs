@@ -1,2 +1,3 @@
-#[test]
-fn placeholder() {}
+//! Integration tests, as one binary.
+
+mod settings;
