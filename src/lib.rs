@@ -1,8 +1,11 @@
 //! Ordercast shows every viewer the true status of their order, live.
 
+pub mod auth;
 pub mod config;
 pub mod event;
+pub mod http;
 pub mod hub;
 pub mod protocol;
 pub mod session;
 pub mod store;
+pub mod telemetry;

@@ -17,7 +17,7 @@ pub struct Problem {
 
 impl Problem {
     /// `place: message`, about one key.
-    pub(super) fn at(key: &str, place: impl fmt::Display, message: impl fmt::Display) -> Self {
+    pub(crate) fn at(key: &str, place: impl fmt::Display, message: impl fmt::Display) -> Self {
         Self { keys: vec![key.to_owned()], text: format!("{place}: {message}") }
     }
 

@@ -10,8 +10,10 @@ pub(super) struct Rule<T> {
     pub(super) allowed: String,
     /// Whether TOML writes the value without quotes.
     pub(super) bare: bool,
-    parse: Box<dyn Fn(&str) -> Option<T>>,
+    parse: Parse<T>,
 }
+
+type Parse<T> = Box<dyn Fn(&str) -> Option<T>>;
 
 impl<T> Rule<T> {
     pub(super) fn new(allowed: impl Into<String>, parse: impl Fn(&str) -> Option<T> + 'static) -> Self {

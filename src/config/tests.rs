@@ -65,13 +65,14 @@ fn only_names_with_the_prefix_and_two_underscores_are_read() {
 
 #[test]
 fn contradictions_name_both_settings() {
-    let key_file = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
-    let cases: &[(&[(&str, &str)], &[&str])] = &[
+    const KEY_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    type Given = &'static [(&'static str, &'static str)];
+    let cases: &[(Given, &[&str])] = &[
         (&[("http.listen", "127.0.0.1:9090")], &["http.listen", "operations.listen"]),
         (&[("http.listen", "0.0.0.0:9090")], &["http.listen", "operations.listen"]),
         (&[("kafka.topic", "a"), ("kafka.dead_letter_topic", "a")], &["kafka.topic", "kafka.dead_letter_topic"]),
-        (&[("auth.secret", SECRET), ("auth.public_key_files", key_file)], &["auth.secret", "auth.public_key_files"]),
-        (&[("auth.public_key_files", key_file)], &["auth.algorithms", "auth.public_key_files"]),
+        (&[("auth.secret", SECRET), ("auth.public_key_files", KEY_FILE)], &["auth.secret", "auth.public_key_files"]),
+        (&[("auth.public_key_files", KEY_FILE)], &["auth.algorithms", "auth.public_key_files"]),
         (&[("auth.secret", SECRET), ("auth.algorithms", "HS256,RS256")], &["auth.algorithms", "auth.secret"]),
         (&[("auth.previous_secret", SECRET)], &["auth.previous_secret", "auth.secret"]),
     ];

@@ -14,7 +14,7 @@ const KEEPALIVE_TIME: Duration = Duration::from_secs(60);
 /// `TCP_USER_TIMEOUT` is what ends a reader that stalls: when it has acknowledged nothing, or left its window closed,
 /// for `send_timeout`, the kernel ends the connection. It measures progress byte by byte, which nothing above the
 /// socket can.
-pub fn prepare(connection: &dyn Any, send_timeout: Duration) {
+pub(super) fn prepare(connection: &dyn Any, send_timeout: Duration) {
     let Some(stream) = connection.downcast_ref::<TcpStream>() else { return };
     let socket = SockRef::from(stream);
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_TIME);

@@ -1,3 +1,4 @@
-//! Integration tests, as one binary.
+//! The integration suite: one binary, real parts.
 
 mod settings;
+mod store;

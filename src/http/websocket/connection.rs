@@ -34,7 +34,7 @@ const WRITE_BYTES: usize = 16 * 1024;
 const INBOUND_AT_ONCE: usize = 32;
 
 /// The session of one socket. Dropping it is the end of the session, whatever ended it.
-pub struct Connection {
+pub(super) struct Connection {
     session: Session,
     membership: Membership,
     instance: Arc<Instance>,
@@ -65,7 +65,7 @@ impl Pace {
 }
 
 /// What a connection is made of.
-pub struct Parts {
+pub(super) struct Parts {
     /// The session's decisions.
     pub session: Session,
     /// Its place in the hub.
@@ -84,7 +84,7 @@ pub struct Parts {
 
 impl Connection {
     /// Takes over a socket whose handshake is done.
-    pub fn new(parts: Parts) -> Self {
+    pub(super) fn new(parts: Parts) -> Self {
         Self {
             session: parts.session,
             membership: parts.membership,

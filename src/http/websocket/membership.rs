@@ -11,7 +11,7 @@ use crate::{
 
 /// Membership of one open session.
 #[derive(Debug)]
-pub struct Membership {
+pub(super) struct Membership {
     hub: Arc<SharedHub>,
     key: SessionKey,
     mailbox: Arc<Mailbox>,
@@ -22,7 +22,7 @@ pub struct Membership {
 
 impl Membership {
     /// Joins the hub.
-    pub fn join(
+    pub(super) fn join(
         hub: Arc<SharedHub>,
         joining: Joining,
         session_id: String,
@@ -35,12 +35,12 @@ impl Membership {
     }
 
     /// Where its deliveries are.
-    pub fn mailbox(&self) -> &Mailbox {
+    pub(super) fn mailbox(&self) -> &Mailbox {
         &self.mailbox
     }
 
     /// Passes on what the session asks of the hub.
-    pub fn ask(&self, request: HubRequest) {
+    pub(super) fn ask(&self, request: HubRequest) {
         self.hub.step(|hub| match request {
             HubRequest::Restart => hub.restart(self.key),
             HubRequest::Sync(claims) => hub.sync(self.key, claims),
@@ -49,7 +49,7 @@ impl Membership {
     }
 
     /// Leaves, for this reason.
-    pub fn end(&mut self, cause: CloseCause) {
+    pub(super) fn end(&mut self, cause: CloseCause) {
         let orders = self.hub.step(|hub| {
             let orders = hub.shown_orders(self.key);
             hub.leave(self.key);
