@@ -1,5 +1,10 @@
 //! Why a request's token is refused. What the outside learns is the code; which part was wrong stays inside.
 
+pub(super) const TOO_LARGE: &str = "the token is larger than 8 KiB";
+pub(super) const CONFLICTING: &str = "the request carries two different tokens";
+pub(super) const WITHOUT_SUBPROTOCOL: &str =
+    "the subprotocol bearer.<token> must be offered together with ordercast.v1";
+
 /// A token is not accepted. Displays what the outside may know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
@@ -12,15 +17,9 @@ pub enum TokenError {
     /// It was good, and its time is over.
     #[error("the token has expired")]
     Expired,
-    /// It is larger than any token may be.
-    #[error("the token is larger than 8 KiB")]
-    TooLarge,
-    /// The request carries two different ones.
-    #[error("the request carries two different tokens")]
-    Conflicting,
-    /// It came as the subprotocol `bearer.…`, without the subprotocol the server could select.
-    #[error("the subprotocol bearer.<token> must be offered together with ordercast.v1")]
-    WithoutSubprotocol,
+    /// The request cannot be read as carrying one token; the text says why.
+    #[error("{0}")]
+    Malformed(&'static str),
 }
 
 impl TokenError {
@@ -30,7 +29,7 @@ impl TokenError {
             Self::Missing => "missing_token",
             Self::Invalid(_) => "invalid_token",
             Self::Expired => "expired_token",
-            Self::TooLarge | Self::Conflicting | Self::WithoutSubprotocol => "bad_request",
+            Self::Malformed(_) => "bad_request",
         }
     }
 

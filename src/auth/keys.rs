@@ -93,12 +93,14 @@ fn parse(pem: &[u8]) -> Option<(DecodingKey, &'static [Algorithm])> {
 
 /// Signature, `iss` and `aud` are checked by the library; times by us, at the time we are given.
 fn validation(algorithms: &[Algorithm], auth: &Auth) -> Validation {
-    let mut validation = Validation::default();
-    validation.algorithms = algorithms.iter().map(|algorithm| wire(*algorithm)).collect();
-    validation.validate_exp = false;
-    validation.validate_nbf = false;
+    let mut validation = Validation {
+        algorithms: algorithms.iter().map(|algorithm| wire(*algorithm)).collect(),
+        validate_exp: false,
+        validate_nbf: false,
+        validate_aud: auth.audience.is_some(),
+        ..Validation::default()
+    };
     validation.required_spec_claims.clear();
-    validation.validate_aud = auth.audience.is_some();
     if let Some(issuer) = &auth.issuer {
         validation.set_issuer(&[issuer]);
         validation.required_spec_claims.insert("iss".to_owned());

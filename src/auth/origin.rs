@@ -8,7 +8,7 @@ use crate::config::{AllowedOrigin, Http, WebOrigin, host_and_port};
 
 /// Which origins are allowed, by the settings.
 #[derive(Debug, Clone)]
-pub struct OriginPolicy {
+pub struct Origins {
     allowed: Vec<AllowedOrigin>,
     trusted_proxies: Vec<IpNet>,
 }
@@ -26,7 +26,7 @@ pub struct OriginRequest<'a> {
     pub peer: IpAddr,
 }
 
-impl OriginPolicy {
+impl Origins {
     /// The policy of the settings.
     pub fn new(http: &Http) -> Self {
         Self { allowed: http.allowed_origins.clone(), trusted_proxies: http.trusted_proxies.clone() }
@@ -76,10 +76,10 @@ mod tests {
     use super::*;
     use crate::config::{self, Sources, variable};
 
-    fn policy(allowed: &str) -> OriginPolicy {
+    fn policy(allowed: &str) -> Origins {
         let variables = [("http.allowed_origins", allowed), ("http.trusted_proxies", "10.0.0.0/8")];
         let environment = variables.map(|(key, value)| (variable(key), value.to_owned())).into();
-        OriginPolicy::new(&config::load(&Sources { environment, ..Sources::default() }, &[]).unwrap().http)
+        Origins::new(&config::load(&Sources { environment, ..Sources::default() }, &[]).unwrap().http)
     }
 
     fn allows(allowed: &str, origin: &str, host: &str) -> bool {

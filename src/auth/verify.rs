@@ -8,7 +8,7 @@ use jsonwebtoken::{
 };
 use serde_json::{Map, Value};
 
-use super::{Flaw, Principal, TokenError, claims::ClaimRules, keys::Keys};
+use super::{Flaw, Principal, TokenError, claims::ClaimRules, error::TOO_LARGE, keys::Keys};
 use crate::{
     config::{Auth, SettingsError},
     event::Timestamp,
@@ -33,7 +33,7 @@ impl Verifier {
     /// Whom `token` speaks for at `now`.
     pub fn verify(&self, token: &str, now: Timestamp) -> Result<Principal, TokenError> {
         if token.len() > MAX_TOKEN_BYTES {
-            return Err(TokenError::TooLarge);
+            return Err(TokenError::Malformed(TOO_LARGE));
         }
         let claims = self.verified_claims(token).map_err(TokenError::Invalid)?;
         self.rules.principal(&claims, now)

@@ -57,6 +57,13 @@ pub struct Stamp {
     pub offset: i64,
 }
 
+impl Stamp {
+    /// Whether this is `other` or a later record of the same log.
+    pub fn is_at_or_after(self, other: Self) -> bool {
+        (self.epoch, self.partition) == (other.epoch, other.partition) && self.offset >= other.offset
+    }
+}
+
 /// On the wire a stamp is the opaque `rev`.
 impl fmt::Display for Stamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

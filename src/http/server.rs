@@ -28,8 +28,9 @@ use super::{
 
 /// Time a client may take to send a request's head.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-/// Time a client may take to end a connection that we have ended.
-const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// A body is asked for more only while less than this waits to be written: enough for the head and body of a small
+/// answer to be one write, and so little that a session's deliveries stay in its mailbox until the socket takes them.
+const WRITE_BUFFER_BYTES: usize = 1024;
 /// A browser may keep a preflight's answer.
 const PREFLIGHT_SECONDS: usize = 600;
 
@@ -94,12 +95,12 @@ pub fn serve_public(
     .workers(workers)
     .max_connections(max_connections)
     .on_connect(move |connection, _| socket::prepare(connection, send_timeout))
-    // A body is asked for more only when the socket has taken all there was: see the connection.
-    .h1_write_buffer_size(1)
+    .h1_write_buffer_size(WRITE_BUFFER_BYTES)
     // A client that ends its side has ended the session.
     .h1_allow_half_closed(false)
     .client_request_timeout(REQUEST_TIMEOUT)
-    .client_disconnect_timeout(DISCONNECT_TIMEOUT)
+    // A session waits itself for the client's Close; after that the server ends the connection (RFC 6455, section 7.1.1).
+    .client_disconnect_timeout(Duration::ZERO)
     .disable_signals()
     .shutdown_timeout(1)
     .listen(listener)?

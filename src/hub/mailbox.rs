@@ -124,8 +124,19 @@ pub enum Put {
     Queued,
     /// It is pending in the place of an older one.
     Replaced,
+    /// It is pending in the place of the first that the client would have seen of the order, whose step it misses now.
+    ReplacedFirst,
     /// It did not fit: the mailbox is empty now and takes no updates until a snapshot is put in.
     Overflowed,
+}
+
+/// What the client will not hear, because the mailbox was cleared.
+#[derive(Debug)]
+pub(super) struct Forgotten {
+    /// A full snapshot.
+    pub(super) full_snapshot: bool,
+    /// The orders that something was said of.
+    pub(super) orders: Vec<OrderId>,
 }
 
 impl Mailbox {
@@ -236,9 +247,17 @@ impl Mailbox {
         changed && inner.notify()
     }
 
-    /// Forgets all that is pending: the session starts anew.
-    pub(super) fn clear(&self) {
-        self.lock().forget_all();
+    /// Forgets all that is pending, and says of what.
+    pub(super) fn clear(&self) -> Forgotten {
+        let mut inner = self.lock();
+        let entries = inner.entries.drain(..).map(|(order_id, _)| order_id);
+        let mut forgotten = Forgotten { full_snapshot: false, orders: entries.collect() };
+        if let Some(snapshot) = inner.snapshot.take() {
+            forgotten.full_snapshot = !snapshot.partial;
+            forgotten.orders.extend(snapshot.orders.into_keys().chain(snapshot.removed));
+        }
+        inner.forget_all();
+        forgotten
     }
 }
 
@@ -274,7 +293,7 @@ impl Inner {
             // The client's screen is as it was before the older entry, whose reset still has to be told.
             entry.on_screen = before.on_screen;
             entry.reset |= before.reset;
-            put = Put::Replaced;
+            put = if before.on_screen && !before.reset { Put::Replaced } else { Put::ReplacedFirst };
         }
         if entry.update.is_some() || entry.on_screen {
             self.entry_bytes += entry.bytes();

@@ -15,6 +15,8 @@ mod reads;
 mod reconcile;
 mod registry;
 mod shared;
+#[cfg(test)]
+mod simulation;
 mod tail;
 
 use std::sync::Arc;
@@ -31,7 +33,7 @@ pub use self::{
 };
 use self::{
     reads::ReadQueue,
-    registry::{Answer, Phase, Registry, Session, Shown, ShownOrder},
+    registry::{Answer, Delivered, Phase, Registry, Session, ShownOrder},
 };
 use crate::{
     event::{Known, OrderEvent, OrderId, OrderState, Position, Stamp, Verdict, Viewer, judge},
@@ -45,7 +47,7 @@ pub struct Hub {
     registry: Registry,
     reads: ReadQueue,
     /// Records the store refused that the fanout has not reached yet.
-    refused: HashSet<(i32, i64)>,
+    refused: HashSet<Stamp>,
     #[cfg(test)]
     rules_off: Vec<Rule>,
 }
@@ -137,12 +139,17 @@ impl Hub {
         if (epoch != current || offset < end) && self.rule_holds(Rule::OffsetGuard) {
             return None;
         }
-        if self.refused.remove(&(partition, offset)) {
+        if self.refused.remove(&event.stamp) {
             self.tail.advance(partition, offset + 1);
             return None;
         }
         self.tail.append(event);
-        let before = self.registry.orders.get(&event.order_id).map(|order| order.state.clone()).map(Known::Order);
+        let before = self.registry.orders.get(&event.order_id).map(|order| order.state.clone());
+        if before.as_ref().is_some_and(|state| state.stamp.is_at_or_after(event.stamp)) {
+            // A start without proof has shown what a later record set; the store had folded this one before that.
+            return None;
+        }
+        let before = before.map(Known::Order);
         let verdict = judge(before.as_ref(), event);
         if let Verdict::Applies { known, .. } = &verdict {
             let before = before.as_ref().and_then(Known::order);
@@ -172,11 +179,15 @@ impl Hub {
     }
 
     /// The store refused what decode had accepted: the event is struck, and whoever may have seen it is read again.
-    pub fn refused(&mut self, partition: i32, offset: i64) {
+    pub fn refused(&mut self, record: Stamp) {
+        if !self.rule_holds(Rule::Refused) {
+            return;
+        }
+        let Stamp { partition, offset, .. } = record;
         let struck = self.tail.strike(partition, offset);
         let Some((_, end)) = self.tail.end(partition) else { return };
         if offset >= end {
-            self.refused.insert((partition, offset));
+            self.refused.insert(record);
         } else if let Some(event) = struck {
             self.doubt_order(&event.order_id);
         } else {
@@ -201,7 +212,7 @@ impl Hub {
         if before.is_none() && named.is_empty() {
             return;
         }
-        let mut first_sight = false;
+        let (mut first_sight, mut overflowed) = (false, Vec::new());
         if before.is_some() {
             let named: HashSet<SessionKey> = named.iter().copied().collect();
             let withdrawn: Vec<SessionKey> =
@@ -217,10 +228,18 @@ impl Hub {
             );
             let update: Frame = outbound::order_status(state, before.map(Arc::as_ref));
             for key in named {
-                first_sight |= self.registry.deliver(key, state, &update);
+                match self.registry.deliver(key, state, &update) {
+                    Delivered::Shown => {}
+                    Delivered::FirstSight => first_sight = true,
+                    Delivered::Overflowed => overflowed.push(key),
+                }
             }
-            self.registry.forget_unshown(order_id);
+            // Only now: an order nobody shows is forgotten, and others may have been about to.
+            for key in overflowed {
+                self.registry.forget_shown(key);
+            }
         }
+        self.registry.forget_unshown(order_id);
         if first_sight && let Some(order) = self.registry.orders.get_mut(order_id) {
             order.untold = true;
             if self.rule_holds(Rule::Unproven) {
@@ -235,6 +254,7 @@ impl Hub {
             for key in order.sessions.iter().copied().collect::<Vec<_>>() {
                 self.registry.withdraw(key, order_id);
             }
+            self.registry.forget_unshown(order_id);
         }
     }
 
@@ -272,6 +292,8 @@ impl Hub {
             mailbox: joining.mailbox,
             counts: joining.max_per_user.is_some(),
             phase: Phase::Waiting(Answer::Everything),
+            has_been_live: false,
+            unanswered: false,
             shown: HashMap::new(),
             serial: 0,
             queued: false,
@@ -294,43 +316,27 @@ impl Hub {
     /// Starts a session anew: it gets a full snapshot, and nothing before that. Also the first start of one that joined
     /// without, and the return of one whose mailbox overflowed.
     pub fn restart(&mut self, key: SessionKey) {
-        self.registry.forget_shown(key);
         self.wait_for(key, Answer::Everything);
     }
 
     /// The client says what it shows, by order and rev: it gets what differs. Until then it gets nothing.
     pub fn sync(&mut self, key: SessionKey, claims: HashMap<OrderId, Option<Stamp>>) {
-        let Some(session) = self.registry.sessions.get(key) else { return };
-        // What was sent on this socket and what the client names must agree, or a frame was on its way when the client
-        // spoke; then nobody knows what its screen shows.
-        let sent: HashMap<OrderId, Shown> = session.shown.clone();
-        self.registry.forget_shown(key);
-        let mut shown: HashMap<OrderId, Shown> = claims
-            .into_iter()
-            .map(|(order_id, claimed)| {
-                let agreed = sent.get(&order_id).is_none_or(|sent| sent.stamp == claimed);
-                let stamp = claimed.filter(|_| agreed);
-                (order_id, Shown { stamp, version: 0, timeline: true })
-            })
-            .collect();
-        for order_id in sent.into_keys() {
-            shown.entry(order_id).or_insert(Shown { stamp: None, version: 0, timeline: true });
-        }
-        if let Some(session) = self.registry.sessions.get_mut(key) {
-            session.shown = shown;
-        }
         self.wait_for(key, Answer::Differences);
+        if let Some(session) = self.registry.sessions.get_mut(key)
+            && session.phase == Phase::Waiting(Answer::Differences)
+        {
+            session.compare(claims);
+        }
     }
 
     /// Shows only these orders from now on, or all again. Until it has been read what that is, the session gets nothing.
     pub fn subscribe(&mut self, key: SessionKey, orders: Option<Vec<OrderId>>) {
-        let Some(session) = self.registry.sessions.get_mut(key) else { return };
-        let answer = if orders.is_some() { Answer::Subscribed } else { Answer::Everything };
-        session.subscription = orders.map(|orders| orders.into_iter().collect());
-        if answer == Answer::Everything {
-            self.registry.forget_shown(key);
-        }
+        let first_answer_is_due = self.registry.sessions.get(key).is_some_and(|session| !session.has_been_live);
+        let answer = if orders.is_none() || first_answer_is_due { Answer::Everything } else { Answer::Differences };
         self.wait_for(key, answer);
+        if let Some(session) = self.registry.sessions.get_mut(key) {
+            session.subscribe(orders);
+        }
     }
 
     /// Compares a live session's screen with the truth and repairs what differs.
@@ -370,12 +376,31 @@ impl Hub {
         std::mem::take(&mut self.registry.woken)
     }
 
-    fn wait_for(&mut self, key: SessionKey, answer: Answer) {
-        let Some(session) = self.registry.sessions.get_mut(key) else { return };
-        session.phase = Phase::Waiting(answer);
-        session.mailbox.clear();
-        session.serial = session.serial.wrapping_add(1);
-        session.queued = false;
+    /// Lets a session wait for the answer to what its client asked; what is pending in its mailbox is forgotten.
+    ///
+    /// Where a full snapshot is owed, nothing less will do: what the client shows is not known.
+    fn wait_for(&mut self, key: SessionKey, asked: Answer) {
+        let Some(session) = self.registry.sessions.get(key) else { return };
+        let forgotten = session.mailbox.clear();
+        let owes_everything = match session.phase {
+            Phase::Waiting(answer) => answer == Answer::Everything && session.has_been_live,
+            Phase::Live => forgotten.full_snapshot,
+            Phase::Overflowed => true,
+        };
+        let answer = if owes_everything { Answer::Everything } else { asked };
+        let mut shown = self.registry.forget_shown(key);
+        if answer == Answer::Everything {
+            shown.clear();
+        }
+        if let Some(session) = self.registry.sessions.get_mut(key) {
+            session.phase = Phase::Waiting(answer);
+            session.shown = shown;
+            session.serial = session.serial.wrapping_add(1);
+            session.queued = false;
+            if answer == Answer::Differences {
+                session.doubt(forgotten.orders);
+            }
+        }
         self.session_due(key);
     }
 

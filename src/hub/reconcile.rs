@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::{Answer, Hub, OrderRead, PendingSnapshot, Phase, Rule, SessionKey, SessionRead, ShownOrder};
+use super::{Answer, Hub, OrderRead, PendingSnapshot, Phase, Rule, Session, SessionKey, SessionRead, ShownOrder};
 use crate::{
     event::{History, OrderId, Snapshot, Stamp, Timeline, Timestamp},
     protocol::OrderView,
@@ -96,6 +96,7 @@ impl Hub {
         self.show_all(key, answer, &truths, proven, now);
         if let Some(session) = self.registry.sessions.get_mut(key) {
             session.phase = Phase::Live;
+            session.has_been_live = true;
             if session.mailbox.set_proven(proven) {
                 self.registry.woken.push(session.mailbox.clone());
             }
@@ -118,7 +119,9 @@ impl Hub {
             return Reconciled::Gone;
         }
         let history = self.tail.complete(order_id, snapshot.history(order_id.as_str()).cloned(), snapshot.positions());
-        Reconciled::Done(self.settle(order_id, history.as_ref(), now).into_iter().collect())
+        let correction = self.settle(order_id, history.as_ref(), now);
+        self.registry.forget_unshown(order_id);
+        Reconciled::Done(correction.into_iter().collect())
     }
 
     /// What is true of every order the read may answer: those the snapshot answers for, and those that only the tail
@@ -201,16 +204,7 @@ impl Hub {
         proven: bool,
         now: Timestamp,
     ) {
-        let Some(session) = self.registry.sessions.get(key) else { return };
-        let subscribed: Vec<OrderId> = session.subscription.iter().flatten().cloned().collect();
-        if matches!(answer, Some(Answer::Everything)) {
-            self.registry.forget_shown(key);
-        } else if matches!(answer, Some(Answer::Subscribed)) {
-            // They are answered whether they differ or not.
-            self.registry.doubt_shown(key, &subscribed);
-        }
-        let mut snapshot = PendingSnapshot::new(now, !matches!(answer, Some(Answer::Everything)));
-        let mut not_visible = Vec::new();
+        let mut snapshot = PendingSnapshot::new(now, answer != Some(Answer::Everything));
         for (order_id, truth) in truths {
             let settled = truth.known && proven;
             let view = if settled { truth.view() } else { self.hub_view(order_id, truth) };
@@ -223,9 +217,6 @@ impl Hub {
                     untold: false,
                     sessions: Default::default(),
                 });
-            } else if matches!(answer, Some(Answer::Subscribed)) && subscribed.contains(order_id) {
-                not_visible.push(order_id.clone());
-                snapshot.put(order_id, None);
             }
             self.registry.show(key, order_id, view.as_ref(), settled, &mut snapshot);
             if view.is_some() && !settled && self.rule_holds(Rule::Unproven) {
@@ -238,6 +229,7 @@ impl Hub {
         if answer.is_some() || !snapshot.is_empty() {
             self.registry.put_snapshot(key, snapshot);
         }
+        let not_visible = self.registry.sessions.get_mut(key).map(Session::take_not_visible).unwrap_or_default();
         if !not_visible.is_empty() {
             self.registry.put_not_visible(key, not_visible);
         }

@@ -43,6 +43,10 @@ pub(super) struct Session {
     /// Counts towards the limit per user; a single `GET /orders` does not.
     pub(super) counts: bool,
     pub(super) phase: Phase,
+    /// Something was sent on this socket, so frames may be on their way to the client when it speaks.
+    pub(super) has_been_live: bool,
+    /// The client is still to hear which of the orders it subscribed to are not visible.
+    pub(super) unanswered: bool,
     /// What the client's screen shows once the mailbox has drained.
     pub(super) shown: HashMap<OrderId, Shown>,
     /// A read is due or under way. A read that was sent for an older serial answers a question nobody asks any more.
@@ -68,8 +72,6 @@ pub(super) enum Answer {
     Everything,
     /// What differs from what it shows.
     Differences,
-    /// The orders it subscribed to, and what it has to take away.
-    Subscribed,
 }
 
 /// One order on one screen.
@@ -80,6 +82,24 @@ pub(super) struct Shown {
     pub(super) version: u64,
     /// Whether its whole timeline was shown: not, if an update of a record was the first the client saw of the order.
     pub(super) timeline: bool,
+}
+
+impl Shown {
+    /// What a client says it shows; `None`: whatever it shows, it is to be told.
+    fn claimed(stamp: Option<Stamp>) -> Self {
+        Self { stamp, version: 0, timeline: true }
+    }
+}
+
+/// What became of an update for one session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Delivered {
+    /// The client saw the order before.
+    Shown,
+    /// The update is the first the client sees of the order, or the first after it was taken away.
+    FirstSight,
+    /// Its mailbox passed the limit; what it shows is to be forgotten.
+    Overflowed,
 }
 
 /// An order that at least one session shows.
@@ -105,6 +125,43 @@ impl Session {
         orders.extend(self.viewer.listed_orders().into_iter().flat_map(|orders| orders.iter()));
         orders.extend(self.subscription.iter().flatten());
         orders.into_iter().cloned().collect()
+    }
+
+    /// The client is to be told of these orders, whatever it shows of them.
+    pub(super) fn doubt(&mut self, orders: impl IntoIterator<Item = OrderId>) {
+        self.shown.extend(orders.into_iter().map(|order_id| (order_id, Shown::claimed(None))));
+    }
+
+    /// Takes the client's word for what it shows. Where that is not what was sent last, a frame was on its way when the
+    /// client spoke, and nobody knows what its screen shows.
+    pub(super) fn compare(&mut self, mut claims: HashMap<OrderId, Option<Stamp>>) {
+        if self.has_been_live {
+            for (order_id, shown) in &mut self.shown {
+                if claims.remove(order_id) != Some(shown.stamp) {
+                    *shown = Shown::claimed(None);
+                }
+            }
+            self.doubt(claims.into_keys());
+        } else {
+            self.shown = claims.into_iter().map(|(order_id, stamp)| (order_id, Shown::claimed(stamp))).collect();
+        }
+    }
+
+    /// Narrows or widens what the session sees; orders that are named are answered whether they differ or not.
+    pub(super) fn subscribe(&mut self, orders: Option<Vec<OrderId>>) {
+        self.unanswered = orders.is_some();
+        if self.phase == Phase::Waiting(Answer::Differences) {
+            self.doubt(orders.iter().flatten().cloned());
+        }
+        self.subscription = orders.map(|orders| orders.into_iter().collect());
+    }
+
+    /// The orders it subscribed to that it does not see now, if the client has not heard yet.
+    pub(super) fn take_not_visible(&mut self) -> Vec<OrderId> {
+        if !std::mem::take(&mut self.unanswered) {
+            return Vec::new();
+        }
+        self.subscription.iter().flatten().filter(|order_id| !self.shown.contains_key(*order_id)).cloned().collect()
     }
 }
 
@@ -134,6 +191,12 @@ impl Registry {
         }
     }
 
+    /// Whether nothing is left of any session.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.sessions.is_empty() && self.orders.is_empty() && self.by_user.is_empty() && self.by_link.is_empty()
+    }
+
     /// Open sockets of a user.
     pub(super) fn sockets_of(&self, user: &UserId) -> usize {
         let keys = self.by_user.get(user).into_iter().flatten();
@@ -151,12 +214,12 @@ impl Registry {
         self.sessions.get(key).is_some_and(|session| session.phase == Phase::Live)
     }
 
-    /// Shows a session what a record said of an order. Returns whether it was the first the session saw of it.
-    pub(super) fn deliver(&mut self, key: SessionKey, state: &Arc<OrderState>, update: &Frame) -> bool {
-        let Some(session) = self.sessions.get_mut(key) else { return false };
+    /// Shows a live session what a record said of an order that the registry holds.
+    pub(super) fn deliver(&mut self, key: SessionKey, state: &Arc<OrderState>, update: &Frame) -> Delivered {
+        let Some(session) = self.sessions.get_mut(key) else { return Delivered::Shown };
         let before = session.shown.get(&state.order_id).copied();
         if before.is_some_and(|before| before.stamp == Some(state.stamp)) {
-            return false;
+            return Delivered::Shown;
         }
         let reset = before.is_some_and(|before| state.version.number <= before.version);
         let (put, wake) = session.mailbox.put_update(&state.order_id, before.is_some(), reset, update);
@@ -167,20 +230,18 @@ impl Registry {
         if put == Put::Overflowed {
             session.phase = Phase::Overflowed;
             self.counters.overflows += 1;
-            self.forget_shown(key);
-            return false;
+            return Delivered::Overflowed;
         }
-        self.counters.coalesced += u64::from(put == Put::Replaced);
-        let shown = Shown {
-            stamp: Some(state.stamp),
-            version: state.version.number,
-            timeline: before.is_some_and(|before| before.timeline),
-        };
+        self.counters.coalesced += u64::from(put != Put::Queued);
+        // A `removed` takes the timeline from the screen, too.
+        let timeline = before.is_some_and(|before| before.timeline) && !reset && put != Put::ReplacedFirst;
+        let shown = Shown { stamp: Some(state.stamp), version: state.version.number, timeline };
         session.shown.insert(state.order_id.clone(), shown);
         if let Some(order) = self.orders.get_mut(&state.order_id) {
             order.sessions.insert(key);
         }
-        before.is_none()
+        let was_told = before.is_none_or(|before| before.timeline);
+        if was_told && !timeline { Delivered::FirstSight } else { Delivered::Shown }
     }
 
     /// Takes an order away from a session, because a record says so.
@@ -244,31 +305,21 @@ impl Registry {
         }
     }
 
-    /// Treats what a session shows of these orders as different from every state.
-    pub(super) fn doubt_shown(&mut self, key: SessionKey, orders: &[OrderId]) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
-        for order_id in orders {
-            if let Some(shown) = session.shown.get_mut(order_id) {
-                shown.stamp = None;
-            }
+    /// Forgets what a session shows, and returns it; its screen stays as it is until it is told anew.
+    pub(super) fn forget_shown(&mut self, key: SessionKey) -> HashMap<OrderId, Shown> {
+        let Some(session) = self.sessions.get_mut(key) else { return HashMap::new() };
+        let shown = std::mem::take(&mut session.shown);
+        for order_id in shown.keys() {
+            self.unlink(key, order_id);
+            self.forget_unshown(order_id);
         }
+        shown
     }
 
-    /// Forgets what a session shows; its screen stays as it is until it is told anew.
-    pub(super) fn forget_shown(&mut self, key: SessionKey) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
-        for order_id in std::mem::take(&mut session.shown).into_keys() {
-            self.unlink(key, &order_id);
-        }
-    }
-
-    /// Notes that a session does not show an order; an order nobody shows is forgotten.
+    /// Notes that a session does not show an order. Whoever ends a step over the order forgets it if it was the last.
     fn unlink(&mut self, key: SessionKey, order_id: &OrderId) {
         if let Some(order) = self.orders.get_mut(order_id) {
             order.sessions.remove(&key);
-            if order.sessions.is_empty() {
-                self.orders.remove(order_id);
-            }
         }
     }
 

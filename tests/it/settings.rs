@@ -2,7 +2,10 @@
 
 use std::{collections::HashMap, ffi::OsString, fs};
 
-use ordercast::config::{self, Need, Sources, variable};
+use ordercast::{
+    config::{self, Need, Sources, variable},
+    event::decode::FieldPointers,
+};
 use secrecy::ExposeSecret;
 
 const SECRET: &str = "canary-canary-canary-canary-canary";
@@ -150,4 +153,16 @@ fn what_config_prints_is_toml() {
     let reprinted = config::effective_toml(&again).unwrap();
     let values = |toml: &str| toml.lines().map(|line| line.split(" # ").next().unwrap().to_owned()).collect::<Vec<_>>();
     assert_eq!(values(&printed), values(&reprinted));
+}
+
+#[test]
+fn the_default_fields_are_those_the_decoder_knows() {
+    let fields = config::load(&Sources::default(), &[]).unwrap().event.fields;
+    let known = FieldPointers::default();
+    let ids = [(fields.order_id, known.order_id), (fields.user_id, known.user_id), (fields.event_id, known.event_id)];
+    let rest = [(fields.status, known.status), (fields.version, known.version), (fields.details, known.details)];
+    let more = [(fields.occurred_at, known.occurred_at), (fields.viewers, known.viewers)];
+    for (set, known) in ids.into_iter().chain(rest).chain(more) {
+        assert_eq!(set, known);
+    }
 }

@@ -20,6 +20,7 @@ pub const MAX_DETAILS_BYTES: usize = 16 * 1024;
 pub const MAX_VIEWERS: usize = 64;
 
 /// The fields of an order event, each with its places.
+#[derive(Debug)]
 pub(super) struct Fields {
     order_id: Field,
     user_id: Field,
@@ -32,6 +33,7 @@ pub(super) struct Fields {
 }
 
 /// One field: the first of its pointers that leads to something other than null leads to its value.
+#[derive(Debug)]
 struct Field {
     name: &'static str,
     pointers: Box<[Pointer]>,

@@ -8,11 +8,9 @@ pub const VERSION_HEADER: &str = "ordercast-version";
 /// A record's known headers. What is null or not UTF-8 counts as absent; of repeated ones the last counts.
 #[derive(Default)]
 pub(super) struct Headers<'a> {
-    /// `ce_specversion`: the record is a CloudEvent in binary mode.
-    pub(super) specversion: Option<&'a str>,
-    /// `ce_id`.
+    /// `ce_id`, of a CloudEvent in binary mode.
     pub(super) cloud_event_id: Option<&'a str>,
-    /// `ce_time`.
+    /// `ce_time`, of a CloudEvent in binary mode.
     pub(super) cloud_event_time: Option<&'a str>,
     /// `id`, as Debezium's outbox router names the event.
     pub(super) id: Option<&'a str>,
@@ -28,7 +26,6 @@ impl<'a> Headers<'a> {
         for (name, value) in headers {
             let text = || value.and_then(|value| str::from_utf8(value).ok());
             match *name {
-                "ce_specversion" => known.specversion = text(),
                 "ce_id" => known.cloud_event_id = text(),
                 "ce_time" => known.cloud_event_time = text(),
                 "id" => known.id = text(),
@@ -42,10 +39,21 @@ impl<'a> Headers<'a> {
         known
     }
 
-    /// Whether the content type names an encoding that is not JSON and not understood: `application/vnd.apache.avro+binary`,
-    /// `application/x-protobuf`, `application/cloudevents+avro`, …
+    /// Whether the content type says that the value is a CloudEvent in JSON.
+    pub(super) fn is_structured_cloud_event(&self) -> bool {
+        self.media_type().is_some_and(|media_type| media_type.eq_ignore_ascii_case("application/cloudevents+json"))
+    }
+
+    /// The encoding that the content type names, if it is one that is not understood: `application/x-protobuf`,
+    /// `application/vnd.apache.avro+binary`, `application/cloudevents+avro`, …
     pub(super) fn foreign_encoding(&self) -> Option<&'static str> {
-        let media_type = self.content_type?.split(';').next()?.to_ascii_lowercase();
+        let media_type = self.media_type()?.to_ascii_lowercase();
         ["avro", "protobuf"].into_iter().find(|encoding| media_type.contains(encoding))
+    }
+
+    /// The content type without its parameters, and without the quotes of a Spring header mapper that writes JSON.
+    fn media_type(&self) -> Option<&'a str> {
+        let media_type = self.content_type?.trim_matches('"').split(';').next()?;
+        Some(media_type.trim())
     }
 }

@@ -83,6 +83,7 @@ pub struct Decoded {
 }
 
 /// Decodes records by the rules of the settings. Made once, shared by all who decode.
+#[derive(Debug)]
 pub struct Decoder {
     fields: Fields,
     lifecycle: Lifecycle,
@@ -199,7 +200,7 @@ impl Decoder {
             let message = "version is missing, and the partition count has changed, so log order says nothing";
             return refused(RefusalCode::Unordered, message);
         }
-        // Clients spread records with an empty key over all partitions, as they do with a null one.
+        // librdkafka spreads records with an empty key over all partitions, as it does with a null one.
         if record.key.is_none_or(<[u8]>::is_empty) {
             let message = "version and key are missing, so log order says nothing";
             return refused(RefusalCode::Unordered, message);

@@ -18,7 +18,6 @@ const CONFLUENT_MAGIC: u8 = 0;
 const CONFLUENT_PREFIX_BYTES: usize = 5;
 
 /// What a CloudEvent says beside its data.
-#[derive(Default)]
 pub(super) struct CloudEvent<'a> {
     pub(super) id: Option<Cow<'a, str>>,
     time: Option<Cow<'a, str>>,
@@ -46,15 +45,17 @@ pub(super) fn unwrap<'a>(
 ) -> Result<(Document<'a>, CloudEvent<'a>), Refusal> {
     let mut document = Document::parse(json_text(value, headers)?)?;
 
-    let binary = headers.specversion.is_some();
-    let mut cloud_event = CloudEvent::default();
-    if binary {
-        cloud_event.id = headers.cloud_event_id.map(Cow::Borrowed);
-        cloud_event.time = headers.cloud_event_time.map(Cow::Borrowed);
-    } else if let Some(structured) = document.object().filter(|object| is_cloud_event(object)) {
-        cloud_event.id = structured.get("id").and_then(string);
-        cloud_event.time = structured.get("time").and_then(string);
-        document = cloud_event_data(structured, texts)?;
+    let structured = document.object().filter(|object| is_cloud_event(object, headers));
+    let cloud_event = match structured {
+        Some(object) => CloudEvent { id: object.get("id").and_then(string), time: object.get("time").and_then(string) },
+        // In binary mode the value is the data.
+        None => CloudEvent {
+            id: headers.cloud_event_id.map(Cow::Borrowed),
+            time: headers.cloud_event_time.map(Cow::Borrowed),
+        },
+    };
+    if let Some(object) = structured {
+        document = cloud_event_data(object, texts)?;
     }
 
     let payload = document.object().and_then(connect_payload);
@@ -104,9 +105,10 @@ fn utf8(bytes: &[u8]) -> Result<&str, Refusal> {
     })
 }
 
-/// Told by its shape and not by the content type alone: Python's SDK writes the content type of the data there.
-fn is_cloud_event(object: &Object<'_>) -> bool {
-    object.get("specversion").is_some() && (object.get("data").is_some() || object.get("data_base64").is_some())
+/// Told by its content type or by its shape: Python's SDK writes the content type of the data.
+fn is_cloud_event(object: &Object<'_>, headers: &Headers<'_>) -> bool {
+    (object.get("specversion").is_some() || headers.is_structured_cloud_event())
+        && (object.get("data").is_some() || object.get("data_base64").is_some())
 }
 
 fn cloud_event_data<'a>(cloud_event: &Object<'a>, texts: &'a Texts) -> Result<Document<'a>, Refusal> {

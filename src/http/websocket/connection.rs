@@ -122,7 +122,12 @@ impl Connection {
             if self.session.has_ended() {
                 return;
             }
-            let Poll::Ready(message) = self.messages.poll_next_unpin(cx) else { return };
+            let Poll::Ready(message) = self.messages.poll_next_unpin(cx) else {
+                if let Some(cause) = self.verdict.get() {
+                    self.session.on_inbound(Inbound::Broken(cause), now);
+                }
+                return;
+            };
             self.pace.unanswered_since = None;
             let inbound = match &message {
                 Some(Ok(AggregatedMessage::Text(text))) => Inbound::Text(text),
@@ -133,7 +138,7 @@ impl Connection {
                 }
                 Some(Ok(AggregatedMessage::Binary(_))) => Inbound::Broken(CloseCause::BinaryNotSupported),
                 Some(Err(error)) => Inbound::Broken(cause_of(error)),
-                None => Inbound::Broken(self.verdict.get().unwrap_or(CloseCause::ConnectionLost)),
+                None => Inbound::Broken(CloseCause::ConnectionLost),
             };
             let request = self.session.on_inbound(inbound, now);
             self.ask(request);

@@ -26,18 +26,19 @@ pub struct FrameRules {
     pub binary: bool,
 }
 
-/// What the guard found wrong; shared with the connection, which sees the stream end.
+/// What the guard found wrong; shared with the connection.
 #[derive(Debug, Clone, Default)]
 pub struct Verdict(Rc<Cell<Option<CloseCause>>>);
 
 impl Verdict {
-    /// The violation that ended the stream, if one did.
+    /// The violation, if there was one.
     pub fn get(&self) -> Option<CloseCause> {
         self.0.get()
     }
 }
 
-/// A stream of the client's bytes that ends at the first header that breaks a rule; what came before passes.
+/// A stream of the client's bytes up to the first header that breaks a rule. What follows is read and thrown away, so
+/// that our Close frame is not lost in a reset, which unread bytes would cause.
 pub struct FrameGuard<S> {
     bytes: S,
     headers: Headers,
@@ -57,20 +58,17 @@ impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Stream for FrameGuar
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
-        if this.verdict.get().is_some() {
-            return Poll::Ready(None);
-        }
-        let bytes = match ready!(Pin::new(&mut this.bytes).poll_next(cx)) {
-            Some(Ok(bytes)) => bytes,
-            ended => return Poll::Ready(ended),
-        };
-        match this.headers.check(&bytes) {
-            Ok(()) => Poll::Ready(Some(Ok(bytes))),
-            Err((sound, cause)) => {
-                this.verdict.0.set(Some(cause));
-                Poll::Ready((sound > 0).then(|| Ok(bytes.slice(..sound))))
+        while let Some(bytes) = ready!(Pin::new(&mut this.bytes).poll_next(cx)?) {
+            if this.verdict.get().is_some() {
+                continue;
+            }
+            let Err((sound, cause)) = this.headers.check(&bytes) else { return Poll::Ready(Some(Ok(bytes))) };
+            this.verdict.0.set(Some(cause));
+            if sound > 0 {
+                return Poll::Ready(Some(Ok(bytes.slice(..sound))));
             }
         }
+        Poll::Ready(None)
     }
 }
 

@@ -13,7 +13,7 @@ use super::event::{
 const LOG: LogContext = LogContext { epoch: Epoch(7), accepts_unversioned: true };
 
 /// Decodes `input` as a value in all the ways headers can ask for, and as a tombstone's key. Panics if a rule is broken.
-pub fn check(decoder: &Decoder, input: &[u8]) {
+pub(crate) fn check(decoder: &Decoder, input: &[u8]) {
     let plain = RawRecord {
         partition: 3,
         offset: 1040,

@@ -1,0 +1,58 @@
+//! The hub under everything that can happen: random interleavings of log, recorder, fanout, reads, sessions and
+//! clients, over the real hub, mailboxes and frames. A client shows what the last frame said; at the end every screen
+//! must be the truth, which is the rows of the database.
+//!
+//! A failing run prints its seed; `ORDERCAST_SIM_SEED=<mix>:<seed> cargo test --lib simulation -- --nocapture` shows it
+//! step by step. `ORDERCAST_SIM_RUNS=<n>` asks for another number of runs.
+
+mod client;
+mod database;
+mod ending;
+mod mix;
+mod rules;
+mod upstream;
+mod world;
+
+use std::collections::BTreeMap;
+
+use self::{client::Flaws, mix::Mix, world::World};
+use super::Rule;
+
+/// Runs one seed to its end and says what was wrong.
+fn run(mix: &Mix, seed: u64, off: Option<Rule>, trace: bool) -> Flaws {
+    let mut world = World::new(seed, mix.clone(), off, trace);
+    for _ in 0..mix.steps {
+        world.step();
+    }
+    world.end()
+}
+
+fn asked_for(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+#[test]
+fn every_screen_is_the_truth_in_the_end_whatever_happens() {
+    if let Some(asked) = asked_for("ORDERCAST_SIM_SEED") {
+        let (mix, seed) = asked.split_once(':').expect("ORDERCAST_SIM_SEED is <mix>:<seed>");
+        let mix = Mix::all().into_iter().find(|known| known.name == mix).expect("the mix is one of Mix::all");
+        let flaws = run(&mix, seed.parse().expect("the seed is a number"), None, true);
+        assert!(flaws.is_empty(), "{flaws:#?}");
+        return;
+    }
+    let runs = asked_for("ORDERCAST_SIM_RUNS").map_or(10_000, |runs| runs.parse().expect("a number of runs"));
+    let mixes = Mix::all();
+    let (mut failed, mut tally) = (Vec::new(), BTreeMap::<_, usize>::new());
+    for seed in 0..runs {
+        let mix = &mixes[seed as usize % mixes.len()];
+        let flaws = run(mix, seed, None, false);
+        if !flaws.is_empty() {
+            flaws.iter().for_each(|(flaw, _)| *tally.entry((mix.name, *flaw)).or_default() += 1);
+            failed.push((mix.name, seed, flaws));
+        }
+    }
+    if let Some((mix, seed, flaws)) = failed.first() {
+        let again = format!("ORDERCAST_SIM_SEED={mix}:{seed} cargo test --lib simulation -- --nocapture");
+        panic!("{} of {runs} runs failed: {tally:?}; the first: {flaws:#?}\nagain: {again}", failed.len());
+    }
+}

@@ -1,0 +1,1 @@
+//! Each rule switched off must be seen to fail.
