@@ -14,7 +14,7 @@ use secrecy::ExposeSecret;
 
 use super::{public::Public, refusal::Refusal};
 use crate::{
-    auth::{OriginPolicy, OriginRequest, Principal, TokenError, present},
+    auth::{OriginRequest, Origins, Presentation, Principal, TokenError},
     event::Timestamp,
 };
 
@@ -36,7 +36,7 @@ pub(super) fn check_origin(request: &HttpRequest, public: &Public) -> Result<boo
 }
 
 /// Whether a page of `origin` may connect to the host that was asked for.
-pub(super) fn allows_origin(origins: &OriginPolicy, origin: &str, head: &RequestHead) -> bool {
+pub(super) fn allows_origin(origins: &Origins, origin: &str, head: &RequestHead) -> bool {
     let header = |name| head.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let peer = head.peer_addr.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
     let (host, forwarded_host) = (header(HOST), header(HeaderName::from_static("x-forwarded-host")));
@@ -45,10 +45,10 @@ pub(super) fn allows_origin(origins: &OriginPolicy, origin: &str, head: &Request
 
 /// Finds and checks the token.
 pub(super) fn principal(request: &HttpRequest, public: &Public) -> Result<Principal, Refusal> {
-    let presented = present::Request {
+    let presented = Presentation {
         query: request.query_string(),
         authorization: &headers(request, AUTHORIZATION),
-        subprotocols: &headers(request, SEC_WEBSOCKET_PROTOCOL),
+        protocols: &headers(request, SEC_WEBSOCKET_PROTOCOL),
     };
     let checked = presented.token().and_then(|token| public.verifier.verify(token.expose_secret(), Timestamp::now()));
     checked.map_err(|error| {
@@ -65,11 +65,7 @@ impl From<TokenError> for Refusal {
             TokenError::Missing => Self::MissingToken,
             TokenError::Invalid(_) => Self::InvalidToken,
             TokenError::Expired => Self::ExpiredToken,
-            TokenError::TooLarge => Self::BadRequest("the token is larger than 8 KiB"),
-            TokenError::Conflicting => Self::BadRequest("the request carries two different tokens"),
-            TokenError::WithoutSubprotocol => {
-                Self::BadRequest("the subprotocol bearer.<token> must be offered together with ordercast.v1")
-            }
+            TokenError::Malformed(why) => Self::BadRequest(why),
         }
     }
 }

@@ -7,7 +7,11 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use super::instance::Instance;
-use crate::{event::Timestamp, protocol::StaleReasons, telemetry::Metrics};
+use crate::{
+    event::Timestamp,
+    protocol::StaleReasons,
+    telemetry::{Metrics, OPEN_METRICS},
+};
 
 /// What the operations listener shows.
 pub struct Operations {
@@ -15,10 +19,10 @@ pub struct Operations {
     pub instance: Arc<Instance>,
     /// Whether the fanout has caught up once.
     pub ready: watch::Receiver<bool>,
-    /// Whether the database answered when it was asked last.
-    pub database: watch::Receiver<bool>,
+    /// Whether the database answers.
+    pub database_answers: Box<dyn Fn() -> bool + Send + Sync>,
     /// All that is counted.
-    pub metrics: Arc<Metrics>,
+    pub metrics: Metrics,
 }
 
 /// Routes of the operations listener.
@@ -59,11 +63,11 @@ async fn ready(operations: web::Data<Operations>) -> HttpResponse {
         caught_up,
         stale: staleness.reasons,
         stale_since: (!staleness.reasons.is_fresh()).then_some(staleness.since),
-        database: if *operations.database.borrow() { "available" } else { "unavailable" },
+        database: if (operations.database_answers)() { "available" } else { "unavailable" },
     };
     if body.ready { HttpResponse::Ok().json(body) } else { HttpResponse::ServiceUnavailable().json(body) }
 }
 
 async fn metrics(operations: web::Data<Operations>) -> HttpResponse {
-    HttpResponse::Ok().content_type(Metrics::CONTENT_TYPE).body(operations.metrics.encode())
+    HttpResponse::Ok().content_type(OPEN_METRICS).body(operations.metrics.encode())
 }

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use super::{instance::Instance, refusal::Refusal};
 use crate::{
-    auth::{OriginPolicy, Verifier},
+    auth::{Origins, Verifier},
     hub::SharedHub,
     session::Rules,
     telemetry::SessionMetrics,
@@ -23,7 +23,7 @@ pub struct Public {
     /// Checks tokens.
     pub verifier: Arc<Verifier>,
     /// Which pages may connect.
-    pub origins: OriginPolicy,
+    pub origins: Origins,
     /// The rules of every session.
     pub rules: Arc<Rules>,
     /// The limits of every session.

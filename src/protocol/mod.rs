@@ -18,6 +18,3 @@ pub use stale::{StaleReason, StaleReasons, Staleness};
 
 /// Version of the wire, as `welcome` names it.
 pub const VERSION: u32 = 1;
-
-/// The WebSocket subprotocol a client may ask for.
-pub const SUBPROTOCOL: &str = "ordercast.v1";

@@ -123,7 +123,8 @@ pub struct ProgressReading {
     pub progress: Vec<Progress>,
     /// The partition count under which events without a version were first accepted; `None` before that.
     pub partition_count: Option<i32>,
-    /// What the recorder has refused since the last reading, by growing number.
+    /// What the store itself refused (`rejected_by_store`) since the last reading, by growing number. All else that was
+    /// put aside was refused by decode, so every instance knows it by itself.
     pub dead_letters: Vec<RefusedRecord>,
     /// Number of the newest dead letter there is; 0 if there is none.
     pub last_dead_letter: i64,

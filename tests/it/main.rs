@@ -1,5 +1,11 @@
 //! The integration suite: one binary, real parts.
-#![allow(missing_docs, clippy::unwrap_used, clippy::print_stderr)]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test binary has no other crate to be reached from, and may say what it does"
+)]
 
 mod parts;
 mod parts_smoke;

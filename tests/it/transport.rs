@@ -9,7 +9,7 @@ use std::{
 
 use futures_util::{SinkExt, StreamExt};
 use ordercast::{
-    auth::{Grant, OriginPolicy, Signer, Verifier},
+    auth::{Grant, Origins, Signer, Verifier},
     config::{self, Sources},
     event::{
         Change, Epoch, OrderEvent, OrderId, OrderState, Position, Snapshot, Stamp, Timestamp, UserId, Version,
@@ -23,7 +23,7 @@ use ordercast::{
     hub::{Hub, SharedHub},
     protocol::{StaleReasons, Staleness},
     session::Rules,
-    telemetry::SessionMetrics,
+    telemetry::Metrics,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -65,7 +65,7 @@ impl Server {
             instance: Arc::new(Instance::new(stale)),
             ready,
             verifier: Arc::new(Verifier::new(&settings.auth).unwrap()),
-            origins: OriginPolicy::new(&settings.http),
+            origins: Origins::new(&settings.http),
             rules: Arc::new(Rules {
                 heartbeat_interval: Duration::from_secs(25),
                 snapshot_timeout: Duration::from_secs(5),
@@ -77,7 +77,7 @@ impl Server {
                 max_total: 100,
                 send_timeout: Duration::from_secs(2),
             },
-            metrics: Arc::new(SessionMetrics::default()),
+            metrics: Metrics::new(Timestamp::now()).sessions,
         };
         let listener = bind("127.0.0.1:0".parse().unwrap(), "http.listen").unwrap();
         let listening = serve_public(listener, actix_web::web::Data::new(public), 1, |_| {}).unwrap();

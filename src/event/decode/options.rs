@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// Settings of a [`Decoder`](super::Decoder).
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct DecoderOptions {
     /// `event.fields.<name>`: where each field stands.
     pub fields: FieldPointers,
@@ -13,6 +13,18 @@ pub struct DecoderOptions {
     pub statuses: Vec<String>,
     /// `lifecycle.terminal`: the statuses after which nothing more is expected.
     pub terminal: Vec<String>,
+}
+
+/// The documented defaults of all these settings.
+impl Default for DecoderOptions {
+    fn default() -> Self {
+        Self {
+            fields: FieldPointers::default(),
+            missing_version: MissingVersion::default(),
+            statuses: Vec::new(),
+            terminal: ["delivered", "cancelled", "refunded", "returned"].map(String::from).into(),
+        }
+    }
 }
 
 /// JSON Pointers (RFC 6901) per field; the first that leads to something other than null wins.

@@ -14,10 +14,10 @@ use super::{
     membership::Membership,
 };
 use crate::{
-    auth::Principal,
+    auth::{Principal, SUBPROTOCOL},
     http::{access, public::Public, refusal::Refusal},
     hub::{Joining, Mailbox},
-    protocol::{CloseCause, SUBPROTOCOL},
+    protocol::CloseCause,
     session::{Now, Opening, Session},
 };
 

@@ -27,7 +27,7 @@ const READING: &str = "
     from topics where topic = ?1
     union all
     select * from (select partition, null, null, log_offset, null, null, null, id, epoch
-                   from dead_letters where topic = ?1 and id > ?2 order by id limit ?3)";
+                   from dead_letters where topic = ?1 and id > ?2 and code = 'rejected_by_store' order by id limit ?3)";
 
 const RELOCATE: &str = "
     update progress

@@ -13,7 +13,7 @@ use super::{
 fn letter(offset: i64) -> DeadLetter {
     DeadLetter {
         offset,
-        code: "not_json",
+        code: "rejected_by_store",
         message: "expected value".into(),
         timestamp_millis: Some(-5),
         key: Some(b"A-1\0\xff".to_vec()),
@@ -102,7 +102,7 @@ pub(super) async fn a_held_record_is_kept_byte_for_byte(database: &Database) {
     assert_eq!(text(0, 2), value.iter().map(|byte| format!("{byte:02X}")).collect::<String>());
     let read: Vec<(String, Option<Vec<u8>>)> = serde_json::from_str(&text(0, 3)).unwrap();
     assert_eq!(read, headers);
-    assert_eq!((text(0, 4), text(0, 5), text(0, 6)), ("1".into(), "not_json".into(), "-5".into()));
+    assert_eq!((text(0, 4), text(0, 5), text(0, 6)), ("1".into(), "rejected_by_store".into(), "-5".into()));
     assert_eq!((text(1, 1), text(1, 2), text(1, 3), text(1, 4)), ("".into(), "".into(), "[]".into(), "1".into()));
     assert_eq!((text(2, 2), rows[2][3].clone(), text(2, 4)), ("".into(), None, "0".into()));
 }

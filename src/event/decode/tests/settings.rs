@@ -32,6 +32,16 @@ fn all_wrong_settings_are_told_at_once_by_their_keys() {
 }
 
 #[test]
+fn by_default_any_status_is_known_and_the_usual_ends_are_terminal() {
+    for (status, terminal) in
+        [("Delivered", true), ("CANCELLED", true), ("refunded", true), ("returned", true), ("lost", false)]
+    {
+        let value = event_with(&format!(r#""status":"{status}""#));
+        assert_eq!(set(try_decode(&value).unwrap()).terminal, terminal, "{status}");
+    }
+}
+
+#[test]
 fn an_optional_field_may_have_no_place() {
     let decoder = Decoder::new(&options(|options| options.fields.details = vec![])).unwrap();
     let value = event_with(r#""details":{"a":1}"#);
