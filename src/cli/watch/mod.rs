@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use clap::Args;
 use jiff::{Timestamp, tz::TimeZone};
-use tokio::{signal, time};
+use tokio::time;
 use url::Url;
 
 use super::{
@@ -21,6 +21,7 @@ use super::{
     context::Context,
     error::CommandError,
     output::{print, say},
+    signals::Signals,
 };
 use client::{Client, Ending, Next, Notice, Step};
 use connection::Connection;
@@ -74,7 +75,7 @@ enum Left {
 
 impl Watching<'_> {
     async fn run(mut self, url: Url, mut token: String, context: &Context) -> Result<(), CommandError> {
-        let mut interrupted = std::pin::pin!(interrupted());
+        let mut signals = Signals::listen().map_err(CommandError::failed)?;
         loop {
             let mut url = url.clone();
             if self.client.waits_for_sync() {
@@ -82,13 +83,13 @@ impl Watching<'_> {
             }
             let opened = tokio::select! {
                 opened = Connection::open(&url, &token) => opened,
-                () = &mut interrupted => return Ok(()),
+                () = signals.next() => return Ok(()),
             };
             let ending = match opened {
                 Ok(mut connection) => {
                     let left = tokio::select! {
                         left = self.follow(&mut connection) => left?,
-                        () = &mut interrupted => Left::Interrupted,
+                        () = signals.next() => Left::Interrupted,
                     };
                     connection.close().await;
                     match left {
@@ -113,7 +114,7 @@ impl Watching<'_> {
             self.tell(self.screen.reconnecting(&ending, after, Timestamp::now()))?;
             tokio::select! {
                 () = time::sleep(after) => {}
-                () = &mut interrupted => return Ok(()),
+                () = signals.next() => return Ok(()),
             }
         }
     }
@@ -166,21 +167,6 @@ impl Watching<'_> {
             return Ok(None);
         }
         Ok(context.dev()?.map(|dev| dev.token).filter(|token| token != expired))
-    }
-}
-
-/// Ends on Ctrl-C and on SIGTERM.
-async fn interrupted() {
-    let terminated = async {
-        match signal::unix::signal(signal::unix::SignalKind::terminate()) {
-            Ok(mut terminate) => drop(terminate.recv().await),
-            Err(_) => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        // Without a handler the default holds, which ends the process as well.
-        result = signal::ctrl_c() => if result.is_err() { std::future::pending().await },
-        () = terminated => {}
     }
 }
 
