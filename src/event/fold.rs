@@ -97,3 +97,92 @@ fn judge_set(known: &Known, state: &Arc<OrderState>) -> Verdict {
         _ => Verdict::Late,
     }
 }
+
+#[cfg(test)]
+pub(in crate::event) mod tests {
+    use super::*;
+    use crate::event::{Epoch, OrderId, Timestamp, UserId, VersionKind};
+
+    pub(in crate::event) const FIELD: VersionKind = VersionKind::Field;
+    pub(in crate::event) const LOG: VersionKind = VersionKind::Log(Epoch(7));
+
+    pub(in crate::event) fn stamp(offset: i64) -> Stamp {
+        Stamp { epoch: Epoch(7), partition: 0, offset }
+    }
+
+    /// The record at `offset` sets version and status of the one order of these tests.
+    pub(in crate::event) fn set(offset: i64, kind: VersionKind, number: u64, status: &str) -> OrderEvent {
+        let state = OrderState {
+            order_id: OrderId::parse("A-1001").unwrap(),
+            user_id: UserId::parse("u-42").unwrap(),
+            viewers: Box::default(),
+            status: status.into(),
+            terminal: false,
+            version: Version { kind, number },
+            stamp: stamp(offset),
+            occurred_at: Timestamp::from_millis(offset).unwrap(),
+            details: None,
+            event_id: None,
+        };
+        OrderEvent { order_id: state.order_id.clone(), stamp: state.stamp, change: Change::Set(state.into()) }
+    }
+
+    pub(in crate::event) fn erase(offset: i64) -> OrderEvent {
+        let order_id = OrderId::parse("A-1001").unwrap();
+        OrderEvent { order_id, stamp: stamp(offset), change: Change::Erase }
+    }
+
+    fn known(event: &OrderEvent) -> Known {
+        match &event.change {
+            Change::Set(state) => Known::Order(state.clone()),
+            Change::Erase => panic!("a tombstone alone makes nothing known"),
+        }
+    }
+
+    #[test]
+    fn an_unknown_order_takes_any_event_and_no_tombstone() {
+        let event = set(1, FIELD, 0, "created");
+        let verdict = judge(None, &event);
+        assert!(matches!(verdict, Verdict::Applies { known: Known::Order(_), kind_changed: false }), "{verdict:?}");
+        assert!(matches!(judge(None, &erase(2)), Verdict::NothingToErase));
+    }
+
+    #[test]
+    fn the_version_decides_within_one_kind() {
+        let packed = known(&set(5, FIELD, 3, "packed"));
+        let judged = |number, status| judge(Some(&packed), &set(6, FIELD, number, status));
+        assert!(matches!(judged(4, "shipped"), Verdict::Applies { kind_changed: false, .. }));
+        assert!(matches!(judged(4, "packed"), Verdict::Applies { .. }), "the status does not matter");
+        assert!(matches!(judged(3, "packed"), Verdict::Duplicate));
+        assert!(matches!(judged(3, "shipped"), Verdict::Conflict));
+        assert!(matches!(judged(2, "packed"), Verdict::Late));
+    }
+
+    #[test]
+    fn log_order_decides_between_kinds() {
+        let packed = known(&set(5, FIELD, 1_000, "packed"));
+        for kind in [LOG, VersionKind::Log(Epoch(8))] {
+            let verdict = judge(Some(&packed), &set(6, kind, 1, "shipped"));
+            assert!(matches!(verdict, Verdict::Applies { kind_changed: true, .. }), "{verdict:?}");
+        }
+    }
+
+    #[test]
+    fn a_tombstone_leaves_a_marker_of_the_erased_version() {
+        let verdict = judge(Some(&known(&set(5, FIELD, 3, "packed"))), &erase(6));
+        let Verdict::Applies { known, kind_changed: false } = verdict else { panic!("{verdict:?}") };
+        assert!(known.order().is_none());
+        assert_eq!((known.version(), known.stamp()), (Version { kind: FIELD, number: 3 }, stamp(6)));
+    }
+
+    #[test]
+    fn nothing_at_or_below_its_version_gets_past_a_marker() {
+        let marker = Known::Erased(Marker { version: Version { kind: FIELD, number: 3 }, stamp: stamp(6) });
+        let judged = |event: OrderEvent| judge(Some(&marker), &event);
+        assert!(matches!(judged(set(7, FIELD, 2, "packed")), Verdict::Late));
+        assert!(matches!(judged(set(7, FIELD, 3, "packed")), Verdict::Late), "it is not known, so no duplicate");
+        assert!(matches!(judged(set(7, FIELD, 4, "created")), Verdict::Applies { kind_changed: false, .. }));
+        assert!(matches!(judged(set(7, LOG, 8, "created")), Verdict::Applies { kind_changed: true, .. }));
+        assert!(matches!(judged(erase(7)), Verdict::NothingToErase), "the first marker stays");
+    }
+}

@@ -21,7 +21,8 @@ pub enum InvalidId {
     ControlCharacter,
 }
 
-fn check(text: &str) -> Result<(), InvalidId> {
+/// What every id must keep.
+pub(super) fn check(text: &str) -> Result<(), InvalidId> {
     if text.is_empty() {
         return Err(InvalidId::Empty);
     }

@@ -4,8 +4,10 @@
 //! and reach the same state. Read in the order of the data: a record is [decoded](decode) into an [`OrderEvent`], which
 //! [`fold`] applies to what is known of its order.
 
+pub mod decode;
 pub mod fold;
 pub mod ids;
+pub mod lifecycle;
 pub mod order;
 pub mod snapshot;
 pub mod time;
@@ -13,8 +15,10 @@ pub mod timeline;
 pub mod version;
 pub mod viewer;
 
+pub use decode::{Decoded, Decoder, LogContext, RawRecord, Refusal, RefusalCode};
 pub use fold::{Known, Marker, Verdict, judge};
 pub use ids::{OrderId, UserId};
+pub use lifecycle::Lifecycle;
 pub use order::{Change, OrderEvent, OrderState};
 pub use snapshot::{Position, Snapshot, SnapshotQuery};
 pub use time::Timestamp;

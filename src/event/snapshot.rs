@@ -56,6 +56,11 @@ impl Snapshot {
         &self.positions
     }
 
+    /// How many orders it says something of.
+    pub fn order_count(&self) -> usize {
+        self.histories.len()
+    }
+
     /// What the store knew of an order.
     pub fn history(&self, order: &str) -> Option<&History> {
         self.histories.get(order)

@@ -122,3 +122,157 @@ mod stamp_parts {
         Ok(Stamp { epoch: Epoch(epoch), partition, offset })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::event::fold::tests::{FIELD, LOG, erase, set};
+
+    fn fold(events: impl IntoIterator<Item = OrderEvent>) -> Option<History> {
+        events.into_iter().fold(None, |history, event| History::fold(history, &event).0)
+    }
+
+    /// Era, version and status of each step.
+    fn steps(history: &Option<History>) -> Vec<(u32, u64, String)> {
+        let steps = history.iter().flat_map(|history| history.timeline.steps());
+        steps.map(|step| (step.era, step.version, step.status.to_string())).collect()
+    }
+
+    fn step(era: u32, version: u64, status: &str) -> (u32, u64, String) {
+        (era, version, status.into())
+    }
+
+    #[test]
+    fn a_late_step_is_added_once_where_it_belongs() {
+        let created_and_shipped = [set(1, FIELD, 1, "created"), set(2, FIELD, 3, "shipped")];
+        let late = [set(3, FIELD, 2, "packed"), set(4, FIELD, 2, "packed"), set(5, FIELD, 1, "other")];
+        let history = fold(created_and_shipped.into_iter().chain(late));
+        assert_eq!(steps(&history), [step(0, 1, "created"), step(0, 2, "packed"), step(0, 3, "shipped")]);
+        assert_eq!(&*history.unwrap().known.order().unwrap().status, "shipped", "the state stays");
+    }
+
+    #[test]
+    fn duplicates_and_conflicts_change_nothing() {
+        let before = fold([set(1, FIELD, 1, "created"), set(2, FIELD, 2, "packed")]);
+        for event in [set(3, FIELD, 2, "packed"), set(3, FIELD, 2, "cancelled")] {
+            let (after, verdict) = History::fold(before.clone(), &event);
+            assert!(matches!(verdict, Verdict::Duplicate | Verdict::Conflict));
+            assert_eq!(steps(&after), steps(&before));
+            assert_eq!(after.unwrap().known.stamp(), before.as_ref().unwrap().known.stamp());
+        }
+    }
+
+    #[test]
+    fn versions_of_another_kind_begin_a_new_era_behind_the_old_one() {
+        let history = fold([
+            set(1, FIELD, 5, "created"),
+            set(2, LOG, 3, "packed"),
+            set(3, LOG, 4, "shipped"),
+            set(4, FIELD, 9, "delivered"),
+            set(5, FIELD, 8, "arrived"),
+        ]);
+        let expected = [
+            step(0, 5, "created"),
+            step(1, 3, "packed"),
+            step(1, 4, "shipped"),
+            step(2, 8, "arrived"),
+            step(2, 9, "delivered"),
+        ];
+        assert_eq!(steps(&history), expected);
+    }
+
+    #[test]
+    fn a_tombstone_takes_the_timeline_and_an_order_that_comes_back_starts_anew() {
+        let erased = fold([set(1, FIELD, 1, "created"), set(2, FIELD, 2, "packed"), erase(3)]);
+        assert!(steps(&erased).is_empty());
+        let (still_erased, _) = History::fold(erased.clone(), &set(4, FIELD, 2, "packed"));
+        assert!(still_erased.as_ref().unwrap().known.order().is_none());
+        assert!(steps(&still_erased).is_empty(), "a late step of an erased order is not kept");
+        for kind in [FIELD, LOG] {
+            let (back, _) = History::fold(erased.clone(), &set(4, kind, 3, "created"));
+            assert_eq!(steps(&back), [step(0, 3, "created")]);
+        }
+    }
+
+    #[test]
+    fn the_last_50_steps_are_kept() {
+        let history = fold((1..=60).map(|number| set(number as i64, FIELD, number * 10, "moved")));
+        let versions = |history: &Option<History>| steps(history).iter().map(|step| step.1).collect::<Vec<_>>();
+        assert_eq!(versions(&history), (11..=60).map(|number| number * 10).collect::<Vec<_>>());
+        let (older, _) = History::fold(history.clone(), &set(61, FIELD, 5, "late"));
+        assert_eq!(versions(&older), versions(&history), "older than the 50");
+        let (between, _) = History::fold(history, &set(61, FIELD, 115, "late"));
+        assert_eq!(versions(&between)[..2], [115, 120], "the oldest makes room");
+        assert_eq!(versions(&between).len(), MAX_STEPS);
+    }
+
+    #[test]
+    fn a_timeline_reads_back_from_json_as_it_was() {
+        let history = fold([set(1, FIELD, 5, "created"), set(2, LOG, 3, "packed")]).unwrap();
+        let json = serde_json::to_string(&history.timeline).unwrap();
+        assert_eq!(serde_json::from_str::<Timeline>(&json).unwrap(), *history.timeline);
+    }
+
+    /// Any record of the order: a change of one of two kinds, or a tombstone.
+    fn records() -> impl Strategy<Value = Vec<OrderEvent>> {
+        prop::collection::vec((0..8_u8, 0..80_u64, 0..3_u8), 0..120).prop_map(|records| {
+            let event = |(offset, (what, number, status)): (usize, (u8, u64, u8))| match what {
+                0 => erase(offset as i64),
+                1 => set(offset as i64, LOG, number, &status.to_string()),
+                _ => set(offset as i64, FIELD, number, &status.to_string()),
+            };
+            records.into_iter().enumerate().map(event).collect()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_order_of_the_same_changes_ends_in_the_same_timeline(
+            versions in Just((1..=70_u64).collect::<Vec<_>>()).prop_shuffle(), count in 1..=70_usize,
+        ) {
+            let events = |versions: &[u64]| -> Vec<_> {
+                versions.iter().map(|version| set(*version as i64, FIELD, *version, "moved")).collect()
+            };
+            let mut sorted = versions[..count].to_vec();
+            sorted.sort_unstable();
+            let (shuffled, sorted) = (fold(events(&versions[..count])).unwrap(), fold(events(&sorted)).unwrap());
+            prop_assert_eq!(&shuffled.timeline, &sorted.timeline);
+            prop_assert_eq!(shuffled.known.stamp(), sorted.known.stamp());
+        }
+
+        #[test]
+        fn every_history_keeps_its_rules(records in records()) {
+            let mut history: Option<History> = None;
+            for record in records {
+                let before = history.clone();
+                let (after, verdict) = History::fold(history, &record);
+                check_step(before.as_ref(), after.as_ref(), &verdict, &record);
+                history = after;
+            }
+        }
+    }
+
+    fn check_step(before: Option<&History>, after: Option<&History>, verdict: &Verdict, record: &OrderEvent) {
+        let Some(after) = after else {
+            return assert!(before.is_none() && matches!(verdict, Verdict::NothingToErase));
+        };
+        let steps = after.timeline.steps();
+        assert!(steps.len() <= MAX_STEPS);
+        assert!(steps.windows(2).all(|pair| (pair[0].era, pair[0].version) < (pair[1].era, pair[1].version)));
+        match &after.known {
+            Known::Order(state) => {
+                let newest = steps.last().expect("an order has a step");
+                assert_eq!((newest.version, newest.stamp), (state.version.number, state.stamp));
+            }
+            Known::Erased(_) => assert!(steps.is_empty()),
+        }
+        let applied = matches!(verdict, Verdict::Applies { .. });
+        assert_eq!(after.known.stamp() == record.stamp, applied, "known is what the last applied record set");
+        if let (Some(before), Change::Set(_)) = (before, &record.change) {
+            let (old, new) = (before.known.version(), after.known.version());
+            assert!(new.kind != old.kind || new.number >= old.number, "versions never go down within a kind");
+        }
+    }
+}

@@ -315,6 +315,11 @@ impl Hub {
         }
     }
 
+    /// Wakes every session, because something changed that concerns all of this instance.
+    pub fn nudge_all(&mut self) {
+        self.registry.woken.extend(self.registry.sessions.values().map(|session| session.mailbox.clone()));
+    }
+
     /// How many orders a session shows.
     pub fn shown_orders(&self, key: SessionKey) -> usize {
         self.registry.sessions.get(key).map_or(0, |session| session.shown.len())

@@ -14,10 +14,7 @@ pub use frame::Frame;
 pub use inbound::{ClientMessage, MessageError};
 pub use outbound::ServerMessage;
 pub use snapshot::{OrderView, SnapshotPages};
-pub use stale::{StaleReason, StaleReasons};
+pub use stale::{StaleReason, StaleReasons, Staleness};
 
 /// Version of the wire, as `welcome` names it.
 pub const VERSION: u32 = 1;
-
-/// The WebSocket subprotocol a client may ask for.
-pub const SUBPROTOCOL: &str = "ordercast.v1";

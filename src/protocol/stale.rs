@@ -86,3 +86,12 @@ impl Serialize for StaleReasons {
         serializer.collect_seq(self.iter().map(StaleReason::as_str))
     }
 }
+
+/// What may be stale on a whole instance, and since when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Staleness {
+    /// The reasons; none: fresh.
+    pub reasons: StaleReasons,
+    /// When the first of them came.
+    pub since: crate::event::Timestamp,
+}

@@ -4,8 +4,24 @@
 //! user), `erased_orders` (markers), `progress`, `topics`, `dead_letters`, `lost_ranges`. Decisions are made in Rust: a
 //! batch reads the rows it touches, [folds](crate::event::History::fold) and writes them back in one transaction.
 
+mod connect;
+mod culprits;
+mod dead_letters;
+mod error;
+mod gather;
+mod plan;
+pub mod postgres;
+mod reading;
+mod rows;
+mod schema;
+mod sqlite;
+
 use async_trait::async_trait;
 
+pub use self::{
+    connect::{InvalidUrl, Limits, connect},
+    error::{RejectedEvent, StoreError},
+};
 use crate::event::{Epoch, OrderEvent, Position, Snapshot, SnapshotQuery, Timestamp};
 
 /// The store, as recorder, fanout and snapshots use it. Every call may be dropped at an await without harm: what was
@@ -22,7 +38,9 @@ pub trait Store: Send + Sync + 'static {
     /// partitions included.
     async fn open_topic(&self, opening: &TopicOpening) -> Result<Vec<Progress>, StoreError>;
 
-    /// Reads, in one statement, the progress of a topic and the dead letters after `after_dead_letter` (at most 1,000).
+    /// Reads, in one statement, the progress of a topic and the dead letters after `after_dead_letter`: the oldest
+    /// [`MAX_DEAD_LETTERS_READ`] of them, so who gets that many asks again at once. Who begins to listen asks after
+    /// `i64::MAX` and goes on from [`ProgressReading::last_dead_letter`].
     async fn progress(&self, topic: &str, after_dead_letter: i64) -> Result<ProgressReading, StoreError>;
 
     /// Applies a batch: rows and progress in one transaction. Nothing is changed on an error.
@@ -38,6 +56,9 @@ pub trait Store: Send + Sync + 'static {
     /// Removes markers of orders erased before `erased_before`. Returns how many.
     async fn forget_erased(&self, erased_before: Timestamp) -> Result<u64, StoreError>;
 }
+
+/// Dead letters in one [`ProgressReading`] at most.
+pub const MAX_DEAD_LETTERS_READ: i64 = 1_000;
 
 /// What the recorder tells the store when it begins with some partitions.
 #[derive(Debug, Clone)]
@@ -76,6 +97,13 @@ pub struct LastRecord {
     pub digest: u64,
 }
 
+impl PartitionBatch {
+    /// The life of the log the records were read from.
+    pub fn epoch(&self) -> Epoch {
+        Epoch::of(&self.log_id, self.generation)
+    }
+}
+
 impl Progress {
     /// The life of the log this progress counts in.
     pub fn epoch(&self) -> Epoch {
@@ -95,15 +123,20 @@ pub struct ProgressReading {
     pub progress: Vec<Progress>,
     /// The partition count under which events without a version were first accepted; `None` before that.
     pub partition_count: Option<i32>,
-    /// What the recorder has refused since the last reading.
+    /// What the store itself refused (`rejected_by_store`) since the last reading, by growing number. All else that was
+    /// put aside was refused by decode, so every instance knows it by itself.
     pub dead_letters: Vec<RefusedRecord>,
+    /// Number of the newest dead letter there is; 0 if there is none.
+    pub last_dead_letter: i64,
 }
 
 /// A record the recorder refused, as other instances hear of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RefusedRecord {
-    /// The row's own growing number, to read on from.
+    /// The row's own number, to read on from. Grows in the order of commits, so no lower one appears later.
     pub id: i64,
+    /// The life of the log in which the offset counts.
+    pub epoch: Epoch,
     /// The record's partition.
     pub partition: i32,
     /// The record's offset.
@@ -194,61 +227,4 @@ pub struct Relocation {
     pub lost_range: Option<(i64, i64)>,
     /// The partition count of the topic where the whole log was replaced, to be stored anew.
     pub partition_count: Option<i32>,
-}
-
-/// Why the store could not do as asked.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// Another recorder moved this partition on: the compare-and-set touched no row.
-    #[error("partition {partition} has moved on under another recorder")]
-    LostPartition {
-        /// The partition.
-        partition: i32,
-    },
-    /// SQL refused the data of these events (a bug: decode should have). Dead-letter them and apply the rest.
-    #[error("the database refused {} event(s): {}", .0.len(), .0.first().map_or("", |event| event.message.as_str()))]
-    Rejected(Vec<RejectedEvent>),
-    /// Two recorders touched one order at once; try the batch again.
-    #[error("another recorder changed the same order at the same time")]
-    Contended,
-    /// The schema is older than this binary.
-    #[error("the database schema is at version {found}, this binary needs {needed}: run `ordercast migrate`")]
-    SchemaBehind {
-        /// What the database has.
-        found: i64,
-        /// What this binary needs.
-        needed: i64,
-    },
-    /// The schema is newer than this binary.
-    #[error("the database schema is at version {found}, this binary knows up to {known}: run a newer ordercast")]
-    SchemaAhead {
-        /// What the database has.
-        found: i64,
-        /// What this binary knows.
-        known: i64,
-    },
-    /// The database is away or asks to come again.
-    #[error("the database is unavailable: {0}")]
-    Unavailable(#[source] sqlx::Error),
-    /// The database refused for another reason.
-    #[error("the database refused: {0}")]
-    Refused(#[source] sqlx::Error),
-}
-
-/// An event whose data SQL refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RejectedEvent {
-    /// The record's partition.
-    pub partition: i32,
-    /// The record's offset.
-    pub offset: i64,
-    /// What the database said.
-    pub message: String,
-}
-
-impl StoreError {
-    /// Whether the same call may succeed later without anybody's help.
-    pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Unavailable(_) | Self::Contended)
-    }
 }

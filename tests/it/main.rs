@@ -1,2 +1,16 @@
-#[test]
-fn placeholder() {}
+//! The integration suite: one binary, real parts.
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test binary has no other crate to be reached from, and may say what it does"
+)]
+
+mod live;
+mod parts;
+mod parts_smoke;
+mod settings;
+mod store;
+mod transport;
+mod world;

@@ -1,0 +1,390 @@
+/**
+ * Ordercast in the browser: keeps the orders a viewer may see true to the last frame of one WebSocket, reconnects by
+ * itself, and says honestly when what it holds may be out of date. It draws nothing and remembers nothing beyond its life.
+ *
+ *     const client = new OrdercastClient({
+ *       url: "wss://shop.example/order-status",
+ *       token: async () => (await fetch("/token")).text(),
+ *       onOrders: (orders) => draw([...orders.values()]),
+ *       onState: (state) => say(state.name),
+ *     });
+ *     client.connect();
+ *
+ * @typedef {object} Step         One entry of a timeline.
+ * @property {string} status
+ * @property {number} version
+ * @property {string} occurred_at RFC 3339.
+ * @property {boolean} [gap]      Steps before this one were skipped and are being asked for.
+ *
+ * @typedef {object} Order        `rev` is opaque: it names this state of the order.
+ * @property {string} order_id
+ * @property {string} status
+ * @property {number} version
+ * @property {string} rev
+ * @property {boolean} terminal
+ * @property {string} occurred_at
+ * @property {object} details
+ * @property {Step[]} timeline    Oldest first, at most 50.
+ *
+ * @typedef {object} State        What may be said about the orders now. Times are milliseconds since 1970.
+ * @property {"connecting"|"live"|"stale"|"reconnecting"|"stopped"} name
+ * @property {number|null} since  Not live: since when the orders may be out of date; null if they were never live.
+ * @property {string[]} [reasons] stale: why, in the server's words.
+ * @property {number} [attempt]   connecting, reconnecting: failed attempts in a row.
+ * @property {number} [at]        reconnecting: when the next attempt begins.
+ * @property {number} [code]      reconnecting, stopped: the close code, where there was one.
+ * @property {string} [reason]    reconnecting, stopped: why, as one word.
+ */
+
+const STOP_CODES = new Set([1002, 1003, 1007, 1009, 1010]);
+const FIRST_BACKOFF_MS = 500;
+const MAX_BACKOFF_MS = 20_000;
+/** A session that lived this long proves that connecting works: the backoff starts anew. */
+const PROVEN_SESSION_MS = 30_000;
+/** From asking for the token to `welcome`. */
+const OPEN_TIMEOUT_MS = 20_000;
+/** After a wake-up the server answers a ping within this time, or the socket is dead. */
+const PROBE_TIMEOUT_MS = 5_000;
+/** Missed steps of several orders are asked for together. */
+const GAP_SYNC_DELAY_MS = 1_000;
+/** The server's limits for one `sync`; who knows more starts with a full snapshot. */
+const MAX_SYNC_ORDERS = 2_000;
+const MAX_MESSAGE_BYTES = 64 * 1024;
+const MAX_TIMELINE_STEPS = 50;
+
+/** Whether a close code forbids to come back. Every code not named here, known or not, means: reconnect. */
+export function isStopCode(code) {
+  return STOP_CODES.has(code) || (code >= 4500 && code <= 4999);
+}
+
+export class OrdercastClient {
+  #options;
+  #env;
+  /** @type {Map<string, Order>} */
+  #orders = new Map();
+  /** @type {State} */
+  #state = Object.freeze({ name: "stopped", since: null, reason: "not_started" });
+  #socket = null;
+  /** Grows with every attempt and ending: an answer that belongs to an earlier one is void. */
+  #run = 0;
+  #attempt = 0;
+  #serverChoseDelay = false;
+  #reconnectTimer;
+  #watchTimer;
+  #gapTimer;
+  #framesSeen = 0;
+  #seenAt = 0;
+  #heartbeatMs = 25_000;
+  /** The `welcome` of the open session, and when it came. */
+  #welcome = null;
+  #welcomedAt = 0;
+  #userId;
+  /** The first snapshot of the session, or one under way, has not come to its end. */
+  #incomplete = true;
+  #staleReasons = null;
+  #doubtSince = null;
+  #wasLive = false;
+  #token = "";
+  #expiredToken = null;
+  #listeners = [];
+
+  /**
+   * @param {object} options
+   * @param {string} options.url            `ws:` or `wss:` address of `/order-status`.
+   * @param {string | (() => string | Promise<string>)} options.token  A function is asked before every connection; after
+   *        `token_expired` it must give a new one. A fixed string cannot, so its expiry stops the client.
+   * @param {(orders: ReadonlyMap<string, Order>, changed: string[]) => void} [options.onOrders]  All orders, and the ids that came, changed or went.
+   * @param {(frame: {direction: "in"|"out", at: number, text: string, message: object}) => void} [options.onFrame]
+   * @param {(state: State) => void} [options.onState]
+   * @param {typeof WebSocket} [options.WebSocket]
+   * @param {object} [options.env]          What is taken from the surroundings (timers, clock, chance, wake-up events); tests pass a fake.
+   */
+  constructor(options) {
+    this.#env = options.env ?? globalThis;
+    this.#options = { WebSocket: this.#env.WebSocket, ...options };
+  }
+
+  /** @returns {ReadonlyMap<string, Order>} */
+  get orders() {
+    return this.#orders;
+  }
+
+  get state() {
+    return this.#state;
+  }
+
+  /** The viewer the server recognised; null for a link, undefined before the first `welcome`. */
+  get userId() {
+    return this.#userId;
+  }
+
+  /** Starts, or starts again after a stop. The orders held are kept and brought up to date. */
+  connect() {
+    if (this.#state.name !== "stopped") return;
+    this.#attempt = 0;
+    this.#expiredToken = null;
+    this.#listen();
+    this.#open();
+  }
+
+  /** Ends for good; `connect` starts again. */
+  close() {
+    if (this.#state.name !== "stopped") this.#stop({ code: 1000, reason: "client_closed" });
+  }
+
+  /** Takes the socket for dead and connects again at once (within the first backoff). */
+  reconnect() {
+    if (this.#state.name === "stopped") return;
+    this.#attempt = 0;
+    this.#ended({ reason: "asked_to_reconnect" });
+  }
+
+  async #open() {
+    const run = ++this.#run;
+    this.#incomplete = true;
+    this.#staleReasons = null;
+    this.#welcome = null;
+    this.#setState({ name: "connecting", attempt: this.#attempt });
+    this.#watch(OPEN_TIMEOUT_MS);
+
+    let token;
+    try {
+      token = await (typeof this.#options.token === "function" ? this.#options.token() : this.#options.token);
+    } catch {
+      if (run === this.#run) this.#ended({ reason: "token_unavailable" });
+      return;
+    }
+    if (run !== this.#run) return;
+    if (!token) return this.#stop({ reason: "missing_token" });
+    if (token === this.#expiredToken) return this.#ended({ code: 4005, reason: "token_expired" });
+    this.#token = token;
+
+    const url = new URL(this.#options.url);
+    if (this.#syncOf(this.#orders)) url.searchParams.set("sync", "wait");
+    let socket;
+    try {
+      // As a subprotocol the token stays out of addresses, and so out of every access log on the way.
+      socket = new this.#options.WebSocket(url.href, ["ordercast.v1", `bearer.${token}`]);
+    } catch {
+      // Only a character that no token has makes the constructor throw.
+      return this.#stop({ reason: "invalid_token" });
+    }
+    this.#socket = socket;
+    socket.onmessage = (event) => this.#onMessage(event.data);
+    socket.onclose = (event) => this.#ended({ code: event.code, reason: event.reason || "connection_lost" });
+  }
+
+  #onMessage(text) {
+    this.#framesSeen += 1;
+    this.#seenAt = this.#now();
+    let message;
+    try {
+      message = JSON.parse(text);
+    } catch {
+      return this.#ended({ reason: "unreadable_frame" });
+    }
+    this.#emit("onFrame", { direction: "in", at: this.#seenAt, text, message });
+    switch (message?.type) {
+      case "welcome":
+        return this.#onWelcome(message);
+      case "snapshot":
+        return this.#onSnapshot(message);
+      case "order_status":
+        return this.#onOrderStatus(message);
+      case "removed":
+        if (this.#orders.delete(message.order_id)) this.#ordersChanged([message.order_id]);
+        return;
+      case "stale":
+        this.#staleReasons = message.reasons ?? [];
+        this.#doubtSince = Date.parse(message.since) || this.#seenAt;
+        return this.#judge();
+      case "fresh":
+        this.#staleReasons = null;
+        return this.#judge();
+      case "closing":
+        // No update follows, so nothing is live from here on; the Close frame may take its time.
+        return this.#ended({ code: message.code, reason: message.reason, afterMs: message.reconnect_after_ms });
+    }
+  }
+
+  #onWelcome(message) {
+    this.#welcome = message;
+    this.#welcomedAt = this.#seenAt;
+    this.#heartbeatMs = message.heartbeat_ms;
+    const sync = this.#syncOf(this.#orders);
+    if (this.#userId !== undefined && this.#userId !== message.user_id) {
+      // Another viewer's orders are nothing to compare with.
+      const gone = [...this.#orders.keys()];
+      this.#orders.clear();
+      this.#ordersChanged(gone);
+      if (sync) this.#send({ type: "sync" });
+    } else if (sync) {
+      this.#send(sync);
+    }
+    this.#userId = message.user_id;
+    this.#watch(2 * this.#heartbeatMs);
+  }
+
+  /** A full snapshot begins by forgetting everything; a partial one touches only what it names. */
+  #onSnapshot(message) {
+    const before = new Map(this.#orders);
+    if (!message.partial && message.first) this.#orders.clear();
+    for (const order of message.orders ?? []) this.#orders.set(order.order_id, order);
+    for (const id of message.removed ?? []) this.#orders.delete(id);
+    const ids = new Set([...before.keys(), ...this.#orders.keys()]);
+    this.#ordersChanged([...ids].filter((id) => before.get(id) !== this.#orders.get(id)));
+    this.#incomplete = !message.complete;
+    this.#judge();
+  }
+
+  /** Replaces the order as it is told, whatever its version; its step goes behind the steps that are known. */
+  #onOrderStatus({ type, previous_status, previous_version, ...order }) {
+    const known = this.#orders.get(order.order_id);
+    const gap = previous_version != null && previous_version !== known?.version;
+    const step = { status: order.status, version: order.version, occurred_at: order.occurred_at, ...(gap && { gap }) };
+    const timeline = [...(known?.timeline ?? []), step].slice(-MAX_TIMELINE_STEPS);
+    this.#orders.set(order.order_id, { ...order, timeline });
+    this.#ordersChanged([order.order_id]);
+    if (gap) this.#askForMissedSteps();
+  }
+
+  /** A `sync` that does not name the orders with a gap brings them with their whole timeline. */
+  #askForMissedSteps() {
+    this.#gapTimer ??= this.#env.setTimeout(() => {
+      this.#gapTimer = undefined;
+      const whole = [...this.#orders].filter(([, order]) => !order.timeline.some((step) => step.gap));
+      const sync = this.#syncOf(whole);
+      if (sync && whole.length < this.#orders.size) this.#send(sync);
+    }, GAP_SYNC_DELAY_MS);
+  }
+
+  /** The `sync` that names these `[id, order]` pairs; null when nothing is shown, or more than one message holds. */
+  #syncOf(entries) {
+    const revs = Array.from(entries, ([id, order]) => [id, order.rev]);
+    if (this.#orders.size === 0 || revs.length > MAX_SYNC_ORDERS) return null;
+    const sync = { type: "sync", orders: Object.fromEntries(revs) };
+    return new TextEncoder().encode(JSON.stringify(sync)).length <= MAX_MESSAGE_BYTES ? sync : null;
+  }
+
+  /** What may be said while a session is open: live only after a complete snapshot and without a `stale`. */
+  #judge() {
+    if (this.#incomplete) return this.#setState({ name: "connecting", attempt: this.#attempt });
+    this.#wasLive = true;
+    if (this.#staleReasons) return this.#setState({ name: "stale", reasons: this.#staleReasons });
+    this.#doubtSince = null;
+    this.#setState({ name: "live" });
+  }
+
+  /** The one way out of a connection or an attempt: stops, or sets the next attempt. */
+  #ended({ code, reason, afterMs }) {
+    const noNewToken = code === 4005 && typeof this.#options.token !== "function";
+    if (isStopCode(code) || noNewToken) return this.#stop({ code, reason });
+    if (code === 4005) this.#expiredToken = this.#token;
+    const proven = this.#welcome && this.#now() - this.#welcomedAt >= PROVEN_SESSION_MS;
+    this.#leaveSocket();
+    if (proven) this.#attempt = 0;
+    this.#serverChoseDelay = afterMs !== undefined;
+    this.#retryLater({ code, reason, delay: afterMs });
+  }
+
+  #retryLater({ code, reason, delay = this.#backoff() }) {
+    this.#env.clearTimeout(this.#reconnectTimer);
+    this.#attempt += 1;
+    this.#reconnectTimer = this.#env.setTimeout(() => this.#open(), delay);
+    this.#setState({ name: "reconnecting", attempt: this.#attempt, at: this.#now() + delay, code, reason });
+  }
+
+  /** Full jitter: anything up to 0.5 s, doubling to 20 s. */
+  #backoff() {
+    return this.#env.Math.random() * Math.min(MAX_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** this.#attempt);
+  }
+
+  #stop({ code, reason }) {
+    this.#leaveSocket();
+    for (const [target, type, listener] of this.#listeners.splice(0)) target.removeEventListener(type, listener);
+    this.#setState({ name: "stopped", code, reason });
+  }
+
+  #leaveSocket() {
+    this.#run += 1;
+    if (this.#wasLive) this.#doubtSince ??= this.#seenAt;
+    this.#welcome = null;
+    for (const timer of [this.#reconnectTimer, this.#watchTimer, this.#gapTimer]) this.#env.clearTimeout(timer);
+    this.#gapTimer = undefined;
+    const socket = this.#socket;
+    this.#socket = null;
+    if (!socket) return;
+    socket.onmessage = socket.onclose = null;
+    socket.close(1000);
+  }
+
+  /** Takes the connection for dead when no frame comes within `ms`; afterwards, within two heartbeats of the last one. */
+  #watch(ms) {
+    this.#env.clearTimeout(this.#watchTimer);
+    const seen = this.#framesSeen;
+    this.#watchTimer = this.#env.setTimeout(() => {
+      const left = this.#seenAt + 2 * this.#heartbeatMs - this.#now();
+      if (seen === this.#framesSeen || left <= 0) return this.#ended({ reason: "silent" });
+      this.#watch(left);
+    }, ms);
+  }
+
+  /** A page that was suspended or offline cannot trust its socket; one that was merely hidden asks it. */
+  #listen() {
+    const add = (target, type, listener) => {
+      target?.addEventListener?.(type, listener);
+      if (target?.removeEventListener) this.#listeners.push([target, type, listener]);
+    };
+    const { document } = this.#env;
+    add(this.#env, "online", () => this.#onWake({ suspended: true }));
+    add(this.#env, "pageshow", (event) => event.persisted && this.#onWake({ suspended: true }));
+    add(document, "resume", () => this.#onWake({ suspended: true }));
+    add(document, "visibilitychange", () => document.visibilityState === "visible" && this.#onWake({ suspended: false }));
+  }
+
+  #onWake({ suspended }) {
+    if (this.#state.name === "reconnecting") {
+      // Still with jitter, and never earlier than the server asked for: a whole office may come back at once.
+      if (this.#serverChoseDelay) return;
+      this.#attempt = 0;
+      return this.#retryLater(this.#state);
+    }
+    const silent = this.#now() - this.#seenAt > this.#heartbeatMs;
+    if (suspended || (this.#welcome && silent)) return this.#ended({ reason: "woke_up" });
+    if (!this.#welcome) return;
+    this.#send({ type: "ping" });
+    this.#watch(PROBE_TIMEOUT_MS);
+  }
+
+  #send(message) {
+    const text = JSON.stringify(message);
+    this.#socket.send(text);
+    this.#emit("onFrame", { direction: "out", at: this.#now(), text, message });
+  }
+
+  #ordersChanged(changed) {
+    if (changed.length > 0) this.#emit("onOrders", this.#orders, changed);
+  }
+
+  #setState(state) {
+    const next = Object.freeze({ ...state, since: state.name === "live" ? null : this.#doubtSince });
+    if (JSON.stringify(next) === JSON.stringify(this.#state)) return;
+    this.#state = next;
+    this.#emit("onState", next);
+  }
+
+  /** A listener that throws is reported like any uncaught error, and disturbs nobody else. */
+  #emit(listener, ...values) {
+    try {
+      this.#options[listener]?.(...values);
+    } catch (error) {
+      this.#env.setTimeout(() => {
+        throw error;
+      });
+    }
+  }
+
+  #now() {
+    return this.#env.Date.now();
+  }
+}

@@ -1,0 +1,278 @@
+//! The composition root: builds everything in the order in which it depends on each other, and stops it in reverse.
+//!
+//! ```text
+//! build    settings → metrics, store, hub → listeners bound
+//! run      listeners serve (not ready) → schema checked → log watched → progress → recorder, fanout, snapshots
+//! stop     not ready → sessions told to go → listeners → fanout, recorder, snapshots, progress, log watch
+//! ```
+//!
+//! Nothing here decides anything about orders. A component that ends early ends the process, with its name in the log.
+
+mod pipelines;
+mod schema;
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use actix_web::web;
+use tokio::sync::watch;
+
+use self::pipelines::Pipelines;
+use crate::{
+    auth::{Origins, Verifier},
+    config::{Settings, SettingsError},
+    event::{
+        Timestamp,
+        decode::{Decoder, DecoderOptions, FieldPointers, InvalidSetting, MissingVersion},
+    },
+    http::{
+        instance::Instance,
+        operations::Operations,
+        public::{Limits, Public},
+        server::{Listening, bind, serve_operations, serve_public},
+    },
+    hub::{Hub, SharedHub},
+    ingest::topic::StartError,
+    protocol::{StaleReason, Staleness},
+    session::Rules,
+    store::{self, InvalidUrl, Store},
+    telemetry::Metrics,
+};
+
+/// How long a call waits for a connection of the database.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long one transaction may take.
+const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often the drain looks whether all sessions are gone.
+const DRAIN_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Routes that `ordercast dev` adds to the public listener.
+pub type ExtraRoutes = Arc<dyn Fn(&mut web::ServiceConfig) + Send + Sync>;
+
+/// One instance, built and not yet running.
+pub struct App {
+    settings: Settings,
+    metrics: Metrics,
+    store: Arc<dyn Store>,
+    decoder: Arc<Decoder>,
+    hub: Arc<SharedHub>,
+    instance: Arc<Instance>,
+    signs: Signs,
+    public: std::net::TcpListener,
+    operations: std::net::TcpListener,
+    public_state: web::Data<Public>,
+    extra_routes: ExtraRoutes,
+}
+
+/// What the instance says about itself, from before its pipelines run.
+struct Signs {
+    ready: watch::Sender<bool>,
+    staleness: watch::Sender<Staleness>,
+    progress_read_at: watch::Sender<Option<Instant>>,
+}
+
+/// The instance could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// Settings that were not known to be wrong before they were used.
+    #[error("{0}")]
+    Settings(#[from] SettingsError),
+    /// Settings of the event or the lifecycle, all that are wrong.
+    #[error("{}", lines(.0))]
+    Event(Vec<InvalidSetting>),
+    /// The database's address.
+    #[error("database.url {0}")]
+    Database(#[from] InvalidUrl),
+    /// A listener.
+    #[error("{0}")]
+    Listen(#[from] io::Error),
+}
+
+impl BuildError {
+    /// Whether the settings are to blame, rather than the machine.
+    pub fn is_settings(&self) -> bool {
+        !matches!(self, Self::Listen(_))
+    }
+}
+
+/// The instance stopped for another reason than having been asked.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A component could not be started.
+    #[error("{0}")]
+    Start(#[from] StartError),
+    /// A listener broke.
+    #[error("a listener broke: {0}")]
+    Listen(#[from] io::Error),
+    /// A component ended although nobody had asked it to.
+    #[error("the {0} ended early")]
+    EndedEarly(&'static str),
+}
+
+impl App {
+    /// Builds an instance and takes its addresses. Has to be called within the tokio runtime that will run it.
+    pub fn build(settings: Settings, extra_routes: ExtraRoutes) -> Result<Self, BuildError> {
+        let metrics = Metrics::new(Timestamp::now());
+        let decoder = Arc::new(Decoder::new(&decoder_options(&settings)).map_err(BuildError::Event)?);
+        let verifier = Arc::new(Verifier::new(&settings.auth)?);
+        let store = store::connect(
+            settings.database.url.as_ref().map_or("", |url| secrecy::ExposeSecret::expose_secret(url)),
+            store::Limits {
+                max_connections: settings.database.max_connections,
+                acquire_timeout: ACQUIRE_TIMEOUT,
+                transaction_timeout: TRANSACTION_TIMEOUT,
+            },
+        )?;
+        let hub = Arc::new(SharedHub::new(Hub::new(settings.hub.tail_bytes)));
+        let unproved = Staleness { reasons: [StaleReason::CatchingUp].into_iter().collect(), since: Timestamp::now() };
+        let (ready, ready_seen) = watch::channel(false);
+        let (staleness, staleness_seen) = watch::channel(unproved);
+        let (progress_read_at, _) = watch::channel(None);
+        let instance = Arc::new(Instance::new(staleness_seen));
+        let public_state = web::Data::new(Public {
+            hub: hub.clone(),
+            instance: instance.clone(),
+            ready: ready_seen,
+            verifier,
+            origins: Origins::new(&settings.http),
+            rules: Arc::new(Rules {
+                heartbeat_interval: settings.session.heartbeat_interval,
+                snapshot_timeout: settings.session.snapshot_timeout,
+                snapshot_page: settings.session.snapshot_page,
+            }),
+            limits: Limits {
+                mailbox_bytes: settings.session.mailbox_bytes,
+                max_per_user: settings.session.max_per_user,
+                max_total: settings.session.max_total,
+                send_timeout: settings.session.send_timeout,
+            },
+            metrics: metrics.sessions.clone(),
+        });
+        Ok(Self {
+            public: bind(settings.http.listen, "http.listen")?,
+            operations: bind(settings.operations.listen, "operations.listen")?,
+            signs: Signs { ready, staleness, progress_read_at },
+            settings,
+            metrics,
+            store,
+            decoder,
+            hub,
+            instance,
+            public_state,
+            extra_routes,
+        })
+    }
+
+    /// The address of the public listener.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.public.local_addr()
+    }
+
+    /// The address of the operations listener.
+    pub fn operations_address(&self) -> io::Result<SocketAddr> {
+        self.operations.local_addr()
+    }
+
+    /// Tells when the instance has caught up with the log for the first time.
+    pub fn ready(&self) -> watch::Receiver<bool> {
+        self.signs.ready.subscribe()
+    }
+
+    /// What this instance counts.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// The store, for `dev`, which prepares the schema itself.
+    pub fn store(&self) -> Arc<dyn Store> {
+        self.store.clone()
+    }
+
+    /// Runs until `stop` resolves, then leaves in good order: within `shutdown.spread` and `shutdown.grace`.
+    pub async fn run_until_stopped(self, stop: impl Future<Output = ()>) -> Result<(), RunError> {
+        let (mut public, mut operations) = self.serve()?;
+        tracing::info!(http.listen = %public.address, operations.listen = %operations.address, "listening");
+        tokio::pin!(stop);
+        let pipelines = tokio::select! {
+            () = &mut stop => None,
+            () = schema::wait_until_current(&*self.store) => Some(Pipelines::start(&self)?),
+        };
+        let outcome = match &pipelines {
+            None => Ok(()),
+            Some(pipelines) => tokio::select! {
+                () = &mut stop => Ok(()),
+                name = pipelines.ended_early() => Err(RunError::EndedEarly(name)),
+                ended = public.ended() => Err(ended.map_or_else(RunError::Listen, |()| RunError::EndedEarly("public listener"))),
+                ended = operations.ended() => Err(ended.map_or_else(RunError::Listen, |()| RunError::EndedEarly("operations listener"))),
+            },
+        };
+        if let Err(error) = &outcome {
+            tracing::error!(%error, "stopping because a component failed");
+        }
+        self.drain_sessions().await;
+        public.stop().await;
+        if let Some(pipelines) = pipelines {
+            pipelines.stop(self.settings.shutdown.grace).await;
+        }
+        operations.stop().await;
+        tracing::info!("stopped");
+        outcome
+    }
+
+    fn serve(&self) -> Result<(Listening, Listening), RunError> {
+        let extra = self.extra_routes.clone();
+        let workers = std::thread::available_parallelism().map_or(1, usize::from);
+        let public =
+            serve_public(self.public.try_clone()?, self.public_state.clone(), workers, move |config| extra(config))?;
+        let read_at = self.signs.progress_read_at.subscribe();
+        let operations = Operations {
+            instance: self.instance.clone(),
+            ready: self.signs.ready.subscribe(),
+            database_answers: Box::new(move || read_at.borrow().is_some_and(|at| at.elapsed() < ACQUIRE_TIMEOUT)),
+            metrics: self.metrics.clone(),
+        };
+        Ok((public, serve_operations(self.operations.try_clone()?, web::Data::new(operations))?))
+    }
+
+    /// Tells every session to go, each at its own time, and waits for them; a client that does nothing is not waited for.
+    async fn drain_sessions(&self) {
+        let shutdown = &self.settings.shutdown;
+        tracing::info!(sessions = self.hub.step(|hub| hub.sessions()), "leaving");
+        self.instance.begin_drain(shutdown.spread);
+        self.hub.step(Hub::nudge_all);
+        let deadline = Instant::now() + shutdown.spread + shutdown.grace;
+        while self.hub.step(|hub| hub.sessions()) > 0 && Instant::now() < deadline {
+            tokio::time::sleep(DRAIN_INTERVAL).await;
+        }
+    }
+}
+
+fn lines(problems: &[InvalidSetting]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+fn decoder_options(settings: &Settings) -> DecoderOptions {
+    let fields = settings.event.fields.clone();
+    DecoderOptions {
+        fields: FieldPointers {
+            order_id: fields.order_id,
+            user_id: fields.user_id,
+            status: fields.status,
+            version: fields.version,
+            occurred_at: fields.occurred_at,
+            details: fields.details,
+            event_id: fields.event_id,
+            viewers: fields.viewers,
+        },
+        missing_version: match settings.kafka.missing_version {
+            crate::config::MissingVersion::Offset => MissingVersion::Offset,
+            crate::config::MissingVersion::DeadLetter => MissingVersion::DeadLetter,
+        },
+        statuses: settings.lifecycle.statuses.clone(),
+        terminal: settings.lifecycle.terminal.clone(),
+    }
+}

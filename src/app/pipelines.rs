@@ -1,0 +1,133 @@
+//! The pipelines between Kafka, SQL and the hub, as one thing to start and to stop.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::future::select_all;
+use tokio::{sync::watch, task::JoinHandle};
+
+use super::{App, RunError};
+use crate::{
+    hub::Hub,
+    ingest::{
+        Component, KafkaClients, fanout,
+        log_check::Policies,
+        progress::{self, ReadsInFlight},
+        recorder, snapshots,
+        topic::{self, StartError},
+    },
+};
+
+/// Components in the order in which they are stopped, each with what feeds it stopped before.
+pub(super) struct Pipelines {
+    components: Vec<Component>,
+    listener: JoinHandle<()>,
+}
+
+impl Pipelines {
+    pub(super) fn start(app: &App) -> Result<Self, RunError> {
+        let (kafka, session) = (&app.settings.kafka, &app.settings.session);
+        let clients = KafkaClients::new(kafka).map_err(StartError::from)?;
+        let reads = Arc::<ReadsInFlight>::default();
+        let policies = Policies { on_gap: kafka.on_log_gap, on_regression: kafka.on_log_regression };
+
+        let (log_watch, log, look_now) = topic::start(&clients, kafka)?;
+        let (progress, progress_views) = progress::start(progress::ProgressParts {
+            store: app.store.clone(),
+            topic: kafka.topic.clone(),
+            hub: app.hub.clone(),
+            reads: reads.clone(),
+            tail_grace: app.settings.hub.tail_grace,
+        });
+        let (halts, halts_seen) = watch::channel(recorder::Halts::new());
+        let (writer, recorder) = recorder::start(
+            recorder::RecorderParts {
+                clients: clients.clone(),
+                topic: kafka.topic.clone(),
+                dead_letter_topic: kafka.dead_letter_topic.clone(),
+                group_id: kafka.group_id.clone(),
+                decoder: app.decoder.clone(),
+                store: app.store.clone(),
+                log: log.clone(),
+                look_now,
+                progress: progress_views.clone(),
+                policies,
+                stale_after: kafka.stale_after,
+                metrics: app.metrics.clone(),
+            },
+            halts,
+        )?;
+        let (fanout, signs) = fanout::start(fanout::FanoutParts {
+            clients,
+            topic: kafka.topic.clone(),
+            decoder: app.decoder.clone(),
+            hub: app.hub.clone(),
+            log,
+            progress: progress_views.clone(),
+            halts: halts_seen,
+            policies,
+            tail_bytes: app.settings.hub.tail_bytes,
+            stale_after: kafka.stale_after,
+            metrics: app.metrics.clone(),
+        })?;
+        let snapshots = snapshots::start(snapshots::SnapshotParts {
+            store: app.store.clone(),
+            topic: kafka.topic.clone(),
+            hub: app.hub.clone(),
+            reads,
+            terminal_window: session.terminal_window,
+            snapshot_timeout: session.snapshot_timeout,
+            metrics: app.metrics.snapshots.clone(),
+        });
+        let listener = tokio::spawn(listen(signs, progress_views, app));
+        Ok(Self { components: vec![fanout, recorder, writer, snapshots, progress, log_watch], listener })
+    }
+
+    /// Waits until a component ends that nobody has asked to, and names it. Cancel safe.
+    pub(super) async fn ended_early(&self) -> &'static str {
+        let (_, index, _) = select_all(self.components.iter().map(|component| Box::pin(component.ended()))).await;
+        self.components[index].name()
+    }
+
+    /// Stops everything; what does not end in time is named and left.
+    pub(super) async fn stop(self, grace: Duration) {
+        self.listener.abort();
+        for component in self.components {
+            if let Err(overdue) = component.stop(grace).await {
+                tracing::warn!(%overdue, "gave up waiting");
+            }
+        }
+    }
+}
+
+/// Passes on what the pipelines say about this instance: to health, metrics and every open session.
+fn listen(
+    signs: fanout::FanoutSigns,
+    progress: progress::ProgressViews,
+    app: &App,
+) -> impl Future<Output = ()> + use<> {
+    let (hub, metrics) = (app.hub.clone(), app.metrics.sessions.clone());
+    let (ready, staleness) = (app.signs.ready.clone(), app.signs.staleness.clone());
+    let progress_read_at = app.signs.progress_read_at.clone();
+    let fanout::FanoutSigns { ready: mut is_ready, staleness: mut is_fresh } = signs;
+    let mut progress = progress;
+    async move {
+        loop {
+            tokio::select! {
+                Ok(()) = is_ready.changed() => {
+                    ready.send_replace(*is_ready.borrow_and_update());
+                    tracing::info!("ready");
+                }
+                Ok(()) = is_fresh.changed() => {
+                    let now = *is_fresh.borrow_and_update();
+                    metrics.set_stale(now.reasons);
+                    staleness.send_replace(now);
+                    hub.step(Hub::nudge_all);
+                }
+                Ok(()) = progress.changed() => {
+                    progress_read_at.send_replace(progress.borrow_and_update().as_ref().map(|view| view.read_at));
+                }
+                else => return,
+            }
+        }
+    }
+}

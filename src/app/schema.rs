@@ -1,0 +1,29 @@
+//! Waits for a database whose schema this binary knows.
+
+use std::time::Duration;
+
+use crate::store::{Store, StoreError};
+
+const FIRST_INTERVAL: Duration = Duration::from_millis(500);
+const LONGEST_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Ends when the schema is this binary's. Says what it waits for, once per reason: a process that waits can be helped by
+/// `ordercast migrate` from elsewhere, one that exits would only be started again.
+pub(super) async fn wait_until_current(store: &dyn Store) {
+    let mut interval = FIRST_INTERVAL;
+    let mut told = String::new();
+    while let Err(error) = store.check_schema().await {
+        let reason = error.to_string();
+        if reason != told {
+            match error {
+                StoreError::SchemaBehind { .. } | StoreError::SchemaAhead { .. } => {
+                    tracing::error!(%error, "waiting for a database schema that fits");
+                }
+                _ => tracing::warn!(%error, "waiting for the database"),
+            }
+            told = reason;
+        }
+        tokio::time::sleep(interval).await;
+        interval = (interval * 2).min(LONGEST_INTERVAL);
+    }
+}

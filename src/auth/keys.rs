@@ -1,0 +1,145 @@
+//! The keys tokens are verified with, each with the algorithms it may be used for. They come from the settings only: what a token
+//! says of keys (`jku`, `jwk`, `x5u`, …) is never read, and its `kid` is nothing but a name to look up here.
+
+use std::{fs, path::Path};
+
+use jsonwebtoken::{DecodingKey, Header, Validation};
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::config::{Algorithm, Auth, Problem, SettingsError};
+
+/// What a PEM file must hold.
+const KEY_WANTED: &str = "must hold one PEM public key: RSA of at least 2048 bits, EC on P-256 or P-384, or Ed25519";
+
+/// One key, fit for one family of algorithms.
+pub(super) struct Key {
+    kid: Option<String>,
+    pub(super) key: DecodingKey,
+    pub(super) validation: Validation,
+}
+
+/// All keys of an instance.
+pub(super) struct Keys(Vec<Key>);
+
+impl Keys {
+    /// Every key of the settings; all that is wrong with them at once.
+    pub(super) fn new(auth: &Auth) -> Result<Self, SettingsError> {
+        let secrets = auth.secret.iter().chain(&auth.previous_secret).map(|secret| Ok(hmac(secret, auth)));
+        let files = auth.public_key_files.iter().map(|path| public(path, auth));
+        let (mut keys, mut problems) = (Vec::new(), Vec::new());
+        for key in secrets.chain(files) {
+            match key {
+                Ok(key) => keys.push(key),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        if problems.is_empty() {
+            problems.extend(unserved(&keys, auth));
+            problems.extend(repeated(&keys));
+        }
+        if problems.is_empty() { Ok(Self(keys)) } else { Err(SettingsError { problems }) }
+    }
+
+    /// The keys to try: the one the token's `kid` names, or else every key for its algorithm.
+    pub(super) fn candidates(&self, header: &Header) -> impl Iterator<Item = &Key> {
+        let named = self.0.iter().find(|key| header.kid.is_some() && key.kid == header.kid);
+        let fits = move |key: &&Key| {
+            key.validation.algorithms.contains(&header.alg) && named.is_none_or(|named| named.kid == key.kid)
+        };
+        self.0.iter().filter(fits)
+    }
+}
+
+fn hmac(secret: &SecretString, auth: &Auth) -> Key {
+    let algorithms = auth.algorithms.iter().copied().filter(|algorithm| algorithm.is_hmac()).collect::<Vec<_>>();
+    let key = DecodingKey::from_secret(secret.expose_secret().as_bytes());
+    Key { kid: None, key, validation: validation(&algorithms, auth) }
+}
+
+fn public(path: &Path, auth: &Auth) -> Result<Key, Problem> {
+    let problem = |message: &str| {
+        Problem::at("auth.public_key_files", format!("auth.public_key_files: {}", path.display()), message)
+    };
+    let pem = fs::read_to_string(path).map_err(|error| problem(&format!("cannot be read: {error}")))?;
+    if pem.contains("PRIVATE KEY-----") {
+        return Err(problem("holds a private key, which belongs to the issuer alone; give its public key"));
+    }
+    let (key, fit) = parse(pem.as_bytes()).ok_or_else(|| problem(KEY_WANTED))?;
+    let algorithms: Vec<_> = auth.algorithms.iter().copied().filter(|algorithm| fit.contains(algorithm)).collect();
+    if algorithms.is_empty() {
+        return Err(problem(&format!("auth.algorithms names none that this key is for, such as {:?}", fit[0])));
+    }
+    let kid = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    Ok(Key { kid, key, validation: validation(&algorithms, auth) })
+}
+
+/// A public key and the algorithms it is for.
+fn parse(pem: &[u8]) -> Option<(DecodingKey, &'static [Algorithm])> {
+    use Algorithm::{ES256, ES384, EdDSA, PS256, PS384, PS512, RS256, RS384, RS512};
+    // The bytes are an RSA key's DER (a modulus of 2048 bits takes 256 of them) or an uncompressed point: 1 + 2 × 32 or 48.
+    let bytes = |key: &DecodingKey| key.try_get_as_bytes().map_or(0, <[u8]>::len);
+    if let Ok(key) = DecodingKey::from_rsa_pem(pem) {
+        return (bytes(&key) > 256).then_some((key, &[RS256, RS384, RS512, PS256, PS384, PS512]));
+    }
+    if let Ok(key) = DecodingKey::from_ec_pem(pem) {
+        return match bytes(&key) {
+            65 => Some((key, &[ES256])),
+            97 => Some((key, &[ES384])),
+            _ => None,
+        };
+    }
+    DecodingKey::from_ed_pem(pem).ok().map(|key| (key, [EdDSA].as_slice()))
+}
+
+/// Signature, `iss` and `aud` are checked by the library; times by us, at the time we are given.
+fn validation(algorithms: &[Algorithm], auth: &Auth) -> Validation {
+    let mut validation = Validation {
+        algorithms: algorithms.iter().map(|algorithm| wire(*algorithm)).collect(),
+        validate_exp: false,
+        validate_nbf: false,
+        validate_aud: auth.audience.is_some(),
+        ..Validation::default()
+    };
+    validation.required_spec_claims.clear();
+    if let Some(issuer) = &auth.issuer {
+        validation.set_issuer(&[issuer]);
+        validation.required_spec_claims.insert("iss".to_owned());
+    }
+    if let Some(audience) = &auth.audience {
+        validation.set_audience(&[audience]);
+        validation.required_spec_claims.insert("aud".to_owned());
+    }
+    validation
+}
+
+fn unserved(keys: &[Key], auth: &Auth) -> Vec<Problem> {
+    let is_served = |algorithm: Algorithm| keys.iter().any(|key| key.validation.algorithms.contains(&wire(algorithm)));
+    let problem = |algorithm| Problem::at("auth.algorithms", "auth.algorithms", format!("no key is for {algorithm:?}"));
+    auth.algorithms.iter().copied().filter(|algorithm| !is_served(*algorithm)).map(problem).collect()
+}
+
+fn repeated(keys: &[Key]) -> Option<Problem> {
+    let mut kids: Vec<_> = keys.iter().filter_map(|key| key.kid.as_deref()).collect();
+    kids.sort_unstable();
+    let kid = kids.windows(2).find(|pair| pair[0] == pair[1])?[0];
+    let message = format!("two files have the kid {kid:?} (the file's name without its ending)");
+    Some(Problem::at("auth.public_key_files", "auth.public_key_files", message))
+}
+
+/// The library's name of an algorithm.
+pub(super) fn wire(algorithm: Algorithm) -> jsonwebtoken::Algorithm {
+    match algorithm {
+        Algorithm::HS256 => jsonwebtoken::Algorithm::HS256,
+        Algorithm::HS384 => jsonwebtoken::Algorithm::HS384,
+        Algorithm::HS512 => jsonwebtoken::Algorithm::HS512,
+        Algorithm::RS256 => jsonwebtoken::Algorithm::RS256,
+        Algorithm::RS384 => jsonwebtoken::Algorithm::RS384,
+        Algorithm::RS512 => jsonwebtoken::Algorithm::RS512,
+        Algorithm::PS256 => jsonwebtoken::Algorithm::PS256,
+        Algorithm::PS384 => jsonwebtoken::Algorithm::PS384,
+        Algorithm::PS512 => jsonwebtoken::Algorithm::PS512,
+        Algorithm::ES256 => jsonwebtoken::Algorithm::ES256,
+        Algorithm::ES384 => jsonwebtoken::Algorithm::ES384,
+        Algorithm::EdDSA => jsonwebtoken::Algorithm::EdDSA,
+    }
+}

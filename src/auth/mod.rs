@@ -1,0 +1,22 @@
+//! Who is it: from what a request carries to a [`Principal`].
+//!
+//! In the order of the data: a [`Presentation`] finds the token in the request, a [`Verifier`] checks it, and [`Origins`] say whether
+//! the page it comes from may connect. A [`Signer`] makes tokens for tools and tests. No sockets, no clock: the time is an argument.
+//! Called by `http` and the command line.
+
+mod claims;
+mod error;
+mod keys;
+mod origin;
+mod present;
+mod sign;
+#[cfg(test)]
+mod tests;
+mod verify;
+
+pub use claims::{MAX_ORDERS, Principal};
+pub use error::{Flaw, TokenError};
+pub use origin::{OriginRequest, Origins};
+pub use present::{Presentation, SUBPROTOCOL};
+pub use sign::{Grant, Signer};
+pub use verify::{MAX_TOKEN_BYTES, Verifier};

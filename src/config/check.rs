@@ -1,0 +1,102 @@
+//! What settings must hold together: contradictions, named by both keys, and what a command cannot do without.
+
+use super::{Settings, reader::Reader, sources::variable};
+
+/// What a command cannot do without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// `kafka.brokers`.
+    Brokers,
+    /// `database.url`.
+    Database,
+    /// `auth.secret` or `auth.public_key_files`: to check tokens.
+    TokenKeys,
+    /// `auth.secret`: to sign tokens.
+    Secret,
+}
+
+pub(super) fn check(settings: &Settings, needs: &[Need], reader: &mut Reader) {
+    listeners(settings, reader);
+    topics(settings, reader);
+    keys(settings, reader);
+    for need in needs {
+        missing(*need, settings, reader);
+    }
+}
+
+fn listeners(settings: &Settings, reader: &mut Reader) {
+    let (public, operations) = (settings.http.listen, settings.operations.listen);
+    let overlap = public.ip() == operations.ip() || public.ip().is_unspecified() || operations.ip().is_unspecified();
+    if public.port() != 0 && public.port() == operations.port() && overlap {
+        reader.refuse(
+            &["http.listen", "operations.listen"],
+            format!("http.listen = {public} and operations.listen = {operations}: must be two different ports"),
+        );
+    }
+}
+
+fn topics(settings: &Settings, reader: &mut Reader) {
+    let kafka = &settings.kafka;
+    if kafka.topic == kafka.dead_letter_topic {
+        reader.refuse(
+            &["kafka.topic", "kafka.dead_letter_topic"],
+            format!("kafka.topic and kafka.dead_letter_topic: must not both be {:?}", kafka.topic),
+        );
+    }
+}
+
+fn keys(settings: &Settings, reader: &mut Reader) {
+    let auth = &settings.auth;
+    let (has_secret, has_files) = (auth.secret.is_some(), !auth.public_key_files.is_empty());
+    if auth.algorithms.is_empty() {
+        reader.refuse(&["auth.algorithms"], "auth.algorithms: must name at least one algorithm");
+    }
+    if has_secret && has_files {
+        reader.refuse(
+            &["auth.secret", "auth.public_key_files"],
+            "auth.secret and auth.public_key_files: only one source of keys may be given",
+        );
+        return;
+    }
+    if auth.previous_secret.is_some() && !has_secret {
+        reader.refuse(
+            &["auth.previous_secret", "auth.secret"],
+            "auth.previous_secret without auth.secret: give the secret that signs now as auth.secret",
+        );
+    }
+    for algorithm in &auth.algorithms {
+        if algorithm.is_hmac() && has_files {
+            reader.refuse(
+                &["auth.algorithms", "auth.public_key_files"],
+                format!(
+                    "auth.algorithms names {algorithm:?}, which needs auth.secret, but auth.public_key_files is given"
+                ),
+            );
+        }
+        if !algorithm.is_hmac() && has_secret {
+            reader.refuse(
+                &["auth.algorithms", "auth.secret"],
+                format!(
+                    "auth.algorithms names {algorithm:?}, which needs auth.public_key_files, but auth.secret is given"
+                ),
+            );
+        }
+    }
+}
+
+fn missing(need: Need, settings: &Settings, reader: &mut Reader) {
+    let auth = &settings.auth;
+    let (is_missing, keys): (bool, &[&str]) = match need {
+        Need::Brokers => (settings.kafka.brokers.is_empty(), &["kafka.brokers"]),
+        Need::Database => (settings.database.url.is_none(), &["database.url"]),
+        Need::Secret => (auth.secret.is_none(), &["auth.secret"]),
+        Need::TokenKeys => {
+            (auth.secret.is_none() && auth.public_key_files.is_empty(), &["auth.secret", "auth.public_key_files"])
+        }
+    };
+    if is_missing {
+        let variables: Vec<_> = keys.iter().map(|key| variable(key)).collect();
+        let message = format!("{}: must be given (as {})", keys.join(" or "), variables.join(" or "));
+        reader.refuse(keys, message);
+    }
+}

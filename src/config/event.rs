@@ -1,0 +1,53 @@
+//! `event`: where in a record the fields of an event stand.
+
+use super::{reader::Section, rule::Rule};
+
+/// How events are read.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// Where each field stands.
+    pub fields: Fields,
+}
+
+/// JSON Pointers (RFC 6901) per field; the first that is there and not null wins, `""` is the whole value.
+#[derive(Debug, Clone)]
+pub struct Fields {
+    /// Default `/order_id,/orderId`.
+    pub order_id: Vec<String>,
+    /// Default `/user_id,/userId`.
+    pub user_id: Vec<String>,
+    /// Default `/status`.
+    pub status: Vec<String>,
+    /// Default `/version`.
+    pub version: Vec<String>,
+    /// Default `/occurred_at,/occurredAt`.
+    pub occurred_at: Vec<String>,
+    /// Default `/details`.
+    pub details: Vec<String>,
+    /// Default `/event_id,/eventId`.
+    pub event_id: Vec<String>,
+    /// Default `/viewers`.
+    pub viewers: Vec<String>,
+}
+
+impl Fields {
+    pub(super) fn read(mut section: Section<'_>) -> Self {
+        Self {
+            order_id: section.list("order_id", "/order_id,/orderId", pointer()),
+            user_id: section.list("user_id", "/user_id,/userId", pointer()),
+            status: section.list("status", "/status", pointer()),
+            version: section.list("version", "/version", pointer()),
+            occurred_at: section.list("occurred_at", "/occurred_at,/occurredAt", pointer()),
+            details: section.list("details", "/details", pointer()),
+            event_id: section.list("event_id", "/event_id,/eventId", pointer()),
+            viewers: section.list("viewers", "/viewers", pointer()),
+        }
+    }
+}
+
+fn pointer() -> Rule<String> {
+    Rule::new("a JSON Pointer such as /after/status (`~` is written ~0, `/` in a name ~1)", |text| {
+        let escapes_are_known = text.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
+        ((text.is_empty() || text.starts_with('/')) && escapes_are_known).then(|| text.to_owned())
+    })
+}

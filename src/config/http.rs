@@ -1,0 +1,44 @@
+//! `http`: the public listener.
+
+use std::net::SocketAddr;
+
+use ipnet::IpNet;
+
+use super::{
+    origin::{AllowedOrigin, allowed_origin},
+    reader::Section,
+    rule::{Rule, parsed},
+};
+
+/// The public listener: WebSockets and `GET /orders`.
+#[derive(Debug, Clone)]
+pub struct Http {
+    /// Where it listens; port 0 takes a free one. Default `0.0.0.0:8080`.
+    pub listen: SocketAddr,
+    /// Origins of pages that may connect, besides pages of the same host. Default none.
+    pub allowed_origins: Vec<AllowedOrigin>,
+    /// Networks of proxies whose `X-Forwarded-…` headers are believed. Default none.
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+impl Http {
+    pub(super) fn read(mut section: Section<'_>) -> Self {
+        Self {
+            listen: section.value("listen", "0.0.0.0:8080", address()),
+            allowed_origins: section.list("allowed_origins", "", allowed_origin()),
+            trusted_proxies: section.list("trusted_proxies", "", network()),
+        }
+    }
+}
+
+/// An address to listen on.
+pub(super) fn address() -> Rule<SocketAddr> {
+    parsed("an IP address and a port, such as 0.0.0.0:8080 or [::]:8080")
+}
+
+fn network() -> Rule<IpNet> {
+    let allowed = "a network such as 10.0.0.0/8, or one address";
+    Rule::new(allowed, |text| {
+        text.parse().ok().or_else(|| text.parse().ok().map(|address: std::net::IpAddr| address.into()))
+    })
+}

@@ -1,0 +1,80 @@
+//! Rules: how the text of a setting is read, and what a problem says is allowed.
+
+use std::{fmt::Display, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
+
+use secrecy::SecretString;
+
+/// Reads the text of one setting, or of one item of a list.
+pub(super) struct Rule<T> {
+    /// Completes "must be …".
+    pub(super) allowed: String,
+    /// Whether TOML writes the value without quotes.
+    pub(super) bare: bool,
+    parse: Parse<T>,
+}
+
+type Parse<T> = Box<dyn Fn(&str) -> Option<T>>;
+
+impl<T> Rule<T> {
+    pub(super) fn new(allowed: impl Into<String>, parse: impl Fn(&str) -> Option<T> + 'static) -> Self {
+        Self { allowed: allowed.into(), bare: false, parse: Box::new(parse) }
+    }
+
+    pub(super) fn parse(&self, text: &str) -> Option<T> {
+        (self.parse)(text)
+    }
+}
+
+/// A whole number in a range.
+pub(super) fn number<T>(range: RangeInclusive<T>) -> Rule<T>
+where
+    T: FromStr + PartialOrd + Display + Copy + 'static,
+{
+    let allowed = format!("a whole number from {} to {}", range.start(), range.end());
+    Rule { bare: true, ..Rule::new(allowed, move |text| text.parse().ok().filter(|number| range.contains(number))) }
+}
+
+/// A duration in a range, both ends written as durations.
+pub(super) fn duration(from: &'static str, to: &'static str) -> Rule<Duration> {
+    let read = |text: &str| humantime::parse_duration(text).ok();
+    Rule::new(format!("a duration from {from} to {to}, such as 15s or 10m"), move |text| {
+        read(text).filter(|given| Some(*given) >= read(from) && Some(*given) <= read(to))
+    })
+}
+
+/// One of some words.
+pub(super) fn one_of<T: Copy + 'static>(words: &'static [(&'static str, T)]) -> Rule<T> {
+    let names: Vec<_> = words.iter().map(|(name, _)| *name).collect();
+    Rule::new(format!("one of {}", names.join(", ")), |text| {
+        words.iter().find(|(name, _)| *name == text).map(|(_, value)| *value)
+    })
+}
+
+/// What the type itself reads.
+pub(super) fn parsed<T: FromStr + 'static>(allowed: &str) -> Rule<T> {
+    Rule::new(allowed, |text| text.parse().ok())
+}
+
+/// Text without control characters, not empty, at most `max_chars` long.
+pub(super) fn text(max_chars: usize) -> Rule<String> {
+    Rule::new(format!("1 to {max_chars} characters, none of them a control character"), move |text| {
+        let fits = !text.is_empty() && text.chars().count() <= max_chars && !text.chars().any(char::is_control);
+        fits.then(|| text.to_owned())
+    })
+}
+
+/// A file that can be read.
+pub(super) fn readable_file() -> Rule<PathBuf> {
+    Rule::new("the path of a file that can be read", |text| {
+        std::fs::File::open(text)
+            .and_then(|file| file.metadata())
+            .ok()
+            .filter(|file| file.is_file())
+            .map(|_| text.into())
+    })
+}
+
+/// A secret of at least `min_bytes`.
+pub(super) fn secret(min_bytes: usize) -> Rule<SecretString> {
+    Rule::new(format!("at least {min_bytes} bytes long"), move |text| (text.len() >= min_bytes).then(|| text.into()))
+}

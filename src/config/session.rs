@@ -1,0 +1,47 @@
+//! `session`: what one open socket may take, and how long things may last.
+
+use std::time::Duration;
+
+use super::{
+    reader::Section,
+    rule::{duration, number},
+};
+
+/// The smallest mailbox: any single update fits an empty one.
+pub const MIN_MAILBOX_BYTES: usize = 32 * 1024;
+
+/// Sessions and their limits, per instance.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// Time between two heartbeats; a client silent for two of them is gone. 100 ms to 1 h, default 25 s.
+    pub heartbeat_interval: Duration,
+    /// How long a reader may take nothing before it is closed. 100 ms to 10 min, default 10 s.
+    pub send_timeout: Duration,
+    /// How long a session may wait for its first snapshot. 100 ms to 5 min, default 5 s.
+    pub snapshot_timeout: Duration,
+    /// Bytes that may wait for a slow reader before a snapshot takes their place. 32768 to 64 MiB, default 65536.
+    pub mailbox_bytes: usize,
+    /// Sessions a user may have open. 1 to 100000, default 20.
+    pub max_per_user: usize,
+    /// Sessions an instance may have open. 1 to 1000000, default 15000.
+    pub max_total: usize,
+    /// How long an order in a terminal status stays in a snapshot's list. 0 s to 1 year, default 24 h.
+    pub terminal_window: Duration,
+    /// Orders in one frame of a snapshot at most. 1 to 10000, default 500.
+    pub snapshot_page: usize,
+}
+
+impl Session {
+    pub(super) fn read(mut section: Section<'_>) -> Self {
+        Self {
+            heartbeat_interval: section.value("heartbeat_interval", "25s", duration("100ms", "1h")),
+            send_timeout: section.value("send_timeout", "10s", duration("100ms", "10m")),
+            snapshot_timeout: section.value("snapshot_timeout", "5s", duration("100ms", "5m")),
+            mailbox_bytes: section.value("mailbox_bytes", "65536", number(MIN_MAILBOX_BYTES..=64 << 20)),
+            max_per_user: section.value("max_per_user", "20", number(1..=100_000)),
+            max_total: section.value("max_total", "15000", number(1..=1_000_000)),
+            terminal_window: section.value("terminal_window", "24h", duration("0s", "1y")),
+            snapshot_page: section.value("snapshot_page", "500", number(1..=10_000)),
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! What is refused, and in which words.
+
+use super::{Need, Settings, SettingsError, SettingsFile, Sources, load};
+
+fn given(variables: &[(&str, &str)]) -> Sources {
+    let environment = variables.iter().map(|(key, value)| (super::variable(key), (*value).to_owned())).collect();
+    Sources { environment, ..Sources::default() }
+}
+
+fn problems(result: Result<Settings, SettingsError>) -> Vec<String> {
+    result.err().map(|error| error.problems.iter().map(ToString::to_string).collect()).unwrap_or_default()
+}
+
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+#[test]
+fn nothing_given_is_sound_where_nothing_is_needed() {
+    let settings = load(&Sources::default(), &[]).unwrap();
+    assert_eq!(settings.kafka.stale_after.as_secs(), 10);
+    assert_eq!(settings.lifecycle.terminal, ["delivered", "cancelled", "refunded", "returned"]);
+    assert!(settings.kafka.brokers.is_empty() && settings.lifecycle.statuses.is_empty());
+}
+
+#[test]
+fn all_problems_are_told_at_once_with_key_value_and_what_is_allowed() {
+    let file =
+        SettingsFile { path: "o.toml".into(), text: "[session]\nmailbox_bytes = 100\n[kafka]\ntopics = 1".into() };
+    let sources =
+        Sources { file: Some(file), ..given(&[("session.heartbeat_interval", "0s"), ("auth.secret", "short")]) };
+    assert_eq!(
+        problems(load(&sources, &[Need::Brokers, Need::Database, Need::TokenKeys])),
+        [
+            "ORDERCAST__AUTH__SECRET: must be at least 32 bytes long",
+            "ORDERCAST__SESSION__HEARTBEAT_INTERVAL = \"0s\": must be a duration from 100ms to 1h, such as 15s or 10m",
+            "session.mailbox_bytes in o.toml = \"100\": must be a whole number from 32768 to 67108864",
+            "kafka.topics in o.toml: is not a setting; did you mean kafka.topic?",
+            "kafka.brokers: must be given (as ORDERCAST__KAFKA__BROKERS)",
+            "database.url: must be given (as ORDERCAST__DATABASE__URL)",
+        ]
+    );
+}
+
+#[test]
+fn an_unknown_setting_is_answered_with_the_nearest_one() {
+    for (unknown, nearest) in [
+        ("ORDERCAST__KAFKA__BROKER", "ORDERCAST__KAFKA__BROKERS"),
+        ("ORDERCAST__KAFKA_BROKERS", "ORDERCAST__KAFKA__BROKERS"),
+        ("ORDERCAST__DATABASE__URI", "ORDERCAST__DATABASE__URL"),
+        ("ORDERCAST__AUTH__SECRET_FLIE", "ORDERCAST__AUTH__SECRET_FILE"),
+        ("ORDERCAST__EVENT__FIELDS__STATE", "ORDERCAST__EVENT__FIELDS__STATUS"),
+    ] {
+        let sources = Sources { environment: [(unknown.to_owned(), "x".to_owned())].into(), ..Sources::default() };
+        let wanted = format!("{unknown}: is not a setting; did you mean {nearest}?");
+        assert_eq!(problems(load(&sources, &[])), [wanted]);
+    }
+}
+
+#[test]
+fn only_names_with_the_prefix_and_two_underscores_are_read() {
+    let names =
+        ["ORDERCAST_PORT", "ORDERCAST_SERVICE_HOST", "ORDERCAST", "ordercast__kafka__brokr", "XORDERCAST__A__B"];
+    let environment = names.map(|name| (name.to_owned(), "x".to_owned())).into();
+    assert_eq!(problems(load(&Sources { environment, ..Sources::default() }, &[])), Vec::<String>::new());
+}
+
+#[test]
+fn contradictions_name_both_settings() {
+    const KEY_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    type Given = &'static [(&'static str, &'static str)];
+    let cases: &[(Given, &[&str])] = &[
+        (&[("http.listen", "127.0.0.1:9090")], &["http.listen", "operations.listen"]),
+        (&[("http.listen", "0.0.0.0:9090")], &["http.listen", "operations.listen"]),
+        (&[("kafka.topic", "a"), ("kafka.dead_letter_topic", "a")], &["kafka.topic", "kafka.dead_letter_topic"]),
+        (&[("auth.secret", SECRET), ("auth.public_key_files", KEY_FILE)], &["auth.secret", "auth.public_key_files"]),
+        (&[("auth.public_key_files", KEY_FILE)], &["auth.algorithms", "auth.public_key_files"]),
+        (&[("auth.secret", SECRET), ("auth.algorithms", "HS256,RS256")], &["auth.algorithms", "auth.secret"]),
+        (&[("auth.previous_secret", SECRET)], &["auth.previous_secret", "auth.secret"]),
+    ];
+    for (variables, keys) in cases {
+        let error = load(&given(variables), &[]).unwrap_err();
+        assert_eq!(error.problems.len(), 1, "{error}");
+        assert_eq!(error.problems[0].keys, *keys);
+        assert!(keys.iter().all(|key| error.to_string().contains(key)), "{error}");
+    }
+}
+
+#[test]
+fn ports_that_cannot_meet_are_no_contradiction() {
+    for (public, operations) in
+        [("0.0.0.0:0", "127.0.0.1:0"), ("127.0.0.1:80", "127.0.0.2:80"), ("0.0.0.0:80", "0.0.0.0:81")]
+    {
+        let variables = [("http.listen", public), ("operations.listen", operations)];
+        assert_eq!(problems(load(&given(&variables), &[])), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn each_need_is_told_when_it_is_missing() {
+    for (need, keys) in [
+        (Need::Brokers, &["kafka.brokers"][..]),
+        (Need::Database, &["database.url"]),
+        (Need::Secret, &["auth.secret"]),
+        (Need::TokenKeys, &["auth.secret", "auth.public_key_files"]),
+    ] {
+        assert_eq!(load(&Sources::default(), &[need]).unwrap_err().problems[0].keys, keys);
+    }
+}
+
+#[test]
+fn values_that_break_their_rule_are_refused() {
+    for (key, bad) in [
+        ("http.listen", "localhost:8080"),
+        ("http.listen", "8080"),
+        ("http.allowed_origins", "shop.example"),
+        ("http.allowed_origins", "https://shop.example/path"),
+        ("http.allowed_origins", "https://a.*.example"),
+        ("http.allowed_origins", "https://*.*.example"),
+        ("http.allowed_origins", "null"),
+        ("http.trusted_proxies", "10.0.0.0/33"),
+        ("kafka.brokers", "a:9092, ,b:9092"),
+        ("kafka.topic", "order status"),
+        ("kafka.missing_version", "Offset"),
+        ("kafka.epoch", "-1"),
+        ("database.url", "mysql://db/shop"),
+        ("database.url", "sqlite:"),
+        ("auth.algorithms", "none"),
+        ("auth.algorithms", "HS256,hs512"),
+        ("auth.public_key_files", "/nowhere/key.pem"),
+        ("auth.issuer", ""),
+        ("auth.leeway", "31s"),
+        ("auth.leeway", "5"),
+        ("event.fields.status", "status"),
+        ("event.fields.status", "/a~2b"),
+        ("session.max_per_user", "0"),
+        ("session.max_per_user", "many"),
+        ("log.format", "xml"),
+        ("log.level", "inof"),
+        ("log.level", "info,ordercast=loud"),
+    ] {
+        let error = load(&given(&[(key, bad)]), &[]).expect_err(&format!("{key} = {bad}"));
+        assert_eq!(error.problems.len(), 1, "{error}");
+        assert_eq!(error.problems[0].keys, [key]);
+    }
+}
+
+#[test]
+fn values_that_obey_their_rule_are_accepted() {
+    for (key, good) in [
+        ("http.listen", "[::]:8080"),
+        ("http.allowed_origins", "*"),
+        ("http.allowed_origins", "https://shop.example, https://*.shop.example:8443,capacitor://localhost"),
+        ("http.trusted_proxies", "10.0.0.0/8,fd00::/8,192.168.1.7"),
+        ("auth.algorithms", "HS256,HS512"),
+        ("event.fields.details", ""),
+        ("event.fields.status", "/after/st~1atus,/status"),
+        ("lifecycle.terminal", ""),
+        ("lifecycle.statuses", "created,Out For Delivery"),
+        ("kafka.brokers", "SSL://kafka-1:9093,kafka-2"),
+        ("log.level", "warn,ordercast::hub=debug,[session{id}]=trace"),
+        ("session.terminal_window", "0s"),
+    ] {
+        assert_eq!(problems(load(&given(&[(key, good)]), &[])), Vec::<String>::new(), "{key} = {good}");
+    }
+}
+
+#[test]
+fn the_whole_value_is_a_pointer_and_an_empty_list_is_none() {
+    let settings = load(&given(&[("event.fields.details", ""), ("lifecycle.terminal", "")]), &[]).unwrap();
+    assert_eq!(settings.event.fields.details, [""]);
+    assert!(settings.lifecycle.terminal.is_empty());
+}
+
+#[test]
+fn every_reserved_property_is_refused_by_name() {
+    for (property, _) in super::RESERVED_PROPERTIES {
+        let key = format!("kafka.properties.{property}");
+        let error = load(&given(&[(&key, "x")]), &[]).unwrap_err();
+        assert_eq!(error.problems[0].keys, [key]);
+        assert!(error.to_string().contains("must be left to Ordercast"), "{error}");
+    }
+}
+
+#[test]
+fn a_property_is_read_under_each_of_its_spellings() {
+    use secrecy::ExposeSecret;
+    for text in [
+        "[kafka.properties]\n\"sasl.password\" = \"x\"",
+        "[kafka.properties]\nsasl_password = \"x\"",
+        "kafka.properties.sasl.password = \"x\"",
+    ] {
+        let file = Some(SettingsFile { path: "o.toml".into(), text: text.into() });
+        let settings = load(&Sources { file, ..Sources::default() }, &[]).unwrap();
+        assert_eq!(settings.kafka.properties["sasl.password"].expose_secret(), "x", "{text}");
+    }
+}
+
+#[test]
+fn what_a_command_sets_for_itself_gives_way_to_file_and_environment() {
+    let preset = vec![("kafka.on_log_regression", "reset".to_owned()), ("kafka.topic", "preset".to_owned())];
+    let settings = load(&Sources { preset, ..given(&[("kafka.topic", "mine")]) }, &[]).unwrap();
+    assert_eq!(settings.kafka.on_log_regression, super::OnLogRegression::Reset);
+    assert_eq!(settings.kafka.topic, "mine");
+}

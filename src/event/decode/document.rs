@@ -1,0 +1,239 @@
+//! One JSON value, opened only as far as somebody looks: an object is split into its members, their values stay text.
+//! So `details` keep every byte, and what nobody asks for costs no more than being skipped.
+
+use std::{borrow::Cow, fmt, ptr};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+use super::{Refusal, RefusalCode, pointer::Pointer, text};
+
+/// A JSON value with its members in reach.
+pub(super) struct Document<'a> {
+    text: &'a str,
+    root: Container<'a>,
+    /// Inner containers that pointers have led through: each is opened once.
+    opened: Vec<(&'a RawValue, Container<'a>)>,
+}
+
+enum Container<'a> {
+    Object(Object<'a>),
+    Array(Vec<&'a RawValue>),
+    Scalar,
+}
+
+/// An object's members as they stand in the text.
+pub(super) struct Object<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'a> Document<'a> {
+    /// Accepts any JSON text that passes [`text::check`].
+    pub(super) fn parse(text: &'a str) -> Result<Self, Refusal> {
+        text::check(text)?;
+        // serde_json names line and column and never quotes the text when it only splits it.
+        let root = Container::parse(text).map_err(|error| Refusal::new(RefusalCode::NotJson, error.to_string()))?;
+        Ok(Self { text, root, opened: Vec::new() })
+    }
+
+    /// A value inside a document that has been parsed.
+    pub(super) fn of(value: &'a RawValue) -> Self {
+        Self { text: value.get(), root: Container::open(value), opened: Vec::new() }
+    }
+
+    /// The members, if the value is an object.
+    pub(super) fn object(&self) -> Option<&Object<'a>> {
+        match &self.root {
+            Container::Object(object) => Some(object),
+            Container::Array(_) | Container::Scalar => None,
+        }
+    }
+
+    /// The text, if the value is a string.
+    pub(super) fn string(&self) -> Option<Cow<'a, str>> {
+        match self.root {
+            Container::Scalar => self.whole().and_then(string),
+            Container::Object(_) | Container::Array(_) => None,
+        }
+    }
+
+    /// The value as a whole.
+    pub(super) fn whole(&self) -> Option<&'a RawValue> {
+        serde_json::from_str(self.text).ok()
+    }
+
+    /// The value a pointer leads to; `None` also for `null`, which means absent.
+    pub(super) fn find(&mut self, pointer: &Pointer) -> Option<&'a RawValue> {
+        let Some((first, inner)) = pointer.tokens().split_first() else { return self.whole().and_then(present) };
+        let mut value = self.root.member(first)?;
+        for token in inner {
+            value = self.open(value).member(token)?;
+        }
+        present(value)
+    }
+
+    fn open(&mut self, value: &'a RawValue) -> &Container<'a> {
+        let known = self.opened.iter().position(|(opened, _)| ptr::eq(*opened, value));
+        let index = known.unwrap_or_else(|| {
+            self.opened.push((value, Container::open(value)));
+            self.opened.len() - 1
+        });
+        &self.opened[index].1
+    }
+}
+
+impl<'a> Container<'a> {
+    fn parse(text: &'a str) -> Result<Self, serde_json::Error> {
+        Ok(match text.trim_start().as_bytes().first() {
+            Some(b'{') => Self::Object(serde_json::from_str(text)?),
+            Some(b'[') => Self::Array(serde_json::from_str(text)?),
+            _ => {
+                serde_json::from_str::<&RawValue>(text)?;
+                Self::Scalar
+            }
+        })
+    }
+
+    /// Opens a value whose text has been checked with the document around it.
+    fn open(value: &'a RawValue) -> Self {
+        Self::parse(value.get()).unwrap_or(Self::Scalar)
+    }
+
+    fn member(&self, token: &str) -> Option<&'a RawValue> {
+        match self {
+            Self::Object(object) => object.member(token),
+            Self::Array(items) => items.get(array_index(token)?).copied(),
+            Self::Scalar => None,
+        }
+    }
+}
+
+impl<'a> Object<'a> {
+    /// The value of a member that is there and not null. Of members of one name the last counts, as everywhere.
+    pub(super) fn get(&self, name: &str) -> Option<&'a RawValue> {
+        self.member(name).and_then(present)
+    }
+
+    /// Whether these names, and no others, are its members.
+    pub(super) fn has_exactly(&self, names: &[&str]) -> bool {
+        self.0.len() == names.len() && names.iter().all(|name| self.member(name).is_some())
+    }
+
+    fn member(&self, name: &str) -> Option<&'a RawValue> {
+        self.0.iter().rev().find(|(key, _)| key == name).map(|(_, value)| *value)
+    }
+}
+
+impl<'de> Deserialize<'de> for Object<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+
+        impl<'de> Visitor<'de> for Members {
+            type Value = Object<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                // Room for an ordinary event in one allocation.
+                let mut members = Vec::with_capacity(12);
+                while let Some((Name(name), value)) = map.next_entry()? {
+                    members.push((name, value));
+                }
+                Ok(Object(members))
+            }
+        }
+
+        deserializer.deserialize_map(Members)
+    }
+}
+
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// A string's text; `None` for any other value.
+pub(super) fn string(value: &RawValue) -> Option<Cow<'_, str>> {
+    let inner = value.get().strip_prefix('"')?.strip_suffix('"')?;
+    if inner.contains('\\') {
+        serde_json::from_str(value.get()).ok().map(Cow::Owned)
+    } else {
+        Some(Cow::Borrowed(inner))
+    }
+}
+
+/// A whole number's text; `None` for any other value, `1.0` and `1e3` included.
+pub(super) fn integer(value: &RawValue) -> Option<&str> {
+    let text = value.get();
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    digits.bytes().all(|byte| byte.is_ascii_digit()).then_some(text)
+}
+
+/// What a value is, for a message.
+pub(super) fn kind(value: &RawValue) -> &'static str {
+    match value.get().as_bytes().first() {
+        Some(b'{') => "an object",
+        Some(b'[') => "an array",
+        Some(b'"') => "a string",
+        Some(b't' | b'f') => "a boolean",
+        Some(b'n') => "null",
+        _ if integer(value).is_some() => "a whole number",
+        _ => "a number with a fraction or an exponent",
+    }
+}
+
+/// `null` means absent.
+pub(super) fn present(value: &RawValue) -> Option<&RawValue> {
+    (value.get() != "null").then_some(value)
+}
+
+/// RFC 6901: digits without a leading zero.
+fn array_index(token: &str) -> Option<usize> {
+    let plain = token.bytes().all(|byte| byte.is_ascii_digit()) && (token == "0" || !token.starts_with('0'));
+    if plain { token.parse().ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn find(text: &str, pointer: &str) -> Option<String> {
+        let mut document = Document::parse(text).unwrap();
+        document.find(&pointer.parse().unwrap()).map(|value| value.get().to_owned())
+    }
+
+    #[test]
+    fn pointers_lead_through_objects_and_arrays() {
+        let text = r#" {"a": {"b": [10, {"c/d": "x"}], "": 1}, "e": 1.50} "#;
+        assert_eq!(find(text, "/e").as_deref(), Some("1.50"));
+        assert_eq!(find(text, "/a/").as_deref(), Some("1"));
+        assert_eq!(find(text, "/a/b/0").as_deref(), Some("10"));
+        assert_eq!(find(text, "/a/b/1/c~1d").as_deref(), Some("\"x\""));
+        assert_eq!(find(text, "").as_deref(), Some(text.trim()));
+        for nowhere in ["/x", "/e/x", "/a/b/2", "/a/b/-", "/a/b/00", "/a/b/+1", "/a/b/", "/a/b/99999999999999999999"] {
+            assert_eq!(find(text, nowhere), None, "{nowhere}");
+        }
+        assert_eq!(find("[[7]]", "/0/0").as_deref(), Some("7"));
+        assert_eq!(find("7", "").as_deref(), Some("7"));
+        assert_eq!(find("null", ""), None);
+    }
+
+    #[test]
+    fn of_repeated_members_the_last_counts_even_if_null() {
+        assert_eq!(find(r#"{"a":1,"a":2}"#, "/a").as_deref(), Some("2"));
+        assert_eq!(find(r#"{"a":1,"\u0061":2}"#, "/a").as_deref(), Some("2"));
+        assert_eq!(find(r#"{"a":1,"a":null}"#, "/a"), None);
+        assert_eq!(find(r#"{"a":{"b":1},"a":{"c":2}}"#, "/a/b"), None);
+    }
+
+    #[test]
+    fn only_json_is_parsed() {
+        for text in
+            ["", " ", "{", "{}{}", "{\"a\":1,}", "{a:1}", "'a'", "nul", "01", "NaN", "\u{feff}{}", "{\"a\":\"\0\"}"]
+        {
+            let refusal = Document::parse(text).err().map(|refusal| refusal.code);
+            assert_eq!(refusal, Some(RefusalCode::NotJson), "{text:?}");
+        }
+    }
+}

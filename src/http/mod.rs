@@ -1,0 +1,14 @@
+//! HTTP: the public listener with its WebSockets, and the operations listener.
+//!
+//! A request goes from [`access`] (which page, which token) to `websocket` or `orders`; whoever is turned away gets a
+//! [`refusal`]. The only room that names actix.
+
+mod access;
+pub mod instance;
+pub mod operations;
+mod orders;
+pub mod public;
+pub mod refusal;
+pub mod server;
+mod socket;
+pub mod websocket;

@@ -1,0 +1,64 @@
+//! What the routes of the public listener share.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::watch;
+
+use super::{instance::Instance, refusal::Refusal};
+use crate::{
+    auth::{Origins, Verifier},
+    hub::SharedHub,
+    session::Rules,
+    telemetry::SessionMetrics,
+};
+
+/// The public side of this instance.
+pub struct Public {
+    /// Where sessions join.
+    pub hub: Arc<SharedHub>,
+    /// Freshness and drain.
+    pub instance: Arc<Instance>,
+    /// Whether the fanout has caught up once.
+    pub ready: watch::Receiver<bool>,
+    /// Checks tokens.
+    pub verifier: Arc<Verifier>,
+    /// Which pages may connect.
+    pub origins: Origins,
+    /// The rules of every session.
+    pub rules: Arc<Rules>,
+    /// The limits of every session.
+    pub limits: Limits,
+    /// Counts sessions and refusals.
+    pub metrics: Arc<SessionMetrics>,
+}
+
+/// What sessions may take, as the settings of the same names say.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// `session.mailbox_bytes`.
+    pub mailbox_bytes: usize,
+    /// `session.max_per_user`.
+    pub max_per_user: usize,
+    /// `session.max_total`.
+    pub max_total: usize,
+    /// `session.send_timeout`.
+    pub send_timeout: Duration,
+}
+
+impl Public {
+    /// Whether this instance takes requests for orders now.
+    pub fn check_serving(&self) -> Result<(), Refusal> {
+        if self.instance.is_draining() {
+            return Err(Refusal::Draining);
+        }
+        if !*self.ready.borrow() {
+            return Err(Refusal::NotReady);
+        }
+        Ok(())
+    }
+
+    /// Whether there are as many sessions as there may be.
+    pub fn at_capacity(&self) -> bool {
+        self.hub.step(|hub| hub.sessions()) >= self.limits.max_total
+    }
+}

@@ -1,0 +1,145 @@
+//! Refusals over HTTP: `application/problem+json` with a stable code (RFC 9457).
+
+use actix_web::{
+    HttpResponse,
+    http::{
+        StatusCode,
+        header::{CACHE_CONTROL, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE},
+    },
+};
+use serde::Serialize;
+
+/// Why a request is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Refusal {
+    /// The request makes no sense as it stands.
+    #[error("{0}")]
+    BadRequest(&'static str),
+    /// No token came with the request.
+    #[error("no token: give one as ?token=, as Authorization: Bearer, or as a subprotocol")]
+    MissingToken,
+    /// The token is not good.
+    #[error("the token is not valid here")]
+    InvalidToken,
+    /// The token was good once.
+    #[error("the token has expired: get a new one")]
+    ExpiredToken,
+    /// A page of this origin may not connect.
+    #[error("pages of this origin may not connect; allow it in http.allowed_origins")]
+    OriginNotAllowed,
+    /// The order is unknown, or not for these eyes.
+    #[error("there is no such order, or it is not visible with this token")]
+    OrderNotVisible,
+    /// Nothing lives at this path.
+    #[error("there is nothing here")]
+    NotFound,
+    /// The request has another method than this path answers.
+    #[error("this method is not answered here")]
+    MethodNotAllowed,
+    /// The request should have been a WebSocket handshake of version 13.
+    #[error("connect with a WebSocket of version 13")]
+    UpgradeRequired,
+    /// The user has as many sessions as are allowed.
+    #[error("this user has as many open sessions as are allowed; close one")]
+    TooManySessions,
+    /// The instance has not caught up with the log yet.
+    #[error("this instance has not caught up yet")]
+    NotReady,
+    /// The instance is leaving.
+    #[error("this instance is leaving; connect again")]
+    Draining,
+    /// The instance holds as many sessions as it may.
+    #[error("this instance holds as many sessions as it may; connect again")]
+    AtCapacity,
+    /// The orders could not be read in time.
+    #[error("the orders could not be read in time")]
+    SnapshotUnavailable,
+}
+
+impl Refusal {
+    /// The HTTP status.
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::MissingToken | Self::InvalidToken | Self::ExpiredToken => StatusCode::UNAUTHORIZED,
+            Self::OriginNotAllowed => StatusCode::FORBIDDEN,
+            Self::OrderNotVisible | Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
+            Self::TooManySessions => StatusCode::TOO_MANY_REQUESTS,
+            Self::NotReady | Self::Draining | Self::AtCapacity | Self::SnapshotUnavailable => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+        }
+    }
+
+    /// The stable code, which is the metric label, too.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::BadRequest(_) => "bad_request",
+            Self::MissingToken => "missing_token",
+            Self::InvalidToken => "invalid_token",
+            Self::ExpiredToken => "expired_token",
+            Self::OriginNotAllowed => "origin_not_allowed",
+            Self::OrderNotVisible => "order_not_visible",
+            Self::NotFound => "not_found",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::UpgradeRequired => "upgrade_required",
+            Self::TooManySessions => "too_many_sessions",
+            Self::NotReady => "not_ready",
+            Self::Draining => "draining",
+            Self::AtCapacity => "at_capacity",
+            Self::SnapshotUnavailable => "snapshot_unavailable",
+        }
+    }
+
+    /// The answer.
+    pub fn response(self) -> HttpResponse {
+        #[derive(Serialize)]
+        struct Problem {
+            r#type: &'static str,
+            title: &'static str,
+            status: u16,
+            detail: String,
+            code: &'static str,
+        }
+        let status = self.status();
+        let mut response = HttpResponse::build(status);
+        response.content_type("application/problem+json").insert_header((CACHE_CONTROL, "no-store"));
+        match self {
+            Self::MissingToken => {
+                response.insert_header((WWW_AUTHENTICATE, "Bearer"));
+            }
+            Self::InvalidToken | Self::ExpiredToken => {
+                response.insert_header((WWW_AUTHENTICATE, "Bearer error=\"invalid_token\""));
+            }
+            Self::UpgradeRequired => {
+                response.insert_header((UPGRADE, "websocket")).insert_header((SEC_WEBSOCKET_VERSION, "13"));
+            }
+            Self::TooManySessions => {
+                response.insert_header((RETRY_AFTER, "30"));
+            }
+            Self::NotReady | Self::Draining | Self::AtCapacity | Self::SnapshotUnavailable => {
+                response.insert_header((RETRY_AFTER, "2"));
+            }
+            _ => {}
+        }
+        response.json(Problem {
+            r#type: "about:blank",
+            title: status.canonical_reason().unwrap_or("Refused"),
+            status: status.as_u16(),
+            detail: self.to_string(),
+            code: self.code(),
+        })
+    }
+}
+
+impl actix_web::ResponseError for Refusal {
+    fn status_code(&self) -> StatusCode {
+        self.status()
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        self.response()
+    }
+}

@@ -1,0 +1,158 @@
+//! The handshake: who may connect, and how the one who may not is told.
+
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+use actix_http::ws::{HandshakeError, verify_handshake};
+use actix_web::{FromRequest, HttpRequest, HttpResponse, body::BoxBody, dev, error::PayloadError, web};
+use futures_util::{FutureExt, Stream};
+use ulid::Ulid;
+
+use super::{
+    connection::{Connection, Parts},
+    farewell::Farewell,
+    frame_guard::{FrameGuard, FrameRules},
+    membership::Membership,
+};
+use crate::{
+    auth::{Principal, SUBPROTOCOL},
+    http::{access, public::Public, refusal::Refusal},
+    hub::{Joining, Mailbox},
+    protocol::CloseCause,
+    session::{Now, Opening, Session},
+};
+
+/// Longest message of a client, its fragments together.
+const MAX_MESSAGE_BYTES: u32 = 64 * 1024;
+/// When a client that was one too many should try again.
+const TOO_MANY_RETRY: Duration = Duration::from_secs(30);
+
+/// Answers `GET /order-status`.
+pub async fn order_status(
+    request: HttpRequest,
+    payload: web::Payload,
+    public: web::Data<Public>,
+) -> Result<HttpResponse, Refusal> {
+    let answer = connect(&request, payload, &public);
+    if let Err(refusal) = &answer {
+        public.metrics.refused(refusal.code());
+    }
+    answer
+}
+
+fn connect(request: &HttpRequest, payload: web::Payload, public: &web::Data<Public>) -> Result<HttpResponse, Refusal> {
+    public.check_serving()?;
+    let from_page = access::check_origin(request, public)?;
+    let handshake = verify_handshake(request.head());
+    // A browser's script can be told after an upgrade only; everybody else reads the HTTP answer.
+    let told_after_upgrade = from_page && handshake.is_ok();
+    let principal = match access::principal(request, public) {
+        Ok(principal) => principal,
+        Err(refusal) => match farewell_of(refusal) {
+            Some((cause, retry)) if told_after_upgrade => {
+                public.metrics.refused(refusal.code());
+                return farewell(request, payload, cause, retry);
+            }
+            _ => return Err(refusal),
+        },
+    };
+    handshake.map_err(|error| match error {
+        HandshakeError::BadWebsocketKey => Refusal::BadRequest("the Sec-WebSocket-Key is missing or malformed"),
+        _ => Refusal::UpgradeRequired,
+    })?;
+    if public.at_capacity() {
+        return Err(Refusal::AtCapacity);
+    }
+    match join(public, &principal, waits_for_sync(request)) {
+        Ok((session, membership)) => open(request, payload, public, session, membership),
+        Err(refusal) if from_page => {
+            public.metrics.refused(refusal.code());
+            farewell(request, payload, CloseCause::TooManySessions, Some(TOO_MANY_RETRY))
+        }
+        Err(refusal) => Err(refusal),
+    }
+}
+
+/// The refusals that the same token cannot cure.
+fn farewell_of(refusal: Refusal) -> Option<(CloseCause, Option<Duration>)> {
+    match refusal {
+        Refusal::ExpiredToken => Some((CloseCause::TokenExpired, None)),
+        Refusal::MissingToken | Refusal::InvalidToken => Some((CloseCause::InvalidToken, None)),
+        _ => None,
+    }
+}
+
+fn waits_for_sync(request: &HttpRequest) -> bool {
+    access::query(request, "sync").is_some_and(|sync| sync == "wait")
+}
+
+fn join(public: &Public, principal: &Principal, waits_for_sync: bool) -> Result<(Session, Membership), Refusal> {
+    let opening = Opening {
+        session_id: Ulid::generate().to_string(),
+        user: principal.viewer.user().cloned(),
+        expires_at: principal.expires_at,
+        waits_for_sync,
+    };
+    let joining = Joining {
+        viewer: principal.viewer.clone(),
+        mailbox: Arc::new(Mailbox::new(public.limits.mailbox_bytes)),
+        start: !waits_for_sync,
+        max_per_user: Some(public.limits.max_per_user),
+    };
+    let membership = Membership::join(public.hub.clone(), joining, opening.session_id.clone(), public.metrics.clone())
+        .map_err(|_| Refusal::TooManySessions)?;
+    Ok((Session::open(public.rules.clone(), opening, Now::read()), membership))
+}
+
+fn open(
+    request: &HttpRequest,
+    payload: web::Payload,
+    public: &web::Data<Public>,
+    session: Session,
+    membership: Membership,
+) -> Result<HttpResponse, Refusal> {
+    let rules = FrameRules { max_message_bytes: MAX_MESSAGE_BYTES.into(), binary: false };
+    let (guarded, verdict) = FrameGuard::new(payload.into_inner(), rules);
+    let (response, messages) = handshake(request, rebuilt(request, guarded))?;
+    let limit = MAX_MESSAGE_BYTES as usize;
+    let messages = messages.max_frame_size(limit).aggregate_continuations().max_continuation_size(limit);
+    Ok(response.map_body(|_, handshake| {
+        BoxBody::new(Connection::new(Parts {
+            session,
+            membership,
+            instance: public.instance.clone(),
+            messages,
+            verdict,
+            send_timeout: public.limits.send_timeout,
+            handshake,
+        }))
+    }))
+}
+
+fn farewell(
+    request: &HttpRequest,
+    payload: web::Payload,
+    cause: CloseCause,
+    reconnect_after: Option<Duration>,
+) -> Result<HttpResponse, Refusal> {
+    let (response, _messages) = handshake(request, payload)?;
+    Ok(response.map_body(|_, _| BoxBody::new(Farewell::new(cause, reconnect_after))))
+}
+
+fn handshake(request: &HttpRequest, payload: web::Payload) -> Result<(HttpResponse, actix_ws::MessageStream), Refusal> {
+    // Our own body writes finished frames, so the handshake's session, which would encode each message, goes unused.
+    let (response, _session, messages) = actix_ws::handle_with_protocols(request, payload, &[SUBPROTOCOL])
+        .map_err(|_| Refusal::BadRequest("the WebSocket handshake is malformed"))?;
+    Ok((response, messages))
+}
+
+type BoxedPayloadStream = Pin<Box<dyn Stream<Item = Result<web::Bytes, PayloadError>>>>;
+
+/// A payload that reads from another stream. Its extractor is the only way to build one, and never waits.
+fn rebuilt(request: &HttpRequest, stream: FrameGuard<dev::Payload>) -> web::Payload {
+    let stream: BoxedPayloadStream = Box::pin(stream);
+    let mut payload = dev::Payload::Stream { payload: stream };
+    web::Payload::from_request(request, &mut payload)
+        .now_or_never()
+        .and_then(Result::ok)
+        .expect("a payload is taken as it is")
+}

@@ -1,0 +1,375 @@
+//! The fanout: Kafka → hub. Reads every partition of the topic, decodes once, and hands the hub what it read, batch by
+//! batch, the moment it is there. Stores nothing, commits nothing and never waits for SQL.
+//!
+//! An OS thread of its own, because a Kafka client blocks. [`following`] decides where it stands.
+
+mod following;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+    error::KafkaError,
+    message::{BorrowedMessage, Message},
+};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use self::following::{Following, Turn};
+use super::{
+    client::{ClientEvents, KafkaClients, create, retire},
+    component::Component,
+    freshness::{self, Proofs},
+    log_check::{self, Decision, Policies},
+    progress::{ProgressView, ProgressViews},
+    record,
+    recorder::Halts,
+    topic::{LogView, LogViews, StartError},
+};
+use crate::{
+    event::{
+        OrderEvent, Timestamp,
+        decode::{Decoder, LogContext},
+    },
+    hub::SharedHub,
+    protocol::{StaleReasons, Staleness},
+    telemetry::Metrics,
+};
+
+/// Records handed to the hub in one step at most.
+const BATCH_RECORDS: usize = 512;
+/// How long the first record of a batch is waited for.
+const POLL_TIMEOUT: Duration = Duration::from_millis(50);
+/// How often positions, freshness and the watchdog are looked at.
+const TICK: Duration = Duration::from_millis(100);
+
+/// What the fanout works with.
+pub struct FanoutParts {
+    /// Makes its consumer.
+    pub clients: KafkaClients,
+    /// The source topic.
+    pub topic: String,
+    /// Shared with the recorder.
+    pub decoder: Arc<Decoder>,
+    /// Where records go.
+    pub hub: Arc<SharedHub>,
+    /// What the topic looks like.
+    pub log: LogViews,
+    /// How far the recorder is.
+    pub progress: ProgressViews,
+    /// What the recorder of this instance has halted.
+    pub halts: watch::Receiver<Halts>,
+    /// What the settings say about logs that do not go on.
+    pub policies: Policies,
+    /// `hub.tail_bytes`.
+    pub tail_bytes: usize,
+    /// `kafka.stale_after`.
+    pub stale_after: Duration,
+    /// What is counted.
+    pub metrics: Metrics,
+}
+
+/// What the fanout says about itself.
+#[derive(Debug, Clone)]
+pub struct FanoutSigns {
+    /// Whether it has passed the watermarks it saw at start. A latch.
+    pub ready: watch::Receiver<bool>,
+    /// Whether this instance is up to date.
+    pub staleness: watch::Receiver<Staleness>,
+}
+
+/// Starts the fanout.
+pub fn start(parts: FanoutParts) -> Result<(Component, FanoutSigns), StartError> {
+    let consumer = create(&parts.clients.fanout(), ClientEvents::new("fanout"))?;
+    let (ready, ready_seen) = watch::channel(false);
+    let (staleness, staleness_seen) = watch::channel(freshness::unproved(Timestamp::now()));
+    let fanout = Fanout {
+        consumer,
+        following: Following::new(parts.tail_bytes),
+        proofs: Proofs::new(parts.stale_after),
+        accepts_unversioned: false,
+        ends_at_start: None,
+        view: None,
+        halted: Halts::new(),
+        ready,
+        staleness,
+        parts,
+    };
+    let component = Component::thread("fanout", move |stop| fanout.run(&stop))?;
+    Ok((component, FanoutSigns { ready: ready_seen, staleness: staleness_seen }))
+}
+
+struct Fanout {
+    parts: FanoutParts,
+    consumer: BaseConsumer<ClientEvents>,
+    following: Following,
+    proofs: Proofs,
+    accepts_unversioned: bool,
+    /// The watermarks seen first: to have passed them is to be ready.
+    ends_at_start: Option<Vec<(i32, i64)>>,
+    /// The view last acted upon.
+    view: Option<Arc<LogView>>,
+    halted: Halts,
+    ready: watch::Sender<bool>,
+    staleness: watch::Sender<Staleness>,
+}
+
+/// What the hub is told of one record.
+enum Seen {
+    Event(Arc<OrderEvent>),
+    /// Nothing to be shown, up to here.
+    Passed(i32, i64),
+}
+
+impl Fanout {
+    /// Inputs: records and ends of partitions from the consumer, views of log and progress, the clock, stop.
+    fn run(mut self, stop: &CancellationToken) {
+        let mut ticked_at = Instant::now();
+        while !stop.is_cancelled() {
+            self.look();
+            self.take_batch();
+            if ticked_at.elapsed() >= TICK {
+                ticked_at = Instant::now();
+                self.tick();
+            }
+        }
+    }
+
+    /// Acts on new views: begins partitions, goes on elsewhere in others.
+    fn look(&mut self) {
+        let changed = |changed: Result<bool, _>| changed.unwrap_or(false);
+        if !changed(self.parts.log.has_changed()) && !changed(self.parts.progress.has_changed()) {
+            return;
+        }
+        let log = self.parts.log.borrow_and_update().clone();
+        let progress = self.parts.progress.borrow_and_update().clone();
+        let (Some(log), Some(progress)) = (log, progress) else { return };
+        self.accepts_unversioned = progress.accepts_unversioned(log.partition_count());
+        self.proofs.on_partitions(log.partitions.keys().copied(), log.listed_at);
+
+        let turns = self.following.on_views(&log, &progress, Instant::now());
+        if !turns.is_empty() {
+            self.turn(&turns);
+            self.stand(&log);
+        }
+        for (partition, watermarks) in log.watermarks() {
+            self.proofs.on_watermark(partition, watermarks.high, watermarks.queried_at);
+        }
+        self.judge(&log, &progress);
+        if self.ends_at_start.is_none() && log.watermarks().count() == log.partitions.len() {
+            self.ends_at_start = Some(log.watermarks().map(|(partition, log)| (partition, log.high)).collect());
+        }
+        self.view = Some(log);
+    }
+
+    fn turn(&mut self, turns: &[Turn]) {
+        self.parts.hub.step(|hub| {
+            for turn in turns {
+                match *turn {
+                    Turn::Begin(at) => hub.begin(at),
+                    Turn::Jump(to) => hub.gap(to),
+                }
+            }
+        });
+        for turn in turns {
+            match *turn {
+                Turn::Begin(at) => {
+                    self.proofs.on_position(at.partition, at.next_offset);
+                    tracing::info!(
+                        kafka.partition = at.partition,
+                        kafka.offset = at.next_offset,
+                        "fanout begins a partition"
+                    );
+                }
+                Turn::Jump(to) => {
+                    self.proofs.on_jump(to.partition, to.next_offset);
+                    tracing::warn!(
+                        kafka.partition = to.partition,
+                        kafka.offset = to.next_offset,
+                        "fanout goes on elsewhere in the log: every screen is read again"
+                    );
+                }
+            }
+        }
+    }
+
+    /// Tells the consumer where to read on from, in all partitions.
+    fn stand(&mut self, log: &LogView) {
+        let assigned = offsets(&self.parts.topic, self.following.stand(log)).and_then(|at| self.consumer.assign(&at));
+        if let Err(error) = assigned {
+            // The watchdog tries again.
+            tracing::error!(%error, "fanout could not be assigned its partitions");
+        }
+    }
+
+    /// Takes what is there, waiting a moment for the first record only.
+    fn take_batch(&mut self) {
+        let Self { consumer, following, parts, accepts_unversioned, .. } = self;
+        let mut seen = Vec::new();
+        let mut timeout = POLL_TIMEOUT;
+        let received_at = Timestamp::now();
+        while seen.len() < BATCH_RECORDS
+            && let Some(polled) = consumer.poll(timeout)
+        {
+            timeout = Duration::ZERO;
+            match polled {
+                Ok(message) => {
+                    let partition = message.partition();
+                    let Some(epoch) = following.on_record(partition, message.offset()) else { continue };
+                    let log = LogContext { epoch, accepts_unversioned: *accepts_unversioned };
+                    seen.push(decode(parts, &message, &log, received_at));
+                }
+                Err(KafkaError::PartitionEOF(partition)) => {
+                    following.on_end_of_partition(partition);
+                    seen.extend(following.position(partition).map(|position| Seen::Passed(partition, position)));
+                }
+                // Its context has logged it. What matters of it shows in positions and watermarks.
+                Err(_) => {}
+            }
+        }
+        if !seen.is_empty() {
+            parts.hub.step(|hub| {
+                for seen in &seen {
+                    match seen {
+                        Seen::Event(event) => {
+                            if let Some(verdict) = hub.on_record(event) {
+                                parts.metrics.fanout.judged(&verdict);
+                            }
+                        }
+                        Seen::Passed(partition, next_offset) => hub.advance(*partition, *next_offset),
+                    }
+                }
+            });
+        }
+    }
+
+    fn tick(&mut self) {
+        self.take_positions();
+        if let Some(log) = self.view.clone()
+            && self.following.is_stuck(&log, Instant::now())
+        {
+            self.rebuild(&log);
+        }
+        self.publish();
+        self.measure();
+        if !*self.ready.borrow() && self.has_caught_up() {
+            tracing::info!("fanout has caught up with the log");
+            self.ready.send_replace(true);
+        }
+    }
+
+    /// Transaction markers and holes move the position without a record.
+    fn take_positions(&mut self) {
+        if let Ok(positions) = self.consumer.position() {
+            for element in positions.elements() {
+                if let Offset::Offset(offset) = element.offset() {
+                    self.following.on_position(element.partition(), offset);
+                }
+            }
+        }
+        let positions: Vec<(i32, i64)> = self.following.positions().collect();
+        self.parts.hub.step(|hub| positions.iter().for_each(|(partition, offset)| hub.advance(*partition, *offset)));
+        for (partition, offset) in positions {
+            self.proofs.on_position(partition, offset);
+        }
+    }
+
+    fn has_caught_up(&self) -> bool {
+        let passed = |(partition, end): &(i32, i64)| self.following.position(*partition).is_some_and(|at| at >= *end);
+        self.ends_at_start.as_ref().is_some_and(|ends| ends.iter().all(passed))
+    }
+
+    /// Records are known of and do not come: a new consumer takes the place of this one.
+    fn rebuild(&mut self, log: &LogView) {
+        tracing::warn!("records do not reach the fanout although they are in the log: making a new kafka client");
+        match create(&self.parts.clients.fanout(), ClientEvents::new("fanout")) {
+            Ok(consumer) => {
+                retire(std::mem::replace(&mut self.consumer, consumer));
+                self.stand(log);
+            }
+            Err(error) => tracing::error!(%error, "the kafka client of the fanout could not be made anew"),
+        }
+    }
+
+    /// Whoever records a partition halts it if progress and log are like this; its screens here are stale, too.
+    fn judge(&mut self, log: &LogView, progress: &ProgressView) {
+        for (partition, watermarks) in log.watermarks().filter(|(_, log)| log.queried_at >= progress.read_at) {
+            let decision = progress.of(partition).map(|progress| {
+                let continuity = log_check::compare(progress, &log.log_id, watermarks);
+                log_check::decide(continuity, progress, &log.log_id, watermarks, self.parts.policies)
+            });
+            match decision {
+                Some(Decision::Halt(halt)) => drop(self.halted.insert(partition, halt)),
+                _ => drop(self.halted.remove(&partition)),
+            }
+        }
+    }
+
+    /// Why partitions are not recorded: as far as positions tell, anywhere; and for whatever reason, here.
+    fn halt_reasons(&self) -> StaleReasons {
+        let own = self.parts.halts.borrow();
+        self.halted.values().chain(own.values()).map(|halt| halt.stale_reason()).collect()
+    }
+
+    fn measure(&self) {
+        let metrics = &self.parts.metrics;
+        let (counters, (events, bytes)) = self.parts.hub.step(|hub| (hub.take_counters(), hub.tail_size()));
+        metrics.hub.deliveries.inc_by(counters.deliveries);
+        metrics.hub.coalesced.inc_by(counters.coalesced);
+        metrics.hub.overflows.inc_by(counters.overflows);
+        metrics.hub.tail_events.set(events as i64);
+        metrics.hub.tail_bytes.set(bytes as i64);
+        let Some(view) = &self.view else { return };
+        metrics.fanout.kafka_up.set(i64::from(view.listed_at.elapsed() <= self.parts.stale_after));
+        for (partition, log) in view.watermarks() {
+            let behind = self.following.position(partition).map_or(0, |at| (log.high - at).max(0));
+            metrics.fanout.set_lag(partition, behind);
+        }
+    }
+
+    fn publish(&self) {
+        let reasons = self.proofs.reasons(Instant::now()).union(self.halt_reasons());
+        let changed = freshness::change(*self.staleness.borrow(), reasons, Timestamp::now());
+        if let Some(staleness) = changed {
+            let named: Vec<&str> = reasons.iter().map(|reason| reason.as_str()).collect();
+            match reasons.is_fresh() {
+                true => tracing::info!("this instance is up to date with the log"),
+                false => tracing::warn!(reasons = ?named, "this instance may be out of date"),
+            }
+            self.staleness.send_replace(staleness);
+            self.parts.metrics.sessions.set_stale(reasons);
+            self.parts.hub.step(|hub| hub.nudge_all());
+        }
+    }
+}
+
+fn decode(parts: &FanoutParts, message: &BorrowedMessage<'_>, log: &LogContext, received_at: Timestamp) -> Seen {
+    let headers = record::headers(message);
+    match parts.decoder.decode(&record::raw(message, &headers, received_at), log) {
+        Ok(decoded) => {
+            parts.metrics.fanout.occurred_at_unreadable.inc_by(u64::from(decoded.occurred_at_unreadable));
+            Seen::Event(Arc::new(decoded.event))
+        }
+        // The recorder keeps it as a dead letter.
+        Err(refusal) => {
+            parts.metrics.fanout.refused(refusal.code);
+            Seen::Passed(message.partition(), message.offset() + 1)
+        }
+    }
+}
+
+/// Partitions with the offsets to read from, as the client takes them.
+pub(super) fn offsets(
+    topic: &str,
+    offsets: impl IntoIterator<Item = (i32, i64)>,
+) -> Result<TopicPartitionList, KafkaError> {
+    let mut list = TopicPartitionList::new();
+    for (partition, offset) in offsets {
+        list.add_partition_offset(topic, partition, Offset::Offset(offset))?;
+    }
+    Ok(list)
+}

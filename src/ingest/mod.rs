@@ -1,0 +1,27 @@
+//! Ingest: from the log to the hub and to SQL, and from SQL back to screens. The only room that knows Kafka clients.
+//!
+//! ```text
+//!              ┌── topic: what the log looks like ──┐     progress: how far the recorder is, once a second
+//!              ▼                                    ▼        │
+//!   Kafka ─► fanout ─► hub                 Kafka ─► recorder ─► SQL ─► snapshots ─► hub
+//! ```
+//!
+//! Read in the order of the data: [`topic`] and [`log_check`] (is it the log we know?), [`fanout`] (and [`freshness`]),
+//! [`recorder`], [`progress`], [`snapshots`].
+
+mod client;
+mod component;
+pub mod embedded;
+pub mod fanout;
+pub mod freshness;
+pub mod log_check;
+pub mod producer;
+pub mod progress;
+mod record;
+pub mod recorder;
+pub mod snapshots;
+pub mod topic;
+pub mod topics;
+
+pub use client::KafkaClients;
+pub use component::{Component, Overdue};

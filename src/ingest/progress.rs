@@ -1,0 +1,246 @@
+//! Reads the recorder's progress once a second, for everybody: the fanout stands by it, the hub trims its tail by it,
+//! and learns from it what the store refused.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio::{sync::watch, time::MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use super::component::Component;
+use crate::{
+    event::{Position, Stamp},
+    hub::SharedHub,
+    store::{MAX_DEAD_LETTERS_READ, Progress, ProgressReading, RefusedRecord, Store, StoreError},
+};
+
+/// How often progress is read.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Progress at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProgressView {
+    /// All partitions that have a row.
+    pub progress: Vec<Progress>,
+    /// The partition count under which versions were first taken from the log.
+    pub partition_count: Option<i32>,
+    /// When it had been read.
+    pub read_at: Instant,
+}
+
+impl ProgressView {
+    /// Where a partition is.
+    pub fn of(&self, partition: i32) -> Option<&Progress> {
+        self.progress.iter().find(|progress| progress.partition == partition)
+    }
+
+    /// Whether events may take their version from a log that has this many partitions now.
+    pub fn accepts_unversioned(&self, partition_count: i32) -> bool {
+        self.partition_count.is_none_or(|first| first == partition_count)
+    }
+}
+
+/// Reads the latest progress; `None` until it was read once.
+pub type ProgressViews = watch::Receiver<Option<Arc<ProgressView>>>;
+
+/// What the task works on.
+pub struct ProgressParts {
+    /// Where progress is stored.
+    pub store: Arc<dyn Store>,
+    /// The source topic.
+    pub topic: String,
+    /// What is trimmed.
+    pub hub: Arc<SharedHub>,
+    /// The reads that still need the tail.
+    pub reads: Arc<ReadsInFlight>,
+    /// `hub.tail_grace`.
+    pub tail_grace: Duration,
+}
+
+/// Starts reading.
+pub fn start(parts: ProgressParts) -> (Component, ProgressViews) {
+    let (views, receiver) = watch::channel(None);
+    let trims = Trims { grace: parts.tail_grace, readings: VecDeque::new() };
+    let reader = ProgressReader { parts, views, trims, after_dead_letter: None, away: false };
+    (Component::task("progress", |stop| reader.run(stop)), receiver)
+}
+
+struct ProgressReader {
+    parts: ProgressParts,
+    views: watch::Sender<Option<Arc<ProgressView>>>,
+    trims: Trims,
+    /// The newest dead letter that was heard of; `None` before the first reading, whose own are all below progress.
+    after_dead_letter: Option<i64>,
+    away: bool,
+}
+
+impl ProgressReader {
+    /// Inputs: the clock, stop.
+    async fn run(mut self, stop: CancellationToken) {
+        let mut ticks = tokio::time::interval(INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = ticks.tick() => {}
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.read() => {}
+            }
+        }
+    }
+
+    async fn read(&mut self) {
+        loop {
+            let after = self.after_dead_letter.unwrap_or(i64::MAX);
+            match self.parts.store.progress(&self.parts.topic, after).await {
+                Ok(reading) => {
+                    let complete = (reading.dead_letters.len() as i64) < MAX_DEAD_LETTERS_READ;
+                    self.on_reading(reading);
+                    if complete {
+                        return;
+                    }
+                }
+                Err(error) => return self.on_failure(&error),
+            }
+        }
+    }
+
+    fn on_reading(&mut self, reading: ProgressReading) {
+        if std::mem::take(&mut self.away) {
+            tracing::info!("the database answers again");
+        }
+        let read_at = Instant::now();
+        let positions: Vec<Position> = reading.progress.iter().map(Progress::position).collect();
+        self.trims.push(read_at, positions.clone());
+        let trim = self.trims.take_due(read_at, self.parts.reads.oldest());
+        self.after_dead_letter = Some(match reading.dead_letters.last() {
+            Some(last) if reading.dead_letters.len() as i64 == MAX_DEAD_LETTERS_READ => last.id,
+            _ => reading.last_dead_letter,
+        });
+        self.parts.hub.step(|hub| {
+            for refused in &reading.dead_letters {
+                let RefusedRecord { epoch, partition, offset, .. } = *refused;
+                hub.refused(Stamp { epoch, partition, offset });
+            }
+            if let Some(positions) = trim {
+                hub.trim(&positions);
+            }
+            hub.retry_postponed(&positions);
+        });
+        let ProgressReading { progress, partition_count, .. } = reading;
+        self.views.send_replace(Some(Arc::new(ProgressView { progress, partition_count, read_at })));
+    }
+
+    fn on_failure(&mut self, error: &StoreError) {
+        if !std::mem::replace(&mut self.away, true) {
+            tracing::warn!(%error, "progress cannot be read; still asking");
+        }
+    }
+}
+
+/// The snapshot reads under way: the tail keeps what they will need.
+#[derive(Debug, Default)]
+pub struct ReadsInFlight(Mutex<BTreeMap<(Instant, u64), ()>>);
+
+/// One read under way; over when dropped.
+#[derive(Debug)]
+pub struct ReadInFlight {
+    reads: Arc<ReadsInFlight>,
+    key: (Instant, u64),
+}
+
+impl ReadsInFlight {
+    /// Notes a read before its statement is sent.
+    pub fn begin(self: &Arc<Self>) -> ReadInFlight {
+        let now = Instant::now();
+        let mut reads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let serial = reads.range((now, 0)..).next_back().map_or(0, |((_, serial), ())| serial + 1);
+        reads.insert((now, serial), ());
+        ReadInFlight { reads: self.clone(), key: (now, serial) }
+    }
+
+    fn oldest(&self) -> Option<Instant> {
+        let reads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        reads.first_key_value().map(|((begun, _), ())| *begun)
+    }
+}
+
+impl Drop for ReadInFlight {
+    fn drop(&mut self) {
+        self.reads.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+    }
+}
+
+/// Decides how far the tail is trimmed: to progress as it was a while ago, and never beyond what had been read before
+/// the oldest read under way was sent, whose own progress can only be greater.
+#[derive(Debug)]
+struct Trims {
+    grace: Duration,
+    readings: VecDeque<(Instant, Vec<Position>)>,
+}
+
+impl Trims {
+    fn push(&mut self, read_at: Instant, positions: Vec<Position>) {
+        self.readings.push_back((read_at, positions));
+    }
+
+    fn take_due(&mut self, now: Instant, oldest_read: Option<Instant>) -> Option<Vec<Position>> {
+        let mut due = None;
+        while let Some((_, positions)) = self.readings.pop_front_if(|(read_at, _)| {
+            now.saturating_duration_since(*read_at) >= self.grace && oldest_read.is_none_or(|oldest| *read_at <= oldest)
+        }) {
+            due = Some(positions);
+        }
+        due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Epoch;
+
+    fn at(next_offset: i64) -> Vec<Position> {
+        vec![Position { partition: 0, epoch: Epoch(1), next_offset }]
+    }
+
+    #[test]
+    fn the_tail_is_trimmed_to_progress_as_it_was_a_grace_ago() {
+        let (start, second) = (Instant::now(), Duration::from_secs(1));
+        let mut trims = Trims { grace: 5 * second, readings: VecDeque::new() };
+        for n in 0..8 {
+            trims.push(start + n * second, at(i64::from(n)));
+        }
+        assert_eq!(trims.take_due(start + 4 * second, None), None);
+        assert_eq!(trims.take_due(start + 7 * second, None), Some(at(2)));
+        assert_eq!(trims.take_due(start + 7 * second, None), None);
+    }
+
+    #[test]
+    fn a_read_under_way_keeps_what_it_may_need() {
+        let (start, second) = (Instant::now(), Duration::from_secs(1));
+        let mut trims = Trims { grace: Duration::ZERO, readings: VecDeque::new() };
+        trims.push(start, at(1));
+        trims.push(start + 2 * second, at(9));
+        assert_eq!(trims.take_due(start + 3 * second, Some(start + second)), Some(at(1)));
+        assert_eq!(trims.take_due(start + 9 * second, Some(start + second)), None);
+        assert_eq!(trims.take_due(start + 9 * second, None), Some(at(9)));
+    }
+
+    #[test]
+    fn the_oldest_read_under_way_counts_until_it_is_over() {
+        let reads = Arc::new(ReadsInFlight::default());
+        assert_eq!(reads.oldest(), None);
+        let (first, second) = (reads.begin(), reads.begin());
+        let begun = reads.oldest();
+        drop(second);
+        assert_eq!(reads.oldest(), begun);
+        drop(first);
+        assert_eq!(reads.oldest(), None);
+    }
+}

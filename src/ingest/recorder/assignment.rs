@@ -1,0 +1,327 @@
+//! The partitions this recorder was assigned, and how far it is with each. Pure: what the consumer and the writer say
+//! comes in as calls, what is to be done next is asked for. The thread performs it; a simulation can, too.
+//!
+//! ```text
+//!   assigned ─► Opening ─► Checking ─► ReadingBack ─► Reading ─► batches
+//!                 ▲  ▲         │             │
+//!                 │  └─ Moving ┴──── Halted ◄┘
+//!                 └── lost, refused: begin again from stored progress, under a new number
+//! ```
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use super::{
+    super::log_check::{self, Continuity, Decision, Halt, Move, Policies, Watermarks},
+    batch::Collected,
+};
+use crate::{
+    event::Epoch,
+    store::{LastRecord, Progress},
+};
+
+/// How soon progress is read again where there was none.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The state of all assigned partitions.
+#[derive(Debug)]
+pub(super) struct Assignment {
+    log_id: String,
+    policies: Policies,
+    partitions: BTreeMap<i32, Partition>,
+    last_number: u64,
+    /// The positions the consumer reads from are not those it was told last.
+    stands_elsewhere: bool,
+    /// Records the store refused, with what it said: dead letters when they come again.
+    rejected: BTreeMap<(i32, i64), String>,
+}
+
+#[derive(Debug)]
+struct Partition {
+    /// What is in hand of this partition carries this number; what carries an older one is void.
+    number: u64,
+    phase: Phase,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Progress is to be read, not before this moment.
+    Opening { not_before: Option<Instant>, asked: bool },
+    /// Progress was read; the log is to be compared with it.
+    Checking { progress: Progress, read_at: Instant },
+    /// Progress is to be moved.
+    Moving { from: Progress, to: Move, asked: bool },
+    /// The last applied record is to be read back.
+    ReadingBack { progress: Progress, expected: LastRecord, watermarks: Watermarks },
+    /// Records are collected.
+    Reading { collected: Collected },
+    /// Somebody has to decide.
+    Halted(Halt),
+}
+
+/// What to do with a record that was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Intake {
+    /// It is the next one: decode it.
+    Take {
+        /// The life of the log it stands in.
+        epoch: Epoch,
+    },
+    /// It is the next one, and the store refused it before: a dead letter.
+    Reject {
+        /// What the store said.
+        message: String,
+    },
+    /// It is none of ours, or served only to prove that the log is the same.
+    Pass,
+}
+
+impl Assignment {
+    pub(super) fn new(policies: Policies) -> Self {
+        Self {
+            log_id: String::new(),
+            policies,
+            partitions: BTreeMap::new(),
+            last_number: 0,
+            stands_elsewhere: false,
+            rejected: BTreeMap::new(),
+        }
+    }
+
+    // ── from the consumer ──────────────────────────────────────────────────────────────────────────────────────────
+
+    /// These partitions are ours from now on, and no others.
+    pub(super) fn on_assigned(&mut self, partitions: impl IntoIterator<Item = i32>) {
+        let number = self.next_number();
+        self.partitions = partitions
+            .into_iter()
+            .map(|partition| (partition, Partition { number, phase: Phase::opening(None) }))
+            .collect();
+        self.stands_elsewhere = true;
+    }
+
+    /// None are ours any more. Returns the highest number that is void now.
+    pub(super) fn on_revoked(&mut self) -> u64 {
+        self.partitions.clear();
+        self.stands_elsewhere = false;
+        self.next_number() - 1
+    }
+
+    /// A record was read. Says what to do with it.
+    pub(super) fn on_record(&mut self, partition: i32, offset: i64, digest: u64) -> Intake {
+        let Some(entry) = self.partitions.get_mut(&partition) else { return Intake::Pass };
+        if let Phase::ReadingBack { expected, .. } = entry.phase {
+            if offset < expected.offset {
+                return Intake::Pass;
+            }
+            let same = expected == LastRecord { offset, digest };
+            let next = entry.phase.read_back(same, &self.log_id, self.policies);
+            entry.phase = next;
+            self.stands_elsewhere |= !matches!(entry.phase, Phase::Reading { .. });
+        }
+        let Phase::Reading { collected } = &mut entry.phase else { return Intake::Pass };
+        if offset < collected.next_offset() {
+            return Intake::Pass;
+        }
+        collected.on_record(offset, digest);
+        match self.rejected.remove(&(partition, offset)) {
+            Some(message) => Intake::Reject { message },
+            None => Intake::Take { epoch: collected.epoch() },
+        }
+    }
+
+    /// The consumer came to the end of a partition without another record.
+    pub(super) fn on_end_of_partition(&mut self, partition: i32) {
+        let Some(entry) = self.partitions.get_mut(&partition) else { return };
+        if matches!(entry.phase, Phase::ReadingBack { .. }) {
+            entry.phase = entry.phase.read_back(false, &self.log_id, self.policies);
+            self.stands_elsewhere = true;
+        }
+    }
+
+    /// The consumer has passed everything below `offset`.
+    pub(super) fn on_position(&mut self, partition: i32, offset: i64) {
+        if let Some(collected) = self.collected(partition) {
+            collected.advance(offset);
+        }
+    }
+
+    // ── from the writer ────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Progress was read, for what was asked under `number` or before.
+    pub(super) fn on_progress(&mut self, number: u64, progress: &[Progress], read_at: Instant) {
+        for (partition, entry) in &mut self.partitions {
+            if entry.number <= number && matches!(entry.phase, Phase::Opening { asked: true, .. }) {
+                let progress = progress.iter().find(|progress| progress.partition == *partition);
+                entry.phase = match progress {
+                    Some(progress) => Phase::Checking { progress: progress.clone(), read_at },
+                    // Its watermarks were not known when progress rows were made.
+                    None => Phase::opening(Some(read_at + RETRY_INTERVAL)),
+                };
+            }
+        }
+    }
+
+    /// A partition's progress was moved, or somebody else moved it: it is read again.
+    pub(super) fn on_moved(&mut self, partition: i32) {
+        if let Some(entry) = self.partitions.get_mut(&partition)
+            && matches!(entry.phase, Phase::Moving { .. })
+        {
+            entry.phase = Phase::opening(None);
+        }
+    }
+
+    /// Nobody knows how far progress is, or whether the log is still the same: all that was collected is dropped and
+    /// every partition begins again, not before that moment. Returns the highest number that is void now.
+    pub(super) fn on_lost(&mut self, not_before: Option<Instant>) -> u64 {
+        let number = self.next_number();
+        for entry in self.partitions.values_mut().filter(|entry| !matches!(entry.phase, Phase::Halted(_))) {
+            *entry = Partition { number, phase: Phase::opening(not_before) };
+        }
+        self.stands_elsewhere = true;
+        number - 1
+    }
+
+    /// The store refused these records: begin again, and make them dead letters when they come.
+    pub(super) fn on_rejected(&mut self, records: impl IntoIterator<Item = ((i32, i64), String)>) -> u64 {
+        self.rejected.extend(records);
+        self.on_lost(None)
+    }
+
+    /// This partition cannot go on for now: it begins again at `not_before`.
+    pub(super) fn on_blocked(&mut self, partition: i32, not_before: Instant) {
+        let number = self.next_number();
+        if let Some(entry) = self.partitions.get_mut(&partition) {
+            *entry = Partition { number, phase: Phase::opening(Some(not_before)) };
+            self.stands_elsewhere = true;
+        }
+    }
+
+    /// Progress is stored up to here; records refused below it will not come again.
+    pub(super) fn on_applied(&mut self, partition: i32, next_offset: i64) {
+        self.rejected.retain(|(of, offset), _| *of != partition || *offset >= next_offset);
+    }
+
+    // ── from the log ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Compares partitions whose progress was read with the log. Another log under way makes all begin again: then it
+    /// returns the highest number that is void now.
+    pub(super) fn on_log(&mut self, log_id: &str, watermarks: &BTreeMap<i32, Watermarks>) -> Option<u64> {
+        let replaced = !self.log_id.is_empty() && self.log_id != log_id;
+        if self.log_id != log_id {
+            log_id.clone_into(&mut self.log_id);
+        }
+        if replaced {
+            return Some(self.on_lost(None));
+        }
+        for (partition, entry) in &mut self.partitions {
+            let Phase::Checking { progress, read_at } = &entry.phase else { continue };
+            // An older answer could show a log that ends below what was applied in the meantime.
+            let Some(log) = watermarks.get(partition).filter(|log| log.queried_at >= *read_at) else { continue };
+            let continuity = log_check::compare(progress, &self.log_id, *log);
+            entry.phase = Phase::decided(continuity, progress.clone(), &self.log_id, *log, self.policies);
+            self.stands_elsewhere = true;
+        }
+        None
+    }
+
+    // ── what is to be done ─────────────────────────────────────────────────────────────────────────────────────────
+
+    /// The partitions whose progress has to be read, and the number to ask under; none if nothing is to be asked.
+    pub(super) fn take_openings(&mut self, now: Instant) -> Option<(u64, Vec<i32>)> {
+        let mut due = Vec::new();
+        let mut highest = 0;
+        for (partition, entry) in &mut self.partitions {
+            if let Phase::Opening { not_before, asked: asked @ false } = &mut entry.phase
+                && not_before.is_none_or(|moment| moment <= now)
+            {
+                *asked = true;
+                highest = highest.max(entry.number);
+                due.push(*partition);
+            }
+        }
+        (!due.is_empty()).then_some((highest, due))
+    }
+
+    /// A partition whose progress has to be moved: its number, from where, and how.
+    pub(super) fn take_move(&mut self) -> Option<(u64, Progress, Move)> {
+        self.partitions.values_mut().find_map(|entry| match &mut entry.phase {
+            Phase::Moving { from, to, asked: asked @ false } => {
+                *asked = true;
+                Some((entry.number, from.clone(), to.clone()))
+            }
+            _ => None,
+        })
+    }
+
+    /// Where the consumer has to stand, if not where it was told last: partitions that are not read are not named.
+    pub(super) fn take_stand(&mut self) -> Option<Vec<(i32, i64)>> {
+        if !std::mem::take(&mut self.stands_elsewhere) {
+            return None;
+        }
+        let at = |phase: &Phase| match phase {
+            Phase::ReadingBack { expected, .. } => Some(expected.offset),
+            Phase::Reading { collected } => Some(collected.next_offset()),
+            _ => None,
+        };
+        Some(self.partitions.iter().filter_map(|(partition, entry)| Some((*partition, at(&entry.phase)?))).collect())
+    }
+
+    /// What was collected of a partition that is being read.
+    pub(super) fn collected(&mut self, partition: i32) -> Option<&mut Collected> {
+        match &mut self.partitions.get_mut(&partition)?.phase {
+            Phase::Reading { collected } => Some(collected),
+            _ => None,
+        }
+    }
+
+    /// Everything that is being read: partition, number, what was collected.
+    pub(super) fn reading(&mut self) -> impl Iterator<Item = (i32, u64, &mut Collected)> {
+        self.partitions.iter_mut().filter_map(|(partition, entry)| match &mut entry.phase {
+            Phase::Reading { collected } => Some((*partition, entry.number, collected)),
+            _ => None,
+        })
+    }
+
+    /// The halted partitions.
+    pub(super) fn halts(&self) -> BTreeMap<i32, Halt> {
+        let halt = |phase: &Phase| match phase {
+            Phase::Halted(halt) => Some(*halt),
+            _ => None,
+        };
+        self.partitions.iter().filter_map(|(partition, entry)| Some((*partition, halt(&entry.phase)?))).collect()
+    }
+
+    fn next_number(&mut self) -> u64 {
+        self.last_number += 1;
+        self.last_number
+    }
+}
+
+impl Phase {
+    fn opening(not_before: Option<Instant>) -> Self {
+        Self::Opening { not_before, asked: false }
+    }
+
+    fn decided(continuity: Continuity, progress: Progress, log_id: &str, log: Watermarks, policies: Policies) -> Self {
+        match log_check::decide(continuity, &progress, log_id, log, policies) {
+            Decision::Read { read_back: Some(expected) } => Self::ReadingBack { progress, expected, watermarks: log },
+            Decision::Read { read_back: None } => Self::Reading { collected: Collected::from(&progress) },
+            Decision::Relocate(to) => Self::Moving { from: progress, to, asked: false },
+            Decision::Halt(halt) => Self::Halted(halt),
+        }
+    }
+
+    /// The record to be read back came, or another one, or the end.
+    fn read_back(&self, same: bool, log_id: &str, policies: Policies) -> Self {
+        let Self::ReadingBack { progress, watermarks, .. } = self else {
+            unreachable!("only a partition that reads back is asked")
+        };
+        if same {
+            return Self::Reading { collected: Collected::from(progress) };
+        }
+        Self::decided(Continuity::Replaced, progress.clone(), log_id, *watermarks, policies)
+    }
+}

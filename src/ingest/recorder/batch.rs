@@ -1,0 +1,137 @@
+//! What has been read of a partition and not yet handed to the writer, and the batches made of it. Pure.
+
+use std::collections::BTreeMap;
+
+use super::super::record::OwnedRecord;
+use crate::{
+    event::{Epoch, OrderEvent, decode::Refusal},
+    store::{Batch, LastRecord, PartitionBatch, Progress},
+};
+
+/// A stretch of one partition, from the position it was read from to where it ends now.
+#[derive(Debug)]
+pub(super) struct Collected {
+    partition: i32,
+    log_id: String,
+    generation: i32,
+    epoch: Epoch,
+    read_from: i64,
+    next_offset: i64,
+    last_record: Option<LastRecord>,
+    events: Vec<OrderEvent>,
+    refused: Vec<RefusedRecord>,
+}
+
+/// A record that cannot be used, whole, and why.
+#[derive(Debug)]
+pub(super) struct RefusedRecord {
+    pub(super) record: OwnedRecord,
+    pub(super) refusal: Refusal,
+}
+
+/// Records of several partitions on their way to the store.
+#[derive(Debug)]
+pub(super) struct Work {
+    /// The batch; its dead letters are still to be made of `refused`.
+    pub(super) batch: Batch,
+    /// The number each partition's part was read under.
+    pub(super) numbers: BTreeMap<i32, u64>,
+    /// Per partition, in log order.
+    pub(super) refused: BTreeMap<i32, Vec<RefusedRecord>>,
+}
+
+impl From<&Progress> for Collected {
+    fn from(progress: &Progress) -> Self {
+        Self {
+            partition: progress.partition,
+            log_id: progress.log_id.clone(),
+            generation: progress.generation,
+            epoch: progress.epoch(),
+            read_from: progress.next_offset,
+            next_offset: progress.next_offset,
+            last_record: None,
+            events: Vec::new(),
+            refused: Vec::new(),
+        }
+    }
+}
+
+impl Collected {
+    pub(super) fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    pub(super) fn next_offset(&self) -> i64 {
+        self.next_offset
+    }
+
+    pub(super) fn on_record(&mut self, offset: i64, digest: u64) {
+        self.next_offset = offset + 1;
+        self.last_record = Some(LastRecord { offset, digest });
+    }
+
+    pub(super) fn advance(&mut self, offset: i64) {
+        self.next_offset = self.next_offset.max(offset);
+    }
+
+    pub(super) fn push_event(&mut self, event: OrderEvent) {
+        self.events.push(event);
+    }
+
+    pub(super) fn push_refused(&mut self, refused: RefusedRecord) {
+        self.refused.push(refused);
+    }
+
+    /// Takes out the stretch, if it is not empty, and begins the next one behind it.
+    fn take(&mut self) -> Option<(PartitionBatch, Vec<RefusedRecord>)> {
+        if self.next_offset == self.read_from {
+            return None;
+        }
+        let part = PartitionBatch {
+            partition: self.partition,
+            log_id: self.log_id.clone(),
+            generation: self.generation,
+            read_from: std::mem::replace(&mut self.read_from, self.next_offset),
+            next_offset: self.next_offset,
+            last_record: self.last_record.take(),
+            events: std::mem::take(&mut self.events),
+            dead_letters: Vec::new(),
+        };
+        Some((part, std::mem::take(&mut self.refused)))
+    }
+}
+
+impl Work {
+    /// Takes what was collected of these partitions (in order). `None` if there is nothing.
+    pub(super) fn take<'a>(topic: &str, reading: impl Iterator<Item = (i32, u64, &'a mut Collected)>) -> Option<Self> {
+        let batch = Batch { topic: topic.to_owned(), partitions: Vec::new() };
+        let mut work = Self { batch, numbers: BTreeMap::new(), refused: BTreeMap::new() };
+        for (partition, number, collected) in reading {
+            if let Some((part, refused)) = collected.take() {
+                work.batch.partitions.push(part);
+                work.numbers.insert(partition, number);
+                if !refused.is_empty() {
+                    work.refused.insert(partition, refused);
+                }
+            }
+        }
+        (!work.batch.partitions.is_empty()).then_some(work)
+    }
+
+    /// Drops the parts for which `is_void` says so.
+    pub(super) fn drop_void(&mut self, is_void: impl Fn(i32, u64) -> bool) {
+        let Self { batch, numbers, refused } = self;
+        numbers.retain(|partition, number| !is_void(*partition, *number));
+        batch.partitions.retain(|part| numbers.contains_key(&part.partition));
+        refused.retain(|partition, _| numbers.contains_key(partition));
+    }
+
+    /// The highest number in it.
+    pub(super) fn highest_number(&self) -> u64 {
+        self.numbers.values().copied().max().unwrap_or_default()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.batch.partitions.is_empty()
+    }
+}

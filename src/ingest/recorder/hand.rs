@@ -1,0 +1,68 @@
+//! What the recorder's thread and its writer know of each other besides tasks and replies: what is void, and whether
+//! anything is still in hand.
+
+use std::{
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// Shared by thread and writer.
+#[derive(Debug, Default)]
+pub(super) struct Hand {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// What carries this number or a lower one is not to be applied any more.
+    void_up_to: u64,
+    /// Tasks given to the writer that it has not done with.
+    outstanding: usize,
+    /// The writer tries again and again; waiting for it is no use.
+    failing: bool,
+}
+
+impl Hand {
+    /// Takes back what was given under these numbers, unless it is being applied this moment.
+    pub(super) fn void(&self, up_to: u64) {
+        let mut state = self.lock();
+        state.void_up_to = state.void_up_to.max(up_to);
+    }
+
+    /// Whether what carries this number is void.
+    pub(super) fn is_void(&self, number: u64) -> bool {
+        number <= self.lock().void_up_to
+    }
+
+    /// A task was given to the writer.
+    pub(super) fn given(&self) {
+        self.lock().outstanding += 1;
+    }
+
+    /// The writer is done with a task.
+    pub(super) fn done(&self) {
+        self.lock().outstanding -= 1;
+        self.changed.notify_all();
+    }
+
+    /// The writer tries again for the time being, or does not any more.
+    pub(super) fn set_failing(&self, failing: bool) {
+        self.lock().failing = failing;
+        self.changed.notify_all();
+    }
+
+    /// Waits until nothing is in hand, the writer fails, or the time is over.
+    pub(super) fn wait_until_empty(&self, at_most: Duration) {
+        let deadline = Instant::now() + at_most;
+        let mut state = self.lock();
+        while state.outstanding > 0 && !state.failing {
+            let Some(left) = deadline.checked_duration_since(Instant::now()) else { return };
+            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,98 @@
+//! The recorder: Kafka → SQL. The instances share the partitions as one consumer group; where each goes on is read from
+//! SQL, never from Kafka. Shows nothing to anybody.
+//!
+//! ```text
+//!   consumer ─► assignment ─► batches ──bounded channel──► writer ─► dead-letter topic, then one transaction
+//!       ▲            ▲                                        │
+//!       └── stand ───┴────────────── replies ◄────────────────┘
+//! ```
+//!
+//! An OS thread with the consumer, a task with the store. [`assignment`] decides, these two perform.
+
+mod assignment;
+mod batch;
+mod dead_letter;
+mod hand;
+mod rebalance;
+mod thread;
+mod writer;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, mpsc},
+    time::Duration,
+};
+
+use tokio::sync::watch;
+
+use self::{dead_letter::DeadLetters, hand::Hand, thread::RecorderThread, writer::Writer};
+use super::{
+    client::KafkaClients,
+    component::Component,
+    log_check::{Halt, Policies},
+    producer::Producer,
+    progress::ProgressViews,
+    topic::{LogViews, LookNow, StartError},
+};
+use crate::{event::decode::Decoder, store::Store, telemetry::Metrics};
+
+/// Tasks on their way to the writer.
+const QUEUED_TASKS: usize = 2;
+/// How long a dead letter may take.
+const DEAD_LETTER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The halted partitions.
+pub type Halts = BTreeMap<i32, Halt>;
+
+/// What the recorder works with.
+pub struct RecorderParts {
+    /// Makes its clients.
+    pub clients: KafkaClients,
+    /// The source topic.
+    pub topic: String,
+    /// Where records go that cannot be used.
+    pub dead_letter_topic: String,
+    /// Its consumer group.
+    pub group_id: String,
+    /// Shared with the fanout.
+    pub decoder: Arc<Decoder>,
+    /// Where orders and progress are stored.
+    pub store: Arc<dyn Store>,
+    /// What the topic looks like.
+    pub log: LogViews,
+    /// Asks for a newer view.
+    pub look_now: LookNow,
+    /// For the partition count that versions from the log count on.
+    pub progress: ProgressViews,
+    /// What the settings say about logs that do not go on.
+    pub policies: Policies,
+    /// `kafka.stale_after`: brokers that were silent for longer count as away.
+    pub stale_after: Duration,
+    /// What is counted.
+    pub metrics: Metrics,
+}
+
+/// Starts the recorder: its writer, its thread, and what it has halted. The thread is to be stopped first.
+pub fn start(parts: RecorderParts, halts: watch::Sender<Halts>) -> Result<(Component, Component), StartError> {
+    let hand = Arc::new(Hand::default());
+    let (tasks, tasks_out) = tokio::sync::mpsc::channel(QUEUED_TASKS);
+    // One task can be in the writer's hand besides those queued.
+    let (replies, replies_out) = mpsc::sync_channel(QUEUED_TASKS + 1);
+    let writer = Writer {
+        store: parts.store.clone(),
+        dead_letters: DeadLetters {
+            producer: Producer::new(&parts.clients, DEAD_LETTER_TIMEOUT)?,
+            topic: parts.dead_letter_topic.clone(),
+            source: parts.topic.clone(),
+            group_id: parts.group_id.clone(),
+        },
+        hand: hand.clone(),
+        tasks: tasks_out,
+        replies,
+        blocked: BTreeMap::new(),
+    };
+    let thread = RecorderThread::new(parts, halts, hand, tasks, replies_out)?;
+    let writer = Component::task("recorder-writer", |stop| writer.run(stop));
+    let thread = Component::thread("recorder", move |stop| thread.run(&stop))?;
+    Ok((writer, thread))
+}

@@ -1,0 +1,79 @@
+//! What happens when the group gives partitions and takes them back. Called by the client within a poll, on the
+//! recorder's thread; waits for no SQL.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use rdkafka::{
+    ClientContext, Statistics, TopicPartitionList,
+    config::RDKafkaLogLevel,
+    consumer::{BaseConsumer, Consumer, ConsumerContext},
+    error::KafkaError,
+    types::RDKafkaRespErr,
+    util::Timeout,
+};
+
+use super::{assignment::Assignment, hand::Hand};
+use crate::ingest::client::ClientEvents;
+
+/// How long partitions are held on to while the writer finishes what is in its hand.
+const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Context of the recorder's consumer.
+pub(super) struct Rebalancing {
+    events: ClientEvents,
+    assignment: Mutex<Assignment>,
+    hand: Arc<Hand>,
+}
+
+impl Rebalancing {
+    pub(super) fn new(assignment: Assignment, hand: Arc<Hand>) -> Self {
+        Self { events: ClientEvents::new("recorder"), assignment: Mutex::new(assignment), hand }
+    }
+
+    /// The assigned partitions. Never held across a poll, which may rebalance.
+    pub(super) fn assignment(&self) -> MutexGuard<'_, Assignment> {
+        self.assignment.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ConsumerContext for Rebalancing {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let partitions: Vec<i32> = list.elements().iter().map(|element| element.partition()).collect();
+        let result = if event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            tracing::info!(kafka.partitions = ?partitions, "recorder was given partitions");
+            self.assignment().on_assigned(partitions);
+            // Nothing is fetched until it is known from where: they are assigned once progress has been read.
+            consumer.assign(&TopicPartitionList::new())
+        } else {
+            tracing::info!(kafka.partitions = ?partitions, "recorder gives partitions back");
+            let void = self.assignment().on_revoked();
+            self.hand.void(void);
+            self.hand.wait_until_empty(HAND_OVER_TIMEOUT);
+            consumer.unassign()
+        };
+        if let Err(error) = result {
+            tracing::error!(%error, "the recorder's client does not follow the group");
+        }
+    }
+
+    fn main_queue_min_poll_interval(&self) -> Timeout {
+        self.events.main_queue_min_poll_interval()
+    }
+}
+
+impl ClientContext for Rebalancing {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.events.log(level, facility, message);
+    }
+
+    fn stats(&self, _: Statistics) {}
+
+    fn stats_raw(&self, _: &[u8]) {}
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.events.error(error, reason);
+    }
+}

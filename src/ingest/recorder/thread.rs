@@ -1,0 +1,491 @@
+//! The recorder's thread: polls its consumer, asks [`Assignment`](super::assignment::Assignment) what to do with what
+//! it reads, and keeps the writer busy. Keeps polling while the writer is behind or the database is away.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, mpsc::Receiver},
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    Offset,
+    consumer::{BaseConsumer, CommitMode, Consumer},
+    error::{KafkaError, RDKafkaErrorCode},
+    message::{BorrowedMessage, Message},
+};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Halts, RecorderParts,
+    assignment::{Assignment, Intake},
+    batch::{RefusedRecord, Work},
+    hand::Hand,
+    rebalance::Rebalancing,
+    writer::{Reply, Task},
+};
+use crate::{
+    event::{
+        Timestamp,
+        decode::{LogContext, Refusal, RefusalCode},
+    },
+    ingest::{
+        client::{create, retire},
+        fanout::offsets,
+        record::{self, OwnedRecord},
+        topic::{LogView, StartError},
+    },
+    store::{Relocation, TopicOpening},
+};
+
+/// A batch is given to the writer when it is this old, or this large.
+const BATCH_AGE: Duration = Duration::from_millis(20);
+const BATCH_RECORDS: usize = 2_000;
+const BATCH_BYTES: usize = 1 << 20;
+/// How long a record is waited for.
+const POLL_TIMEOUT: Duration = Duration::from_millis(50);
+/// How often positions are asked for.
+const TICK: Duration = Duration::from_millis(200);
+/// How long the writer may be behind before fetching stops. What the client has fetched by then is fetched again.
+const STALL_TIMEOUT: Duration = Duration::from_millis(500);
+/// How often offsets are committed to Kafka, for tools that show the lag; nothing here reads them.
+const COMMIT_INTERVAL: Duration = Duration::from_secs(5);
+/// How long a partition waits whose dead letters cannot be delivered, or whose offsets the broker refused.
+const BLOCKED_PAUSE: Duration = Duration::from_secs(15);
+const DOUBT_PAUSE: Duration = Duration::from_secs(1);
+/// How long records may be known of and not come before the consumer is taken for broken.
+const STUCK_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the writer may take with what is in hand at the end.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(3);
+
+pub(super) struct RecorderThread {
+    parts: RecorderParts,
+    consumer: BaseConsumer<Rebalancing>,
+    halts: watch::Sender<Halts>,
+    hand: Arc<Hand>,
+    tasks: mpsc::Sender<Task>,
+    replies: Receiver<Reply>,
+    view: Option<Arc<LogView>>,
+    accepts_unversioned: bool,
+    /// Partitions that something came from since the consumer was told where to stand. Before that, what it says of a
+    /// position may be about the place before.
+    heard: BTreeSet<i32>,
+    gathering: Gathering,
+    paused: bool,
+    /// Applied and not yet committed to Kafka.
+    uncommitted: BTreeMap<i32, i64>,
+    committed_at: Instant,
+    behind_since: Option<Instant>,
+}
+
+/// What has been collected since the writer was last given a batch.
+#[derive(Default)]
+struct Gathering {
+    since: Option<Instant>,
+    records: usize,
+    bytes: usize,
+}
+
+impl Gathering {
+    fn add(&mut self, bytes: usize) {
+        self.since.get_or_insert_with(Instant::now);
+        self.records += 1;
+        self.bytes += bytes;
+    }
+
+    fn is_full(&self) -> bool {
+        self.records >= BATCH_RECORDS || self.bytes >= BATCH_BYTES
+    }
+
+    fn is_due(&self) -> bool {
+        self.is_full() || self.since.is_some_and(|since| since.elapsed() >= BATCH_AGE)
+    }
+}
+
+impl RecorderThread {
+    pub(super) fn new(
+        parts: RecorderParts,
+        halts: watch::Sender<Halts>,
+        hand: Arc<Hand>,
+        tasks: mpsc::Sender<Task>,
+        replies: Receiver<Reply>,
+    ) -> Result<Self, StartError> {
+        let consumer = subscribed(&parts, &hand)?;
+        Ok(Self {
+            parts,
+            consumer,
+            halts,
+            hand,
+            tasks,
+            replies,
+            view: None,
+            accepts_unversioned: false,
+            heard: BTreeSet::new(),
+            gathering: Gathering::default(),
+            paused: false,
+            uncommitted: BTreeMap::new(),
+            committed_at: Instant::now(),
+            behind_since: None,
+        })
+    }
+
+    /// Inputs: records, ends of partitions and rebalances from the consumer, the writer's replies, views of the log, the
+    /// clock, stop.
+    pub(super) fn run(mut self, stop: &CancellationToken) {
+        let mut ticked_at = Instant::now();
+        while !stop.is_cancelled() {
+            self.take_replies();
+            self.look();
+            self.ask();
+            self.stand();
+            self.read();
+            if ticked_at.elapsed() >= TICK {
+                ticked_at = Instant::now();
+                self.tick();
+            }
+            if self.gathering.is_due() {
+                self.hand_over();
+            }
+        }
+        self.finish();
+    }
+
+    fn take_replies(&mut self) {
+        while let Ok(reply) = self.replies.try_recv() {
+            let (metrics, mut assignment) = (&self.parts.metrics, self.consumer.context().assignment());
+            match reply {
+                Reply::Opened { number, progress, read_at } => {
+                    assignment.on_progress(number, &progress, read_at);
+                    self.parts.look_now.ask();
+                }
+                Reply::Relocated { partition, lost_range } => {
+                    metrics.dead_letters.lost_ranges.inc_by(u64::from(lost_range));
+                    assignment.on_moved(partition);
+                }
+                Reply::Applied { positions, applied, dead_letters, blocked } => {
+                    metrics.recorder.applied.inc_by(applied.applied);
+                    metrics.recorder.late.inc_by(applied.late);
+                    metrics.recorder.duplicate.inc_by(applied.duplicate);
+                    metrics.recorder.conflict.inc_by(applied.conflict);
+                    metrics.recorder.kind_changed.inc_by(applied.kind_changed);
+                    dead_letters.into_iter().for_each(|code| metrics.dead_letters.put_aside(code));
+                    metrics.dead_letters.topic_failures.inc_by(blocked.len() as u64);
+                    for (partition, next_offset) in positions {
+                        assignment.on_applied(partition, next_offset);
+                        self.uncommitted.insert(partition, next_offset);
+                    }
+                    for partition in blocked {
+                        assignment.on_blocked(partition, Instant::now() + BLOCKED_PAUSE);
+                    }
+                }
+                Reply::Lost => self.hand.void(assignment.on_lost(None)),
+                Reply::Rejected(events) => {
+                    for event in &events {
+                        tracing::error!(
+                            kafka.partition = event.partition,
+                            kafka.offset = event.offset,
+                            error = event.message,
+                            "the database refused an event that should have been refused before: dead letter"
+                        );
+                    }
+                    let records = events.into_iter().map(|event| ((event.partition, event.offset), event.message));
+                    self.hand.void(assignment.on_rejected(records));
+                }
+            }
+        }
+    }
+
+    /// Acts on a new view of the log.
+    fn look(&mut self) {
+        if !self.parts.log.has_changed().unwrap_or(false) {
+            return;
+        }
+        self.view = self.parts.log.borrow_and_update().clone();
+        let Some(view) = &self.view else { return };
+        let mut assignment = self.consumer.context().assignment();
+        if let Some(void) = assignment.on_log(&view.log_id, &view.watermarks().collect()) {
+            self.hand.void(void);
+        }
+        let halts = assignment.halts();
+        drop(assignment);
+        if *self.halts.borrow() != halts {
+            for (partition, halt) in &halts {
+                tracing::error!(
+                    kafka.partition = partition,
+                    reason = halt.stale_reason().as_str(),
+                    "the log does not go on where the database stands: the partition is not recorded until somebody decides"
+                );
+            }
+            self.parts.metrics.recorder.partitions_halted.set(halts.len() as i64);
+            self.halts.send_replace(halts);
+        }
+        self.measure();
+    }
+
+    fn measure(&mut self) {
+        let Some(view) = &self.view else { return };
+        let metrics = &self.parts.metrics.recorder;
+        metrics.kafka_up.set(i64::from(view.listed_at.elapsed() <= self.parts.stale_after));
+        let mut assignment = self.consumer.context().assignment();
+        let reading: BTreeMap<i32, i64> =
+            assignment.reading().map(|(partition, _, collected)| (partition, collected.next_offset())).collect();
+        for (partition, log) in view.watermarks() {
+            match reading.get(&partition) {
+                Some(next_offset) => metrics.set_lag(partition, (log.high - next_offset).max(0)),
+                None => metrics.forget_lag(partition),
+            }
+        }
+    }
+
+    /// Asks the writer for what the assignment needs.
+    fn ask(&mut self) {
+        let Some(view) = self.view.clone() else { return };
+        // What versions without a field are worth has to be known before the first record.
+        let Some(count) = self.parts.progress.borrow().as_ref().map(|progress| progress.partition_count) else {
+            return;
+        };
+        self.accepts_unversioned = count.is_none_or(|first| first == view.partition_count());
+        while self.tasks.capacity() > 0 {
+            let mut assignment = self.consumer.context().assignment();
+            let task = if let Some((number, partitions)) = assignment.take_openings(Instant::now()) {
+                let low = view.watermarks().filter(|(partition, _)| partitions.contains(partition));
+                let opening = TopicOpening {
+                    topic: self.parts.topic.clone(),
+                    log_id: view.log_id.clone(),
+                    partition_count: view.partition_count(),
+                    low_watermarks: low.map(|(partition, log)| (partition, log.low)).collect(),
+                };
+                Task::Open { number, opening }
+            } else if let Some((number, from, moved)) = assignment.take_move() {
+                tracing::warn!(
+                    kafka.partition = from.partition,
+                    from = from.next_offset,
+                    to = moved.to.next_offset,
+                    lost = moved.lost_range.map_or(0, |(from, to)| to - from),
+                    "the log does not go on where the database stands: going on elsewhere, as the settings say"
+                );
+                let relocation = Relocation {
+                    topic: self.parts.topic.clone(),
+                    from,
+                    to: moved.to,
+                    lost_range: moved.lost_range,
+                    partition_count: moved.recount.then(|| view.partition_count()),
+                };
+                Task::Relocate { number, relocation }
+            } else {
+                return;
+            };
+            drop(assignment);
+            self.give(task);
+        }
+    }
+
+    fn give(&mut self, task: Task) {
+        self.hand.given();
+        // Only this thread sends, and it has seen that there is room; a writer that is gone ends the process.
+        if self.tasks.try_send(task).is_err() {
+            self.hand.done();
+        }
+    }
+
+    /// Tells the consumer where to read from, if that is elsewhere than before.
+    fn stand(&mut self) {
+        let Some(places) = self.consumer.context().assignment().take_stand() else { return };
+        self.heard.clear();
+        self.behind_since = None;
+        // A partition stays paused through an assignment.
+        self.paused = false;
+        let stood = offsets(&self.parts.topic, places).and_then(|places| {
+            self.consumer.assign(&places)?;
+            self.consumer.resume(&places)
+        });
+        if let Err(error) = stood {
+            tracing::error!(%error, "recorder could not be assigned its partitions; trying again");
+            let void = self.consumer.context().assignment().on_lost(Some(Instant::now() + DOUBT_PAUSE));
+            self.hand.void(void);
+        }
+    }
+
+    fn read(&mut self) {
+        let full = self.gathering.is_full();
+        if full && !self.paused {
+            if self.gathering.since.is_some_and(|since| since.elapsed() < STALL_TIMEOUT) {
+                std::thread::sleep(Duration::from_millis(2));
+                return;
+            }
+            self.set_paused(true);
+        } else if !full && self.paused {
+            self.set_paused(false);
+        }
+        let received_at = Timestamp::now();
+        let mut timeout = if self.gathering.since.is_some() { BATCH_AGE / 4 } else { POLL_TIMEOUT };
+        // A paused consumer is still polled: that is how the group knows that it lives.
+        while let Some(polled) = self.consumer.poll(timeout) {
+            timeout = Duration::ZERO;
+            match polled {
+                Ok(message) => {
+                    self.heard.insert(message.partition());
+                    let taken =
+                        take(&message, self.consumer.context(), &self.parts, self.accepts_unversioned, received_at);
+                    if taken {
+                        self.gathering.add(message.payload_len() + message.key_len());
+                    }
+                }
+                Err(KafkaError::PartitionEOF(partition)) => {
+                    self.heard.insert(partition);
+                    self.consumer.context().assignment().on_end_of_partition(partition);
+                }
+                Err(error) if is_about_offsets(&error) => {
+                    // It does not say which partition; the log is compared with progress in all of them.
+                    tracing::warn!(%error, "the broker does not have what the recorder asks for");
+                    let void = self.consumer.context().assignment().on_lost(Some(Instant::now() + DOUBT_PAUSE));
+                    self.hand.void(void);
+                    return;
+                }
+                // Its context has logged it.
+                Err(_) => {}
+            }
+            if self.gathering.is_due() {
+                return;
+            }
+        }
+    }
+
+    fn set_paused(&mut self, paused: bool) {
+        let Ok(assigned) = self.consumer.assignment() else { return };
+        let done = if paused { self.consumer.pause(&assigned) } else { self.consumer.resume(&assigned) };
+        match done {
+            Ok(()) => self.paused = paused,
+            Err(error) => tracing::warn!(%error, paused, "recorder could not pause or resume its partitions"),
+        }
+    }
+
+    /// Gives the writer what was collected, if it has room.
+    fn hand_over(&mut self) {
+        if self.tasks.capacity() == 0 {
+            return;
+        }
+        let work = Work::take(&self.parts.topic, self.consumer.context().assignment().reading());
+        self.gathering = Gathering::default();
+        if let Some(work) = work {
+            self.give(Task::Apply(work));
+        }
+    }
+
+    fn tick(&mut self) {
+        self.take_positions();
+        if self.gathering.since.is_none() {
+            self.hand_over();
+        }
+        if self.committed_at.elapsed() >= COMMIT_INTERVAL {
+            self.commit();
+        }
+        if self.is_stuck() {
+            self.rebuild();
+        }
+    }
+
+    /// Transaction markers and holes move the position without a record.
+    fn take_positions(&mut self) {
+        let Ok(positions) = self.consumer.position() else { return };
+        let mut assignment = self.consumer.context().assignment();
+        for element in positions.elements() {
+            if let Offset::Offset(offset) = element.offset()
+                && self.heard.contains(&element.partition())
+            {
+                assignment.on_position(element.partition(), offset);
+            }
+        }
+    }
+
+    fn commit(&mut self) {
+        self.committed_at = Instant::now();
+        let applied = std::mem::take(&mut self.uncommitted);
+        if !applied.is_empty() {
+            // Best effort: progress is in SQL.
+            let _ = offsets(&self.parts.topic, applied).and_then(|list| self.consumer.commit(&list, CommitMode::Async));
+        }
+    }
+
+    /// Whether records are known of and do not come, although there is room for them.
+    fn is_stuck(&mut self) -> bool {
+        let Some(view) = &self.view else { return false };
+        let ends: BTreeMap<i32, i64> = view.watermarks().map(|(partition, log)| (partition, log.high)).collect();
+        let mut assignment = self.consumer.context().assignment();
+        let behind = assignment
+            .reading()
+            .any(|(partition, _, collected)| ends.get(&partition).is_some_and(|end| collected.next_offset() < *end));
+        if !behind || self.paused || self.gathering.since.is_some() {
+            self.behind_since = None;
+        }
+        behind && self.behind_since.get_or_insert_with(Instant::now).elapsed() >= STUCK_TIMEOUT
+    }
+
+    /// A new consumer takes the place of this one and joins the group anew.
+    fn rebuild(&mut self) {
+        tracing::warn!("records do not reach the recorder although they are in the log: making a new kafka client");
+        self.behind_since = None;
+        match subscribed(&self.parts, &self.hand) {
+            Ok(consumer) => retire(std::mem::replace(&mut self.consumer, consumer)),
+            Err(error) => tracing::error!(%error, "the kafka client of the recorder could not be made anew"),
+        }
+    }
+
+    /// Stops reading, lets the writer finish, and leaves the group.
+    fn finish(mut self) {
+        self.hand_over();
+        self.hand.wait_until_empty(FINISH_TIMEOUT);
+        self.take_replies();
+        self.commit();
+        // Dropped here, on its own thread: that closes it, and the others get its partitions at once.
+    }
+}
+
+fn subscribed(parts: &RecorderParts, hand: &Arc<Hand>) -> Result<BaseConsumer<Rebalancing>, KafkaError> {
+    let context = Rebalancing::new(Assignment::new(parts.policies), hand.clone());
+    let consumer: BaseConsumer<Rebalancing> = create(&parts.clients.recorder(), context)?;
+    consumer.subscribe(&[&parts.topic])?;
+    Ok(consumer)
+}
+
+/// Takes a record into what is collected. Says whether it was one to be taken.
+fn take(
+    message: &BorrowedMessage<'_>,
+    context: &Rebalancing,
+    parts: &RecorderParts,
+    accepts_unversioned: bool,
+    received_at: Timestamp,
+) -> bool {
+    let (partition, offset) = (message.partition(), message.offset());
+    let mut assignment = context.assignment();
+    let decoded = match assignment.on_record(partition, offset, record::digest(message)) {
+        Intake::Pass => return false,
+        Intake::Take { epoch } => {
+            let headers = record::headers(message);
+            let raw = record::raw(message, &headers, received_at);
+            parts.decoder.decode(&raw, &LogContext { epoch, accepts_unversioned })
+        }
+        Intake::Reject { message } => Err(Refusal { code: RefusalCode::RejectedByStore, message }),
+    };
+    let metrics = &parts.metrics.recorder;
+    let Some(collected) = assignment.collected(partition) else { return false };
+    match decoded {
+        Ok(decoded) => {
+            metrics.occurred_at_unreadable.inc_by(u64::from(decoded.occurred_at_unreadable));
+            collected.push_event(decoded.event);
+        }
+        Err(refusal) => {
+            metrics.refused(refusal.code);
+            collected.push_refused(RefusedRecord { record: OwnedRecord::of(message), refusal });
+        }
+    }
+    true
+}
+
+/// Whether the broker has no record at the offset it was asked for.
+fn is_about_offsets(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange | RDKafkaErrorCode::NoOffset)
+    )
+}

@@ -1,0 +1,197 @@
+//! Snapshots: SQL → hub. Takes the reads that are due, lets many share one statement, and hands each answer to the hub,
+//! which reconciles it. The one way by which sessions reach the database.
+//!
+//! Nothing queues here: what is due waits in the hub, where it is bounded by the sessions and what they show. A session
+//! that waits too long for its first snapshot ends itself.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use hashbrown::HashSet;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::{component::Component, progress::ReadsInFlight};
+use crate::{
+    event::{Snapshot, SnapshotQuery, Timestamp},
+    hub::{Correction, DueReads, Reconciled, SharedHub},
+    store::{Store, StoreError},
+    telemetry::SnapshotMetrics,
+};
+
+/// Reads that share one statement at most.
+const READS_PER_STATEMENT: usize = 500;
+/// Statements under way at once. More only queue in the database; fewer let one large answer hold up the others.
+const STATEMENTS_IN_FLIGHT: usize = 3;
+/// How long to gather while statements are under way: they are what makes others wait.
+const GATHER_TIME: Duration = Duration::from_millis(5);
+/// How often the hub is asked whether it has reached a snapshot.
+const REACH_INTERVAL: Duration = Duration::from_millis(2);
+/// Reads reconciled under the hub's lock at once.
+const READS_PER_STEP: usize = 8;
+const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+const LAST_BACKOFF: Duration = Duration::from_secs(2);
+
+/// What the coalescer works with.
+#[derive(Clone)]
+pub struct SnapshotParts {
+    /// Where rows and progress are read.
+    pub store: Arc<dyn Store>,
+    /// The source topic.
+    pub topic: String,
+    /// Says what is due and takes the answers.
+    pub hub: Arc<SharedHub>,
+    /// Tells the tail what is still needed.
+    pub reads: Arc<ReadsInFlight>,
+    /// `session.terminal_window`.
+    pub terminal_window: Duration,
+    /// `session.snapshot_timeout`.
+    pub snapshot_timeout: Duration,
+    /// What is counted.
+    pub metrics: Arc<SnapshotMetrics>,
+}
+
+/// Starts the coalescer.
+pub fn start(parts: SnapshotParts) -> Component {
+    Component::task("snapshots", |stop| run(parts, stop))
+}
+
+/// Inputs: reads due in the hub, ends of statements, stop.
+async fn run(parts: SnapshotParts, stop: CancellationToken) {
+    let mut statements: JoinSet<Outcome> = JoinSet::new();
+    let mut backoff = Backoff::default();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            Some(ended) = statements.join_next() => match ended {
+                Ok(Outcome::Answered) => backoff = Backoff::default(),
+                Ok(Outcome::Unavailable) => {
+                    tokio::select! {
+                        () = stop.cancelled() => return,
+                        () = tokio::time::sleep(backoff.next()) => {}
+                    }
+                }
+                // Its reads are lost with it; audits and the sessions' own deadlines repair that.
+                Err(error) => tracing::error!(%error, "a snapshot could not be reconciled"),
+            },
+            () = parts.hub.reads_due(), if statements.len() < STATEMENTS_IN_FLIGHT => {
+                if !statements.is_empty() {
+                    tokio::time::sleep(GATHER_TIME).await;
+                }
+            }
+        }
+        while statements.len() < STATEMENTS_IN_FLIGHT {
+            let due = parts.hub.step(|hub| hub.take_due_reads(READS_PER_STATEMENT));
+            if due.is_empty() {
+                break;
+            }
+            let parts = parts.clone();
+            statements.spawn(async move { parts.answer(due).await });
+        }
+    }
+}
+
+enum Outcome {
+    Answered,
+    /// The reads were handed back to the hub.
+    Unavailable,
+}
+
+impl SnapshotParts {
+    /// Reads once for all, in halves if that fails for another reason than an outage.
+    async fn answer(&self, due: DueReads) -> Outcome {
+        let mut left = vec![due];
+        while let Some(mut due) = left.pop() {
+            let needed = self.reads.begin();
+            match self.read(&due).await {
+                Ok(snapshot) => {
+                    self.wait_until_reached(&snapshot).await;
+                    self.reconcile(&due, &snapshot);
+                }
+                Err(error) if error.is_retryable() || due.len() < 2 => {
+                    tracing::warn!(%error, reads = due.len(), "a snapshot could not be read; trying again");
+                    left.push(due);
+                    self.hub.step(|hub| left.into_iter().for_each(|due| hub.retry(due)));
+                    return Outcome::Unavailable;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, reads = due.len(), "a snapshot could not be read; trying in two halves");
+                    let half = due.split_half();
+                    left.extend([half, due]);
+                }
+            }
+            drop(needed);
+        }
+        Outcome::Answered
+    }
+
+    async fn read(&self, due: &DueReads) -> Result<Snapshot, StoreError> {
+        let users: HashSet<_> = due.sessions.iter().filter_map(|read| read.user.as_ref()).collect();
+        let by_session = due.sessions.iter().flat_map(|read| &read.orders);
+        let orders: HashSet<_> = by_session.chain(due.orders.iter().map(|read| &read.order_id)).collect();
+        let window = i64::try_from(self.terminal_window.as_millis()).unwrap_or(i64::MAX);
+        let query = SnapshotQuery {
+            users: users.into_iter().cloned().collect(),
+            orders: orders.into_iter().cloned().collect(),
+            terminal_since: Timestamp::from_millis(Timestamp::now().as_millis().saturating_sub(window)),
+        };
+        self.metrics.sent(due.len());
+        let sent = Instant::now();
+        let snapshot = self.store.snapshot(&self.topic, &query).await;
+        match &snapshot {
+            Ok(snapshot) => self.metrics.answered(snapshot.order_count(), sent.elapsed()),
+            Err(_) => drop(self.metrics.failures.inc()),
+        }
+        snapshot
+    }
+
+    /// The recorder may be ahead of the fanout for a moment. What cannot be proved after that is the hub's to judge.
+    async fn wait_until_reached(&self, snapshot: &Snapshot) {
+        let deadline = Instant::now() + self.snapshot_timeout / 2;
+        while !self.hub.step(|hub| hub.has_reached(snapshot)) && Instant::now() < deadline {
+            tokio::time::sleep(REACH_INTERVAL).await;
+        }
+    }
+
+    fn reconcile(&self, due: &DueReads, snapshot: &Snapshot) {
+        let now = Timestamp::now();
+        for reads in due.sessions.chunks(READS_PER_STEP) {
+            self.report(
+                self.hub.step(|hub| reads.iter().map(|read| hub.reconcile(read, snapshot, now)).collect::<Vec<_>>()),
+            );
+        }
+        for reads in due.orders.chunks(READS_PER_STEP) {
+            self.report(
+                self.hub.step(|hub| reads.iter().map(|read| hub.prove(read, snapshot, now)).collect::<Vec<_>>()),
+            );
+        }
+    }
+
+    fn report(&self, reconciled: Vec<Reconciled>) {
+        for result in reconciled {
+            let Reconciled::Done(corrections) = result else { continue };
+            for Correction { order_id, shown, truth } in corrections {
+                self.metrics.corrections.inc();
+                tracing::warn!(
+                    order.id = %order_id,
+                    shown = %shown,
+                    truth = truth.map(|stamp| stamp.to_string()),
+                    "a screen showed a wrong state of an order; corrected"
+                );
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+struct Backoff(Option<Duration>);
+
+impl Backoff {
+    fn next(&mut self) -> Duration {
+        let pause = self.0.map_or(FIRST_BACKOFF, |pause| (pause * 2).min(LAST_BACKOFF));
+        self.0 = Some(pause);
+        pause.mul_f64(rand::random_range(0.5..1.0))
+    }
+}

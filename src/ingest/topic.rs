@@ -1,0 +1,186 @@
+//! Watches the source topic from outside: its log's name, its partitions and their watermarks, queried from the leaders.
+//!
+//! A thread and a client of its own, so that a slow broker holds up nobody who reads. Fanout and recorder read the
+//! latest view; nothing here knows positions or progress.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{Arc, mpsc},
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
+};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    client::{ClientEvents, KafkaClients, create},
+    component::Component,
+    log_check::Watermarks,
+};
+use crate::config;
+
+/// How often the topic is looked at.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// How long one look may take.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(3);
+/// How often a topic that stays away is mentioned.
+const REMINDER_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The topic at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogView {
+    /// Names the log: cluster, topic and `kafka.epoch`.
+    pub log_id: String,
+    /// All partitions; the watermarks of one whose leader did not answer are those of the last time, if any.
+    pub partitions: BTreeMap<i32, Option<Watermarks>>,
+    /// When the partitions were asked for.
+    pub listed_at: Instant,
+}
+
+impl LogView {
+    /// How many partitions the topic has.
+    pub fn partition_count(&self) -> i32 {
+        i32::try_from(self.partitions.len()).unwrap_or(i32::MAX)
+    }
+
+    /// The partitions whose watermarks are known.
+    pub fn watermarks(&self) -> impl Iterator<Item = (i32, Watermarks)> {
+        self.partitions.iter().filter_map(|(partition, log)| Some((*partition, (*log)?)))
+    }
+}
+
+/// Reads the latest view; `None` until the topic was seen.
+pub type LogViews = watch::Receiver<Option<Arc<LogView>>>;
+
+/// Asks for a look at the topic now.
+#[derive(Debug, Clone)]
+pub struct LookNow(mpsc::SyncSender<()>);
+
+impl LookNow {
+    /// One that was asked for and not yet begun serves this request, too.
+    pub fn ask(&self) {
+        let _ = self.0.try_send(());
+    }
+}
+
+/// Starts watching.
+pub fn start(clients: &KafkaClients, settings: &config::Kafka) -> Result<(Component, LogViews, LookNow), StartError> {
+    let consumer = create(&clients.inquirer(), ClientEvents::new("log-watch"))?;
+    let (views, receiver) = watch::channel(None);
+    let (look_now, asked) = mpsc::sync_channel(1);
+    let watcher = Watcher { consumer, topic: settings.topic.clone(), epoch: settings.epoch, views, reminded_at: None };
+    let component = Component::thread("log-watch", move |stop| watcher.run(&stop, &asked))?;
+    Ok((component, receiver, LookNow(look_now)))
+}
+
+/// A part of the room could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// librdkafka refused the settings.
+    #[error("the kafka client could not be made: {0}")]
+    Client(#[from] KafkaError),
+    /// The system refused a thread.
+    #[error("no thread could be started: {0}")]
+    Thread(#[from] io::Error),
+}
+
+struct Watcher {
+    consumer: BaseConsumer<ClientEvents>,
+    topic: String,
+    epoch: i32,
+    views: watch::Sender<Option<Arc<LogView>>>,
+    reminded_at: Option<Instant>,
+}
+
+impl Watcher {
+    /// Inputs: the clock, [`LookNow`], stop.
+    fn run(mut self, stop: &CancellationToken, asked: &mpsc::Receiver<()>) {
+        while !stop.is_cancelled() {
+            // Serves the log lines and errors that librdkafka has queued.
+            while self.consumer.poll(Duration::ZERO).is_some() {}
+            match self.look() {
+                Ok(view) => {
+                    self.reminded_at = None;
+                    self.views.send_replace(Some(Arc::new(view)));
+                }
+                Err(error) => self.complain(&error),
+            }
+            let _ = asked.recv_timeout(INTERVAL);
+        }
+    }
+
+    fn look(&self) -> KafkaResult<LogView> {
+        let listed_at = Instant::now();
+        let metadata = self.consumer.fetch_metadata(Some(&self.topic), QUERY_TIMEOUT)?;
+        let topic = metadata.topics().first().ok_or(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopic))?;
+        if let Some(error) = topic.error() {
+            return Err(KafkaError::MetadataFetch(error.into()));
+        }
+        let cluster = self.consumer.client().fetch_cluster_id(QUERY_TIMEOUT);
+        let cluster = cluster.ok_or(KafkaError::MetadataFetch(RDKafkaErrorCode::OperationTimedOut))?;
+        let log_id = format!("{cluster}/{}/{}", self.topic, self.epoch);
+
+        let last = self.views.borrow().clone().filter(|last| last.log_id == log_id);
+        let mut partitions: BTreeMap<i32, Option<Watermarks>> = topic
+            .partitions()
+            .iter()
+            .map(|partition| {
+                let known = last.as_ref().and_then(|last| *last.partitions.get(&partition.id())?);
+                (partition.id(), known)
+            })
+            .collect();
+        let ids: Vec<i32> = partitions.keys().copied().collect();
+        if let Ok(watermarks) = self.watermarks(&ids) {
+            for (partition, watermarks) in watermarks {
+                partitions.insert(partition, Some(watermarks));
+            }
+        }
+        Ok(LogView { log_id, partitions, listed_at })
+    }
+
+    /// Asks the leaders of all partitions; one request to each broker for either end.
+    fn watermarks(&self, partitions: &[i32]) -> KafkaResult<Vec<(i32, Watermarks)>> {
+        let queried_at = Instant::now();
+        let low = self.offsets(partitions, Offset::Beginning)?;
+        let high = self.offsets(partitions, Offset::End)?;
+        let both = |partition| {
+            let (low, high) = (*low.get(&partition)?, *high.get(&partition)?);
+            Some((partition, Watermarks { low, high, queried_at }))
+        };
+        Ok(partitions.iter().filter_map(|partition| both(*partition)).collect())
+    }
+
+    fn offsets(&self, partitions: &[i32], end: Offset) -> KafkaResult<BTreeMap<i32, i64>> {
+        let mut asked = TopicPartitionList::with_capacity(partitions.len());
+        for partition in partitions {
+            // The time of a record, for all but these two: they stand for the ends of the log.
+            asked.add_partition_offset(&self.topic, *partition, end)?;
+        }
+        let answer = self.consumer.offsets_for_times(asked, QUERY_TIMEOUT)?;
+        let known = answer.elements().into_iter().filter_map(|element| match (element.error(), element.offset()) {
+            (Ok(()), Offset::Offset(offset)) => Some((element.partition(), offset)),
+            _ => None,
+        });
+        Ok(known.collect())
+    }
+
+    fn complain(&mut self, error: &KafkaError) {
+        let now = Instant::now();
+        if self.reminded_at.is_some_and(|at| now.saturating_duration_since(at) < REMINDER_INTERVAL) {
+            return;
+        }
+        self.reminded_at = Some(now);
+        let topic = &self.topic;
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::UnknownTopicOrPartition) {
+            tracing::warn!(kafka.topic = topic, "the topic kafka.topic does not exist; waiting for it");
+        } else {
+            tracing::warn!(kafka.topic = topic, %error, "the brokers do not tell about the topic; still asking");
+        }
+    }
+}

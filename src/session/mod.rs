@@ -1,0 +1,328 @@
+//! The session core: one sans-IO state machine that decides everything a session does.
+//!
+//! Time is an argument, frames go in and come out, and requests to the hub are returned, so every rule is tested without
+//! a socket. Transports are thin: they feed it and write what [`take_output`](Session::take_output) gives.
+//!
+//! A session's life: `welcome`, one snapshot, then live; it ends with exactly one [`CloseCause`].
+
+mod expiry;
+mod inbound;
+mod keepalive;
+mod limits;
+mod outbox;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use self::{expiry::Expiry, keepalive::Keepalive, limits::Limits, outbox::Outbox};
+use crate::{
+    event::{OrderId, Stamp, Timestamp, UserId},
+    hub::Delivery,
+    protocol::{self, CloseCause, Frame, ServerMessage, StaleReason, StaleReasons, outbound},
+};
+
+pub use inbound::Inbound;
+
+/// How long a peer may take to answer our Close frame.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a client that asked for `sync=wait` may take to send its `sync`.
+const SYNC_WAIT: Duration = Duration::from_secs(5);
+
+/// The rules of all sessions of this instance.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// Time between two heartbeats; a client silent for two of them is gone.
+    pub heartbeat_interval: Duration,
+    /// How long a session waits for a snapshot.
+    pub snapshot_timeout: Duration,
+    /// Most orders in one frame of a snapshot.
+    pub snapshot_page: usize,
+}
+
+/// Who opened a session, and how.
+#[derive(Debug, Clone)]
+pub struct Opening {
+    /// Names the session.
+    pub session_id: String,
+    /// The token's user; `None` for a link.
+    pub user: Option<UserId>,
+    /// When the token, and the session with it, ends.
+    pub expires_at: Timestamp,
+    /// The client sends a `sync` first instead of taking a full snapshot.
+    pub waits_for_sync: bool,
+}
+
+/// The two clocks: one for durations, one for what is written down.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// Never jumps.
+    pub instant: Instant,
+    /// May jump.
+    pub wall: Timestamp,
+}
+
+impl Now {
+    /// Reads both clocks.
+    pub fn read() -> Self {
+        Self { instant: Instant::now(), wall: Timestamp::now() }
+    }
+}
+
+/// What a session asks of the hub.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HubRequest {
+    /// A full snapshot: at the start of a `sync=wait` session, for a `sync` without orders, after an overflow.
+    Restart,
+    /// What differs from these states.
+    Sync(hashbrown::HashMap<OrderId, Option<Stamp>>),
+    /// Only these orders from now on, or all again.
+    Subscribe(Option<Vec<OrderId>>),
+}
+
+/// One session.
+#[derive(Debug)]
+pub struct Session {
+    rules: Arc<Rules>,
+    user: Option<UserId>,
+    phase: Phase,
+    snapshot_due: Option<Instant>,
+    started: bool,
+    keepalive: Keepalive,
+    limits: Limits,
+    expiry: Expiry,
+    outbox: Outbox,
+    stale: StaleReasons,
+    told_stale: StaleReasons,
+    stale_since: Option<Timestamp>,
+    departure: Option<Departure>,
+}
+
+/// The instance leaves: when this session is to end, and when its client should come back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Departure {
+    /// When the session is closed.
+    pub at: Instant,
+    /// The `reconnect_after_ms` of its `closing`.
+    pub reconnect_after: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// `sync=wait`: nothing was asked of the hub yet.
+    AwaitingSync {
+        until: Instant,
+    },
+    Open,
+    /// A Close frame was sent, or is about to be.
+    Closing {
+        cause: CloseCause,
+        until: Instant,
+    },
+    /// The client's Close was answered, or the connection is gone: only output is left, if any.
+    Ended {
+        cause: CloseCause,
+    },
+}
+
+impl Session {
+    /// Opens a session: its `welcome` is the first output.
+    pub fn open(rules: Arc<Rules>, opening: Opening, now: Now) -> Self {
+        let welcome = ServerMessage::Welcome {
+            session_id: &opening.session_id,
+            user_id: opening.user.as_ref(),
+            heartbeat_ms: u64::try_from(rules.heartbeat_interval.as_millis()).unwrap_or(u64::MAX),
+            expires_at: opening.expires_at,
+            server_time: now.wall,
+            protocol: protocol::VERSION,
+        };
+        let mut outbox = Outbox::default();
+        outbox.push(welcome.frame());
+        let (phase, snapshot_due) = if opening.waits_for_sync {
+            (Phase::AwaitingSync { until: now.instant + SYNC_WAIT }, None)
+        } else {
+            (Phase::Open, Some(now.instant + rules.snapshot_timeout))
+        };
+        Self {
+            keepalive: Keepalive::new(rules.heartbeat_interval, now.instant),
+            limits: Limits::new(now.instant),
+            expiry: Expiry::new(opening.expires_at),
+            rules,
+            user: opening.user,
+            phase,
+            snapshot_due,
+            started: false,
+            outbox,
+            stale: StaleReasons::NONE,
+            told_stale: StaleReasons::NONE,
+            stale_since: None,
+            departure: None,
+        }
+    }
+
+    /// Whether the mailbox should be looked into: not while a snapshot is still going out, so that what waits there can
+    /// still be replaced by something newer.
+    pub fn wants_delivery(&self) -> bool {
+        matches!(self.phase, Phase::Open | Phase::AwaitingSync { .. }) && !self.outbox.is_sending()
+    }
+
+    /// Takes what the mailbox had. May ask the hub for a new start.
+    pub fn on_delivery(&mut self, delivery: Delivery) -> Option<HubRequest> {
+        match delivery {
+            Delivery::Nothing => None,
+            Delivery::Snapshot(snapshot) => {
+                self.snapshot_due = None;
+                self.started = true;
+                self.outbox.push_snapshot(snapshot.into_pages(self.rules.snapshot_page));
+                None
+            }
+            Delivery::Updates(frames) => {
+                frames.into_iter().for_each(|frame| self.outbox.push(frame));
+                None
+            }
+            Delivery::NotVisible(orders) => {
+                for order_id in &orders {
+                    let error = ServerMessage::Error {
+                        code: "order_not_visible",
+                        message: "this order is not visible now; it will be shown when it is",
+                        id: None,
+                        order_id: Some(order_id),
+                    };
+                    self.outbox.push(error.frame());
+                }
+                None
+            }
+            Delivery::Overflowed => Some(HubRequest::Restart),
+        }
+    }
+
+    /// Notes what may be stale: for all of this instance since `since`, and for this session alone.
+    pub fn on_stale(&mut self, instance: StaleReasons, since: Timestamp, proven: bool) {
+        let mut reasons = instance;
+        if !proven && self.started {
+            reasons.set(StaleReason::CatchingUp, true);
+        }
+        if reasons != self.stale {
+            if self.stale.is_fresh() {
+                self.stale_since = Some(since);
+            }
+            self.stale = reasons;
+        }
+    }
+
+    /// The instance leaves. The first word counts.
+    pub fn on_departure(&mut self, departure: Departure) {
+        self.departure.get_or_insert(departure);
+    }
+
+    /// Whether the session knows already that the instance leaves.
+    pub fn is_departing(&self) -> bool {
+        self.departure.is_some()
+    }
+
+    /// Acts on the deadlines that have passed. May ask the hub for the first snapshot.
+    pub fn on_time(&mut self, now: Now) -> Option<HubRequest> {
+        match self.phase {
+            Phase::Ended { .. } => return None,
+            Phase::Closing { cause, until } => {
+                if now.instant >= until {
+                    self.phase = Phase::Ended { cause };
+                }
+                return None;
+            }
+            Phase::AwaitingSync { until } if now.instant >= until => {
+                self.phase = Phase::Open;
+                self.snapshot_due = Some(now.instant + self.rules.snapshot_timeout);
+                return Some(HubRequest::Restart);
+            }
+            Phase::AwaitingSync { .. } | Phase::Open => {}
+        }
+        if let Some(departure) = self.departure.filter(|departure| now.instant >= departure.at) {
+            self.close(CloseCause::ServerRestart, Some(departure.reconnect_after), now);
+        } else if self.expiry.has_expired(now.wall) {
+            self.close(CloseCause::TokenExpired, None, now);
+        } else if self.snapshot_due.is_some_and(|due| now.instant >= due) {
+            let after = self.rules.snapshot_timeout;
+            self.close(CloseCause::SnapshotUnavailable, Some(after), now);
+        } else if self.keepalive.is_dead(now.instant) {
+            self.close(CloseCause::HeartbeatTimeout, None, now);
+        } else {
+            if self.started && self.expiry.warns(now.wall) {
+                self.outbox.push(ServerMessage::TokenExpiring { expires_at: self.expiry.expires_at() }.frame());
+            }
+            if self.keepalive.heartbeat_due(now.instant) {
+                self.outbox.push(ServerMessage::Heartbeat { server_time: now.wall }.frame());
+                self.outbox.push(Frame::ping());
+            }
+        }
+        None
+    }
+
+    /// When [`on_time`](Self::on_time) wants to be called next.
+    pub fn deadline(&self, now: Now) -> Instant {
+        match self.phase {
+            Phase::Ended { .. } => now.instant,
+            Phase::Closing { until, .. } => until,
+            Phase::AwaitingSync { until } => until.min(self.open_deadline(now)),
+            Phase::Open => self.open_deadline(now),
+        }
+    }
+
+    fn open_deadline(&self, now: Now) -> Instant {
+        let deadline = self.keepalive.deadline().min(self.expiry.deadline(now, self.started));
+        let departure = self.departure.map(|departure| departure.at);
+        [self.snapshot_due, departure].into_iter().flatten().fold(deadline, Instant::min)
+    }
+
+    /// Takes the next bytes to write, at most about `limit` unless a single frame is longer. `None`: nothing to write.
+    pub fn take_output(&mut self, limit: usize) -> Option<bytes::Bytes> {
+        let output = self.outbox.take(limit);
+        if output.is_none() && self.started && self.cause().is_none() && self.stale != self.told_stale {
+            self.tell_stale();
+            return self.outbox.take(limit);
+        }
+        output
+    }
+
+    fn tell_stale(&mut self) {
+        self.told_stale = self.stale;
+        let message = match (self.stale.is_fresh(), self.stale_since) {
+            (false, Some(since)) => ServerMessage::Stale { since, reasons: self.stale },
+            _ => ServerMessage::Fresh,
+        };
+        self.outbox.push(message.frame());
+    }
+
+    /// Ends the session for a reason of our own: the client is told, where it still listens. The first cause counts.
+    pub fn close(&mut self, cause: CloseCause, reconnect_after: Option<Duration>, now: Now) {
+        if self.cause().is_some() {
+            return;
+        }
+        if !cause.is_announced() {
+            self.phase = Phase::Ended { cause };
+            return;
+        }
+        self.outbox.clear();
+        let after_ms = reconnect_after.map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
+        self.outbox.push(outbound::closing(cause, after_ms));
+        self.outbox.push(Frame::close(Some((cause.code(), cause.reason()))));
+        self.phase = Phase::Closing { cause, until: now.instant + CLOSE_TIMEOUT };
+    }
+
+    /// Whether nothing is left to do but to write what is pending and to end the connection.
+    pub fn has_ended(&self) -> bool {
+        matches!(self.phase, Phase::Ended { .. })
+    }
+
+    /// Why the session ends; `None` while it is open.
+    pub fn cause(&self) -> Option<CloseCause> {
+        match self.phase {
+            Phase::Closing { cause, .. } | Phase::Ended { cause } => Some(cause),
+            Phase::AwaitingSync { .. } | Phase::Open => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

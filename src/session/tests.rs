@@ -1,0 +1,287 @@
+//! The rules of a session, with time as an argument.
+
+use serde_json::Value;
+
+use super::*;
+use crate::hub::PendingSnapshot;
+
+const HEARTBEAT: Duration = Duration::from_secs(25);
+
+struct Clock(Now);
+
+impl Clock {
+    fn start() -> Self {
+        Self(Now { instant: Instant::now(), wall: Timestamp::parse_rfc3339("2026-11-21T10:00:00Z").unwrap() })
+    }
+
+    fn forward(&mut self, by: Duration) -> Now {
+        self.0.instant += by;
+        self.0.wall = Timestamp::from_millis(self.0.wall.as_millis() + i64::try_from(by.as_millis()).unwrap()).unwrap();
+        self.0
+    }
+
+    fn now(&self) -> Now {
+        self.0
+    }
+}
+
+fn rules() -> Arc<Rules> {
+    Arc::new(Rules { heartbeat_interval: HEARTBEAT, snapshot_timeout: Duration::from_secs(5), snapshot_page: 500 })
+}
+
+fn opening(clock: &Clock, ttl: Duration) -> Opening {
+    let expires = clock.now().wall.as_millis() + i64::try_from(ttl.as_millis()).unwrap();
+    Opening {
+        session_id: "01J".to_owned(),
+        user: Some(UserId::parse("u-42").unwrap()),
+        expires_at: Timestamp::from_millis(expires).unwrap(),
+        waits_for_sync: false,
+    }
+}
+
+fn open(clock: &Clock) -> Session {
+    Session::open(rules(), opening(clock, Duration::from_secs(3600)), clock.now())
+}
+
+fn live(clock: &Clock) -> Session {
+    let mut session = open(clock);
+    sent(&mut session);
+    session.on_delivery(Delivery::Snapshot(PendingSnapshot::new(clock.now().wall, false)));
+    sent(&mut session);
+    session
+}
+
+/// Everything the session writes now: JSON messages, and control frames as `{"ping"|"pong"|"close": …}`.
+fn sent(session: &mut Session) -> Vec<Value> {
+    let mut messages = Vec::new();
+    while let Some(bytes) = session.take_output(16_384) {
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            let (header, length) = match rest[1] {
+                126 => (4, usize::from(u16::from_be_bytes([rest[2], rest[3]]))),
+                length => (2, usize::from(length)),
+            };
+            let payload = &rest[header..header + length];
+            messages.push(match rest[0] {
+                0x81 => serde_json::from_slice(payload).unwrap(),
+                0x88 => serde_json::json!({"close": payload.first_chunk().map(|code| u16::from_be_bytes(*code))}),
+                0x89 => serde_json::json!({"ping": length}),
+                _ => serde_json::json!({"pong": String::from_utf8_lossy(payload)}),
+            });
+            rest = &rest[header + length..];
+        }
+    }
+    messages
+}
+
+fn types(messages: &[Value]) -> Vec<&str> {
+    messages.iter().map(|message| message["type"].as_str().unwrap_or("control")).collect()
+}
+
+#[test]
+fn welcome_comes_first_then_the_snapshot_then_updates() {
+    let clock = Clock::start();
+    let mut session = open(&clock);
+    assert!(!session.wants_delivery(), "the welcome has not been taken yet");
+    let welcome = sent(&mut session);
+    assert_eq!(types(&welcome), ["welcome"]);
+    assert_eq!(welcome[0]["user_id"], "u-42");
+    assert_eq!(welcome[0]["heartbeat_ms"], 25_000);
+    assert!(session.wants_delivery());
+    session.on_delivery(Delivery::Snapshot(PendingSnapshot::new(clock.now().wall, false)));
+    assert!(!session.wants_delivery(), "nothing is sent between the pages of a snapshot");
+    let snapshot = sent(&mut session);
+    assert_eq!(types(&snapshot), ["snapshot"]);
+    assert_eq!((&snapshot[0]["first"], &snapshot[0]["complete"]), (&Value::Bool(true), &Value::Bool(true)));
+    session.on_delivery(Delivery::Updates(vec![Frame::text(r#"{"type":"order_status"}"#)]));
+    assert_eq!(types(&sent(&mut session)), ["order_status"]);
+}
+
+#[test]
+fn a_session_without_a_snapshot_in_time_is_closed_and_told_when_to_come_back() {
+    let mut clock = Clock::start();
+    let mut session = open(&clock);
+    sent(&mut session);
+    session.on_time(clock.forward(Duration::from_millis(4_999)));
+    assert_eq!(session.cause(), None);
+    session.on_time(clock.forward(Duration::from_millis(1)));
+    let closing = sent(&mut session);
+    assert_eq!(closing[0]["reason"], "snapshot_unavailable");
+    assert_eq!(closing[0]["reconnect_after_ms"], 5_000);
+    assert_eq!(closing[1]["close"], 1013);
+    assert_eq!(session.cause(), Some(CloseCause::SnapshotUnavailable));
+}
+
+#[test]
+fn heartbeats_carry_a_ping_and_silence_for_two_of_them_ends_the_session() {
+    let mut clock = Clock::start();
+    let mut session = live(&clock);
+    session.on_time(clock.forward(HEARTBEAT));
+    let heartbeat = sent(&mut session);
+    assert_eq!(heartbeat[0]["type"], "heartbeat");
+    assert_eq!(heartbeat[1]["ping"], 0);
+    session.on_inbound(Inbound::Pong, clock.now());
+    session.on_time(clock.forward(HEARTBEAT));
+    session.on_time(clock.forward(HEARTBEAT));
+    assert_eq!(session.cause(), None, "a Pong is a sign of life");
+    session.on_time(clock.forward(HEARTBEAT / 4));
+    assert_eq!(session.cause(), Some(CloseCause::HeartbeatTimeout));
+}
+
+#[test]
+fn the_token_s_end_is_announced_and_is_the_session_s_end() {
+    let mut clock = Clock::start();
+    let mut session = Session::open(rules(), opening(&clock, Duration::from_secs(90)), clock.now());
+    sent(&mut session);
+    session.on_delivery(Delivery::Snapshot(PendingSnapshot::new(clock.now().wall, false)));
+    session.on_time(clock.forward(Duration::from_secs(29)));
+    assert!(!types(&sent(&mut session)).contains(&"token_expiring"));
+    session.on_time(clock.forward(Duration::from_secs(1)));
+    assert!(types(&sent(&mut session)).contains(&"token_expiring"));
+    session.on_inbound(Inbound::Pong, clock.now());
+    session.on_time(clock.forward(Duration::from_secs(30)));
+    session.on_inbound(Inbound::Pong, clock.now());
+    assert!(!types(&sent(&mut session)).contains(&"token_expiring"), "once");
+    session.on_time(clock.forward(Duration::from_secs(30)));
+    let closing = sent(&mut session);
+    assert_eq!((&closing[0]["code"], &closing[0]["retry"]), (&Value::from(4005), &Value::Bool(true)));
+}
+
+#[test]
+fn deadlines_are_never_later_than_what_has_to_happen() {
+    let clock = Clock::start();
+    let session = live(&clock);
+    assert!(session.deadline(clock.now()) <= clock.now().instant + HEARTBEAT);
+    let waiting = open(&clock);
+    assert!(waiting.deadline(clock.now()) <= clock.now().instant + Duration::from_secs(5));
+}
+
+#[test]
+fn sync_wait_asks_for_nothing_until_the_sync_or_five_seconds() {
+    let mut clock = Clock::start();
+    let waits = Opening { waits_for_sync: true, ..opening(&clock, HEARTBEAT * 100) };
+    let mut session = Session::open(rules(), waits.clone(), clock.now());
+    let sync = Inbound::Text(r#"{"type":"sync","orders":{}}"#);
+    assert_eq!(session.on_inbound(sync, clock.now()), Some(HubRequest::Sync(Default::default())));
+    let mut session = Session::open(rules(), waits, clock.now());
+    assert_eq!(session.on_time(clock.forward(Duration::from_millis(4_900))), None);
+    assert_eq!(session.on_time(clock.forward(Duration::from_millis(100))), Some(HubRequest::Restart));
+    assert_eq!(session.on_time(clock.forward(Duration::from_millis(4_900))), None);
+    assert_eq!(session.cause(), None, "the snapshot's deadline starts there");
+}
+
+#[test]
+fn stale_follows_the_first_snapshot_and_is_told_once_per_change() {
+    let clock = Clock::start();
+    let mut session = open(&clock);
+    let unavailable = StaleReasons::from_iter([StaleReason::KafkaUnavailable]);
+    session.on_stale(unavailable, clock.now().wall, false);
+    assert_eq!(types(&sent(&mut session)), ["welcome"]);
+    session.on_delivery(Delivery::Snapshot(PendingSnapshot::new(clock.now().wall, false)));
+    session.on_stale(unavailable, clock.now().wall, true);
+    let messages = sent(&mut session);
+    assert_eq!(types(&messages), ["snapshot", "stale"]);
+    assert_eq!(messages[1]["reasons"], serde_json::json!(["kafka_unavailable"]));
+    session.on_stale(unavailable, clock.now().wall, true);
+    assert!(sent(&mut session).is_empty());
+    session.on_stale(StaleReasons::NONE, clock.now().wall, true);
+    assert_eq!(types(&sent(&mut session)), ["fresh"]);
+}
+
+#[test]
+fn a_start_without_proof_says_that_it_is_catching_up() {
+    let clock = Clock::start();
+    let mut session = live(&clock);
+    session.on_stale(StaleReasons::NONE, clock.now().wall, false);
+    assert_eq!(sent(&mut session)[0]["reasons"], serde_json::json!(["catching_up"]));
+}
+
+#[test]
+fn the_older_subscribe_is_for_the_token_s_user_only() {
+    let clock = Clock::start();
+    let mut session = live(&clock);
+    let own = Inbound::Text(r#"{"action":"subscribe","userId":"u-42"}"#);
+    assert_eq!(session.on_inbound(own, clock.now()), Some(HubRequest::Subscribe(None)));
+    let foreign = Inbound::Text(r#"{"action":"subscribe","userId":"u-43"}"#);
+    assert_eq!(session.on_inbound(foreign, clock.now()), None);
+    assert_eq!(sent(&mut session)[0]["code"], "forbidden");
+}
+
+#[test]
+fn the_tenth_refused_message_in_a_minute_ends_the_session() {
+    let mut clock = Clock::start();
+    let mut session = live(&clock);
+    for _ in 0..9 {
+        session.on_inbound(Inbound::Text("?"), clock.forward(Duration::from_secs(1)));
+    }
+    assert_eq!(session.cause(), None);
+    session.on_inbound(Inbound::Text("?"), clock.forward(Duration::from_secs(1)));
+    assert_eq!(session.cause(), Some(CloseCause::TooManyErrors));
+}
+
+#[test]
+fn sixty_messages_at_once_are_fine_and_the_next_is_too_many() {
+    let mut clock = Clock::start();
+    let mut session = live(&clock);
+    let ping = Inbound::Text(r#"{"type":"ping"}"#);
+    for _ in 0..60 {
+        session.on_inbound(ping.clone(), clock.now());
+    }
+    assert_eq!(session.cause(), None);
+    session.on_inbound(ping.clone(), clock.forward(Duration::from_millis(50)));
+    assert_eq!(session.cause(), None, "twenty a second are given back");
+    session.on_inbound(ping, clock.now());
+    assert_eq!(session.cause(), Some(CloseCause::TooManyMessages));
+}
+
+#[test]
+fn of_several_pings_the_last_is_answered_and_the_client_s_close_is_returned() {
+    let clock = Clock::start();
+    let mut session = live(&clock);
+    session.on_inbound(Inbound::Ping(b"a"), clock.now());
+    session.on_inbound(Inbound::Ping(b"b"), clock.now());
+    assert_eq!(sent(&mut session), [serde_json::json!({"pong": "b"})]);
+    session.on_inbound(Inbound::Close(Some(1000)), clock.now());
+    assert_eq!(sent(&mut session), [serde_json::json!({"close": 1000})]);
+    assert!(session.has_ended());
+    assert_eq!(session.cause(), Some(CloseCause::ClientClosed));
+}
+
+#[test]
+fn a_close_code_that_may_not_be_sent_is_a_protocol_error() {
+    for code in [0, 999, 1004, 1005, 1006, 1015, 2999, 5000] {
+        let clock = Clock::start();
+        let mut session = live(&clock);
+        session.on_inbound(Inbound::Close(Some(code)), clock.now());
+        assert_eq!(sent(&mut session), [serde_json::json!({"close": 1002})], "{code}");
+    }
+}
+
+#[test]
+fn the_first_cause_counts_and_a_peer_that_does_not_answer_is_not_waited_for_long() {
+    let mut clock = Clock::start();
+    let mut session = live(&clock);
+    session.close(CloseCause::ServerRestart, Some(Duration::from_millis(3_120)), clock.now());
+    session.close(CloseCause::InternalError, None, clock.now());
+    let closing = sent(&mut session);
+    assert_eq!(closing[0]["reconnect_after_ms"], 3_120);
+    assert_eq!(closing[1]["close"], 1012);
+    assert!(!session.has_ended());
+    session.on_time(clock.forward(Duration::from_secs(2)));
+    assert!(session.has_ended());
+    assert_eq!(session.cause(), Some(CloseCause::ServerRestart));
+}
+
+#[test]
+fn a_leaving_instance_closes_each_session_at_its_own_time() {
+    let mut clock = Clock::start();
+    let mut session = live(&clock);
+    let at = clock.now().instant + Duration::from_secs(3);
+    session.on_departure(Departure { at, reconnect_after: Duration::from_millis(700) });
+    assert!(session.deadline(clock.now()) <= at);
+    session.on_time(clock.forward(Duration::from_millis(2_999)));
+    assert_eq!(session.cause(), None);
+    session.on_time(clock.forward(Duration::from_millis(1)));
+    let closing = sent(&mut session);
+    assert_eq!((&closing[0]["reason"], &closing[0]["reconnect_after_ms"]), (&"server_restart".into(), &700.into()));
+}

@@ -1,0 +1,52 @@
+//! From the rows of the snapshot statement to a snapshot. The same for both dialects.
+
+use hashbrown::HashMap;
+use sqlx::{ColumnIndex, Decode, Error, FromRow, Row, Type};
+
+use super::rows::{MarkerRow, OrderRow, unreadable};
+use crate::event::{Epoch, Position, Snapshot, SnapshotQuery};
+
+/// A row of `progress`, under the column names that the snapshot statement gives it.
+#[derive(Debug, FromRow)]
+pub(super) struct PositionRow {
+    partition: i32,
+    #[sqlx(rename = "order_id")]
+    log_id: String,
+    #[sqlx(rename = "version_number")]
+    generation: i64,
+    #[sqlx(rename = "log_offset")]
+    next_offset: i64,
+}
+
+/// Sorts rows by their `kind`: positions (0), orders (1), markers (2).
+pub(super) fn gather<'r, R: Row>(asked: &SnapshotQuery, rows: &'r [R]) -> Result<Snapshot, Error>
+where
+    for<'q> &'q str: ColumnIndex<R>,
+    i32: Decode<'r, R::Database> + Type<R::Database>,
+    PositionRow: FromRow<'r, R>,
+    OrderRow: FromRow<'r, R>,
+    MarkerRow: FromRow<'r, R>,
+{
+    let mut positions = Vec::new();
+    let mut histories = HashMap::with_capacity(rows.len());
+    for row in rows {
+        match row.try_get("kind")? {
+            0 => positions.push(PositionRow::from_row(row)?.into_position()?),
+            1 => histories.extend([OrderRow::from_row(row)?.into_history()?]),
+            _ => histories.extend([MarkerRow::from_row(row)?.into_history()?]),
+        }
+    }
+    positions.sort_unstable_by_key(|position| position.partition);
+    Ok(Snapshot::new(asked, positions, histories))
+}
+
+impl PositionRow {
+    fn into_position(self) -> Result<Position, Error> {
+        let generation = i32::try_from(self.generation).map_err(unreadable)?;
+        Ok(Position {
+            partition: self.partition,
+            epoch: Epoch::of(&self.log_id, generation),
+            next_offset: self.next_offset,
+        })
+    }
+}

@@ -1,0 +1,144 @@
+//! What a batch changes: events folded over the rows they touch, and the rows to write as a result.
+//!
+//! Pure. A dialect reads the rows, asks for the plan and carries it out in the same transaction.
+
+use std::collections::BTreeSet;
+
+use hashbrown::HashMap;
+
+use super::{
+    Applied, Batch, PartitionBatch, Progress, StoreError,
+    rows::{MarkerRow, OrderRow, ViewerRow},
+};
+use crate::event::{History, Known, OrderEvent, OrderId, OrderState, Verdict};
+
+/// The rows to write. All lists are sorted by order id, so that two recorders take their locks in one order.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    pub(super) applied: Applied,
+    /// Orders that have no row.
+    pub(super) inserted: Vec<OrderRow>,
+    /// Orders that have one.
+    pub(super) updated: Vec<OrderRow>,
+    /// Orders that have a row no longer.
+    pub(super) removed: Vec<String>,
+    /// Orders without row or marker, made and erased within the batch. Two recorders see each other's first sight of
+    /// an order only where both insert it, so these have to be inserted as well, before they are removed.
+    pub(super) passing: Vec<String>,
+    /// Markers that go, or are replaced.
+    pub(super) unmarked: Vec<String>,
+    /// Markers that come.
+    pub(super) marked: Vec<MarkerRow>,
+    pub(super) hidden: Vec<ViewerRow>,
+    pub(super) shown: Vec<ViewerRow>,
+}
+
+/// The events of a batch in log order, partitions in order.
+pub(super) fn events_of(batch: &Batch) -> Vec<&OrderEvent> {
+    batch.partitions.iter().flat_map(|part| &part.events).collect()
+}
+
+/// The orders that `events` are about, sorted.
+pub(super) fn orders_of<'a>(events: &[&'a OrderEvent]) -> Vec<&'a str> {
+    let orders: BTreeSet<&str> = events.iter().map(|event| event.order_id.as_str()).collect();
+    orders.into_iter().collect()
+}
+
+/// The compare of the compare-and-set: every part must still stand where its records were read from.
+pub(super) fn check_positions(batch: &Batch, stored: &[Progress]) -> Result<(), StoreError> {
+    let stands = |part: &PartitionBatch| {
+        stored.iter().any(|progress| {
+            progress.partition == part.partition
+                && progress.log_id == part.log_id
+                && progress.generation == part.generation
+                && progress.next_offset == part.read_from
+        })
+    };
+    match batch.partitions.iter().find(|part| !stands(part)) {
+        Some(part) => Err(StoreError::LostPartition { partition: part.partition }),
+        None => Ok(()),
+    }
+}
+
+impl Plan {
+    /// Folds `events`, in log order, over what is `stored` of their orders.
+    pub(super) fn fold(events: &[&OrderEvent], stored: &HashMap<OrderId, History>) -> Self {
+        let mut plan = Self::default();
+        let mut folded: HashMap<&OrderId, Option<History>> = HashMap::with_capacity(events.len());
+        for &event in events {
+            let history = folded.entry(&event.order_id).or_insert_with(|| stored.get(&event.order_id).cloned());
+            let (after, verdict) = History::fold(history.take(), event);
+            *history = after;
+            plan.applied.count(&verdict);
+        }
+        let mut folded: Vec<_> = folded.into_iter().collect();
+        folded.sort_unstable_by_key(|(order, _)| *order);
+        for (order, after) in folded {
+            if let Some(after) = after {
+                plan.write(order, stored.get(order), &after);
+            }
+        }
+        // By order, then user: the order of the lists above, and the same in every recorder.
+        plan.hidden.sort_unstable();
+        plan.shown.sort_unstable();
+        plan
+    }
+
+    fn write(&mut self, order: &OrderId, before: Option<&History>, after: &History) {
+        let known_before = before.map(|history| &history.known);
+        match (known_before, &after.known) {
+            (Some(Known::Order(old)), Known::Order(new)) => {
+                let same_steps = before.is_some_and(|before| before.timeline == after.timeline);
+                if old.stamp != new.stamp || !same_steps {
+                    self.updated.push(OrderRow::of(new, &after.timeline));
+                    self.change_viewers(Some(old), Some(new));
+                }
+            }
+            (_, Known::Order(new)) => {
+                if known_before.is_some() {
+                    self.unmarked.push(order.to_string());
+                }
+                self.inserted.push(OrderRow::of(new, &after.timeline));
+                self.change_viewers(None, Some(new));
+            }
+            (Some(Known::Erased(old)), Known::Erased(new)) => {
+                if old != new {
+                    self.unmarked.push(order.to_string());
+                    self.marked.push(MarkerRow::of(order, *new));
+                }
+            }
+            (Some(Known::Order(old)), Known::Erased(new)) => {
+                self.removed.push(order.to_string());
+                self.marked.push(MarkerRow::of(order, *new));
+                self.change_viewers(Some(old), None);
+            }
+            (None, Known::Erased(new)) => {
+                self.passing.push(order.to_string());
+                self.marked.push(MarkerRow::of(order, *new));
+            }
+        }
+    }
+
+    /// Most events change neither who is named nor since when the order is terminal: then nothing is written.
+    fn change_viewers(&mut self, old: Option<&OrderState>, new: Option<&OrderState>) {
+        let old: BTreeSet<ViewerRow> = old.into_iter().flat_map(ViewerRow::of).collect();
+        let new: BTreeSet<ViewerRow> = new.into_iter().flat_map(ViewerRow::of).collect();
+        self.hidden.extend(old.difference(&new).cloned());
+        self.shown.extend(new.difference(&old).cloned());
+    }
+}
+
+impl Applied {
+    fn count(&mut self, verdict: &Verdict) {
+        match verdict {
+            Verdict::Applies { kind_changed, .. } => {
+                self.applied += 1;
+                self.kind_changed += u64::from(*kind_changed);
+            }
+            Verdict::Late => self.late += 1,
+            Verdict::Duplicate => self.duplicate += 1,
+            Verdict::Conflict => self.conflict += 1,
+            Verdict::NothingToErase => {}
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! The store on PostgreSQL: statements only. What to write is decided in `plan`, which both dialects share.
+//!
+//! Works behind a pooler in transaction mode: each call is one transaction, no statement is prepared under a name, and
+//! nothing is set for longer than the transaction.
+
+mod apply;
+mod connections;
+mod progress;
+mod schema;
+mod snapshot;
+mod write;
+
+use async_trait::async_trait;
+
+use self::connections::Connections;
+pub use self::snapshot::SNAPSHOT;
+use super::{
+    Applied, Batch, InvalidUrl, Limits, Progress, ProgressReading, Relocation, Store, StoreError, TopicOpening,
+};
+use crate::event::{Snapshot, SnapshotQuery, Timestamp};
+
+/// A pool of connections to PostgreSQL.
+pub(super) struct PostgresStore {
+    connections: Connections,
+}
+
+impl PostgresStore {
+    pub(super) fn new(url: &str, limits: Limits) -> Result<Self, InvalidUrl> {
+        Ok(Self { connections: Connections::new(url, limits)? })
+    }
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    async fn migrate(&self) -> Result<(), StoreError> {
+        schema::migrate(self.connections.unbounded().await?).await
+    }
+
+    async fn check_schema(&self) -> Result<(), StoreError> {
+        self.connections.transaction(async |connection| schema::check(connection).await).await
+    }
+
+    async fn open_topic(&self, opening: &TopicOpening) -> Result<Vec<Progress>, StoreError> {
+        self.connections.transaction(async |connection| progress::open_topic(connection, opening).await).await
+    }
+
+    async fn progress(&self, topic: &str, after_dead_letter: i64) -> Result<ProgressReading, StoreError> {
+        self.connections
+            .transaction(async |connection| progress::read(connection, topic, after_dead_letter).await)
+            .await
+    }
+
+    async fn apply(&self, batch: &Batch) -> Result<Applied, StoreError> {
+        let applied = self.connections.transaction(async |connection| apply::apply(connection, batch).await).await;
+        match applied {
+            Err(error) if error.data_refusal().is_some() => {
+                self.connections
+                    .transaction(async |connection| match apply::find_culprits(connection, batch).await? {
+                        culprits if culprits.is_empty() => Err(error),
+                        culprits => Err(StoreError::Rejected(culprits)),
+                    })
+                    .await
+            }
+            applied => applied,
+        }
+    }
+
+    async fn relocate(&self, relocation: &Relocation) -> Result<(), StoreError> {
+        self.connections.transaction(async |connection| progress::relocate(connection, relocation).await).await
+    }
+
+    async fn snapshot(&self, topic: &str, query: &SnapshotQuery) -> Result<Snapshot, StoreError> {
+        self.connections.transaction(async |connection| snapshot::read(connection, topic, query).await).await
+    }
+
+    async fn forget_erased(&self, erased_before: Timestamp) -> Result<u64, StoreError> {
+        self.connections.transaction(async |connection| write::forget_erased(connection, erased_before).await).await
+    }
+}

@@ -1,0 +1,121 @@
+//! Topics and the progress of their partitions.
+
+use sqlx::{postgres::PgConnection, query, query_as};
+
+use crate::store::{
+    MAX_DEAD_LETTERS_READ, Progress, ProgressReading, Relocation, StoreError, TopicOpening,
+    reading::{ProgressRow, ReadingRow},
+};
+
+const OPEN_TOPIC: &str = "insert into topics (topic, partition_count) values ($1, $2) on conflict do nothing";
+
+const OPEN_PARTITIONS: &str = "
+    insert into progress (topic, partition, log_id, generation, next_offset)
+    select $1, partition, $2, 0, low_watermark
+    from unnest($3::integer[], $4::bigint[]) as opened (partition, low_watermark)
+    order by partition
+    on conflict do nothing";
+
+const PARTITIONS: &str = "
+    select partition, log_id, generation, next_offset, last_offset, last_digest
+    from progress where topic = $1 order by partition";
+
+/// Rows of three kinds: partitions, the topic, dead letters.
+const READING: &str = "
+    select partition, log_id, generation, next_offset, last_offset, last_digest,
+           null::integer as partition_count, null::bigint as dead_letter, null::bigint as epoch
+    from progress where topic = $1
+    union all
+    select null, null, null, null, null, null, partition_count, last_dead_letter, null
+    from topics where topic = $1
+    union all
+    (select partition, null, null, log_offset, null, null, null, id, epoch
+     from dead_letters where topic = $1 and id > $2 and code = 'rejected_by_store' order by id limit $3)";
+
+const RELOCATE: &str = "
+    update progress
+    set log_id = $8, generation = $9, next_offset = $10, last_offset = $11, last_digest = $12, updated_at = now()
+    where topic = $1 and partition = $2 and log_id = $3 and generation = $4 and next_offset = $5
+      and last_offset is not distinct from $6 and last_digest is not distinct from $7";
+
+const LOST_RANGE: &str = "
+    insert into lost_ranges (topic, epoch, partition, from_offset, to_offset) values ($1, $2, $3, $4, $5)";
+
+const RECOUNT: &str = "update topics set partition_count = $2 where topic = $1";
+
+pub(super) async fn open_topic(
+    connection: &mut PgConnection,
+    opening: &TopicOpening,
+) -> Result<Vec<Progress>, StoreError> {
+    query(OPEN_TOPIC)
+        .persistent(false)
+        .bind(&opening.topic)
+        .bind(opening.partition_count)
+        .execute(&mut *connection)
+        .await?;
+    let (partitions, low_watermarks): (Vec<i32>, Vec<i64>) = opening.low_watermarks.iter().copied().unzip();
+    query(OPEN_PARTITIONS)
+        .persistent(false)
+        .bind(&opening.topic)
+        .bind(&opening.log_id)
+        .bind(partitions)
+        .bind(low_watermarks)
+        .execute(&mut *connection)
+        .await?;
+    let rows: Vec<ProgressRow> =
+        query_as(PARTITIONS).persistent(false).bind(&opening.topic).fetch_all(connection).await?;
+    Ok(rows.into_iter().map(Progress::from).collect())
+}
+
+pub(super) async fn read(
+    connection: &mut PgConnection,
+    topic: &str,
+    after_dead_letter: i64,
+) -> Result<ProgressReading, StoreError> {
+    let rows: Vec<ReadingRow> = query_as(READING)
+        .persistent(false)
+        .bind(topic)
+        .bind(after_dead_letter)
+        .bind(MAX_DEAD_LETTERS_READ)
+        .fetch_all(connection)
+        .await?;
+    Ok(ProgressReading::of(rows)?)
+}
+
+pub(super) async fn relocate(connection: &mut PgConnection, relocation: &Relocation) -> Result<(), StoreError> {
+    let Relocation { topic, from, to, lost_range, partition_count } = relocation;
+    let moved = query(RELOCATE)
+        .persistent(false)
+        .bind(topic)
+        .bind(from.partition)
+        .bind(&from.log_id)
+        .bind(from.generation)
+        .bind(from.next_offset)
+        .bind(from.last_record.map(|record| record.offset))
+        .bind(from.last_record.map(|record| record.digest.cast_signed()))
+        .bind(&to.log_id)
+        .bind(to.generation)
+        .bind(to.next_offset)
+        .bind(to.last_record.map(|record| record.offset))
+        .bind(to.last_record.map(|record| record.digest.cast_signed()))
+        .execute(&mut *connection)
+        .await?;
+    if moved.rows_affected() != 1 {
+        return Err(StoreError::LostPartition { partition: from.partition });
+    }
+    if let Some((start, end)) = lost_range {
+        query(LOST_RANGE)
+            .persistent(false)
+            .bind(topic)
+            .bind(from.epoch().0.cast_signed())
+            .bind(from.partition)
+            .bind(start)
+            .bind(end)
+            .execute(&mut *connection)
+            .await?;
+    }
+    if let Some(count) = partition_count {
+        query(RECOUNT).persistent(false).bind(topic).bind(count).execute(connection).await?;
+    }
+    Ok(())
+}

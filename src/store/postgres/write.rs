@@ -1,0 +1,227 @@
+//! The writes of a batch: one statement for each kind of row, its values in arrays.
+
+use sqlx::{
+    postgres::{PgBindIterExt, PgConnection},
+    query, query_scalar,
+};
+
+use crate::{
+    event::Timestamp,
+    store::{
+        Batch, StoreError,
+        dead_letters::DeadLetterRow,
+        plan::Plan,
+        rows::{MarkerRow, OrderRow, ViewerRow},
+    },
+};
+
+const PROGRESS: &str = "
+    update progress p
+    set next_offset = n.next_offset, updated_at = now(),
+        last_offset = coalesce(n.last_offset, p.last_offset), last_digest = coalesce(n.last_digest, p.last_digest)
+    from unnest($2::integer[], $3::bigint[], $4::bigint[], $5::bigint[])
+        as n (partition, next_offset, last_offset, last_digest)
+    where p.topic = $1 and p.partition = n.partition";
+
+const INSERT_ORDERS: &str = "
+    insert into orders (order_id, user_id, viewers, status, terminal, version_number, version_epoch, epoch, partition,
+                        log_offset, occurred_at, details, event_id, timeline)
+    select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::boolean[], $6::bigint[], $7::bigint[],
+                         $8::bigint[], $9::integer[], $10::bigint[], $11::bigint[], $12::text[], $13::text[],
+                         $14::text[])
+    on conflict do nothing";
+
+const UPDATE_ORDERS: &str = "
+    update orders o
+    set user_id = n.user_id, viewers = n.viewers, status = n.status, terminal = n.terminal,
+        version_number = n.version_number, version_epoch = n.version_epoch, epoch = n.epoch, partition = n.partition,
+        log_offset = n.log_offset, occurred_at = n.occurred_at, details = n.details, event_id = n.event_id,
+        timeline = n.timeline, updated_at = now()
+    from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::boolean[], $6::bigint[], $7::bigint[],
+                $8::bigint[], $9::integer[], $10::bigint[], $11::bigint[], $12::text[], $13::text[], $14::text[])
+        as n (order_id, user_id, viewers, status, terminal, version_number, version_epoch, epoch, partition,
+              log_offset, occurred_at, details, event_id, timeline)
+    where o.order_id = n.order_id";
+
+const INSERT_PASSING: &str = "
+    insert into orders (order_id, user_id, viewers, status, terminal, version_number, epoch, partition, log_offset,
+                        occurred_at, timeline)
+    select order_id, '', '[]', '', true, 0, 0, 0, 0, 0, '[]' from unnest($1::text[]) as passing (order_id)
+    on conflict do nothing";
+
+const DELETE_ORDERS: &str = "delete from orders where order_id = any($1)";
+
+const DELETE_MARKERS: &str = "delete from erased_orders where order_id = any($1)";
+
+const INSERT_MARKERS: &str = "
+    insert into erased_orders (order_id, version_number, version_epoch, epoch, partition, log_offset)
+    select * from unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::integer[], $6::bigint[])
+    on conflict do nothing";
+
+const DELETE_VIEWERS: &str = "
+    delete from order_viewers v
+    using unnest($1::text[], $2::bigint[], $3::text[]) as n (user_id, terminal_at, order_id)
+    where v.user_id = n.user_id and v.terminal_at = n.terminal_at and v.order_id = n.order_id";
+
+const INSERT_VIEWERS: &str = "
+    insert into order_viewers (user_id, terminal_at, order_id)
+    select n.user_id, n.terminal_at, n.order_id
+    from unnest($1::text[], $2::bigint[], $3::text[]) as n (user_id, terminal_at, order_id)
+    where not exists (select from erased_orders e where e.order_id = n.order_id)
+    on conflict (user_id, terminal_at, order_id) do update set order_id = excluded.order_id";
+
+const NUMBER_DEAD_LETTERS: &str = "
+    update topics set last_dead_letter = last_dead_letter + $2 where topic = $1 returning last_dead_letter - $2";
+
+const DEAD_LETTERS: &str = "
+    insert into dead_letters as old (topic, id, epoch, partition, log_offset, code, message, recorded_at, key, held,
+                                     value, headers)
+    select $1, $2 + row_number() over (), n.*
+    from unnest($3::bigint[], $4::integer[], $5::bigint[], $6::text[], $7::text[], $8::bigint[], $9::bytea[],
+                $10::boolean[], $11::bytea[], $12::text[]) as n
+    on conflict (topic, epoch, partition, log_offset) do update
+    set id = excluded.id, code = excluded.code, message = excluded.message, held = old.held or excluded.held,
+        value = coalesce(excluded.value, old.value), headers = coalesce(excluded.headers, old.headers)";
+
+const FORGET_ERASED: &str = "
+    delete from erased_orders where order_id in (
+        select order_id from erased_orders where erased_at < to_timestamp($1 / 1000.0::double precision)
+        order by order_id for update skip locked)";
+
+/// Writes what the plan says, in its order: an order's own row first, on which two recorders meet.
+pub(super) async fn plan(connection: &mut PgConnection, plan: &Plan) -> Result<(), StoreError> {
+    if !plan.inserted.is_empty() {
+        all(orders(connection, INSERT_ORDERS, &plan.inserted).await?, plan.inserted.len())?;
+    }
+    if !plan.passing.is_empty() {
+        all(named(connection, INSERT_PASSING, &plan.passing).await?, plan.passing.len())?;
+        named(connection, DELETE_ORDERS, &plan.passing).await?;
+    }
+    if !plan.updated.is_empty() {
+        all(orders(connection, UPDATE_ORDERS, &plan.updated).await?, plan.updated.len())?;
+    }
+    if !plan.removed.is_empty() {
+        named(connection, DELETE_ORDERS, &plan.removed).await?;
+    }
+    if !plan.unmarked.is_empty() {
+        named(connection, DELETE_MARKERS, &plan.unmarked).await?;
+    }
+    if !plan.marked.is_empty() {
+        all(markers(connection, &plan.marked).await?, plan.marked.len())?;
+    }
+    if !plan.hidden.is_empty() {
+        viewers(connection, DELETE_VIEWERS, &plan.hidden).await?;
+    }
+    if !plan.shown.is_empty() {
+        // Falls short where another recorder made and erased an order between our reading of it and our insert.
+        all(viewers(connection, INSERT_VIEWERS, &plan.shown).await?, plan.shown.len())?;
+    }
+    Ok(())
+}
+
+/// A row less than meant was written: another recorder was there first.
+fn all(written: u64, meant: usize) -> Result<(), StoreError> {
+    if written == meant as u64 { Ok(()) } else { Err(StoreError::Contended) }
+}
+
+async fn orders(connection: &mut PgConnection, statement: &'static str, rows: &[OrderRow]) -> sqlx::Result<u64> {
+    let done = query(statement)
+        .persistent(false)
+        .bind(rows.iter().map(|row| row.order_id.as_str()).bind_iter())
+        .bind(rows.iter().map(|row| row.user_id.as_str()).bind_iter())
+        .bind(rows.iter().map(|row| row.viewers.as_str()).bind_iter())
+        .bind(rows.iter().map(|row| row.status.as_str()).bind_iter())
+        .bind(rows.iter().map(|row| row.terminal).bind_iter())
+        .bind(rows.iter().map(|row| row.version_number).bind_iter())
+        .bind(rows.iter().map(|row| row.version_epoch).bind_iter())
+        .bind(rows.iter().map(|row| row.epoch).bind_iter())
+        .bind(rows.iter().map(|row| row.partition).bind_iter())
+        .bind(rows.iter().map(|row| row.log_offset).bind_iter())
+        .bind(rows.iter().map(|row| row.occurred_at).bind_iter())
+        .bind(rows.iter().map(|row| row.details.as_deref()).bind_iter())
+        .bind(rows.iter().map(|row| row.event_id.as_deref()).bind_iter())
+        .bind(rows.iter().map(|row| row.timeline.as_str()).bind_iter())
+        .execute(connection)
+        .await?;
+    Ok(done.rows_affected())
+}
+
+async fn named(connection: &mut PgConnection, statement: &'static str, orders: &[String]) -> sqlx::Result<u64> {
+    Ok(query(statement).persistent(false).bind(orders).execute(connection).await?.rows_affected())
+}
+
+async fn markers(connection: &mut PgConnection, rows: &[MarkerRow]) -> sqlx::Result<u64> {
+    let done = query(INSERT_MARKERS)
+        .persistent(false)
+        .bind(rows.iter().map(|row| row.order_id.as_str()).bind_iter())
+        .bind(rows.iter().map(|row| row.version_number).bind_iter())
+        .bind(rows.iter().map(|row| row.version_epoch).bind_iter())
+        .bind(rows.iter().map(|row| row.epoch).bind_iter())
+        .bind(rows.iter().map(|row| row.partition).bind_iter())
+        .bind(rows.iter().map(|row| row.log_offset).bind_iter())
+        .execute(connection)
+        .await?;
+    Ok(done.rows_affected())
+}
+
+async fn viewers(connection: &mut PgConnection, statement: &'static str, rows: &[ViewerRow]) -> sqlx::Result<u64> {
+    let done = query(statement)
+        .persistent(false)
+        .bind(rows.iter().map(|row| row.user_id.as_str()).bind_iter())
+        .bind(rows.iter().map(|row| row.terminal_at).bind_iter())
+        .bind(rows.iter().map(|row| row.order_id.as_str()).bind_iter())
+        .execute(connection)
+        .await?;
+    Ok(done.rows_affected())
+}
+
+pub(super) async fn progress(connection: &mut PgConnection, batch: &Batch) -> sqlx::Result<()> {
+    let parts = &batch.partitions;
+    query(PROGRESS)
+        .persistent(false)
+        .bind(&batch.topic)
+        .bind(parts.iter().map(|part| part.partition).bind_iter())
+        .bind(parts.iter().map(|part| part.next_offset).bind_iter())
+        .bind(parts.iter().map(|part| part.last_record.map(|record| record.offset)).bind_iter())
+        .bind(parts.iter().map(|part| part.last_record.map(|record| record.digest.cast_signed())).bind_iter())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Comes last: the topic's row, which gives the numbers, stays locked until the commit.
+pub(super) async fn dead_letters(connection: &mut PgConnection, batch: &Batch) -> sqlx::Result<()> {
+    let rows = DeadLetterRow::of(batch);
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let before: i64 = query_scalar(NUMBER_DEAD_LETTERS)
+        .persistent(false)
+        .bind(&batch.topic)
+        .bind(rows.len() as i64)
+        .fetch_one(&mut *connection)
+        .await?;
+    query(DEAD_LETTERS)
+        .persistent(false)
+        .bind(&batch.topic)
+        .bind(before)
+        .bind(rows.iter().map(|row| row.epoch).bind_iter())
+        .bind(rows.iter().map(|row| row.partition).bind_iter())
+        .bind(rows.iter().map(|row| row.log_offset).bind_iter())
+        .bind(rows.iter().map(|row| row.code).bind_iter())
+        .bind(rows.iter().map(|row| row.message.as_str()).bind_iter())
+        .bind(rows.iter().map(|row| row.recorded_at).bind_iter())
+        .bind(rows.iter().map(|row| row.key).bind_iter())
+        .bind(rows.iter().map(|row| row.held).bind_iter())
+        .bind(rows.iter().map(|row| row.value).bind_iter())
+        .bind(rows.iter().map(|row| row.headers.as_deref()).bind_iter())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Skips what a recorder holds at this moment: it will still be there next time.
+pub(super) async fn forget_erased(connection: &mut PgConnection, erased_before: Timestamp) -> Result<u64, StoreError> {
+    let done = query(FORGET_ERASED).persistent(false).bind(erased_before.as_millis()).execute(connection).await?;
+    Ok(done.rows_affected())
+}

@@ -1,0 +1,70 @@
+//! A batch: the rows it touches, and the writes that the plan asks for. One transaction, which has the write lock.
+
+use hashbrown::HashMap;
+use sqlx::{Executor, query_as, sqlite::SqliteConnection};
+
+use super::{progress, write};
+use crate::{
+    event::{History, OrderEvent, OrderId},
+    store::{
+        Applied, Batch, RejectedEvent, StoreError,
+        culprits::{self, Trial},
+        plan::{self, Plan},
+        rows::{MarkerRow, OrderRow, json},
+    },
+};
+
+const ORDERS: &str = "
+    select order_id, user_id, viewers, status, terminal, version_number, version_epoch, epoch, partition, log_offset,
+           occurred_at, details, event_id, timeline
+    from json_each(?1) as touched cross join orders on order_id = touched.value";
+
+const MARKERS: &str = "
+    select order_id, version_number, version_epoch, epoch, partition, log_offset
+    from json_each(?1) as touched cross join erased_orders on order_id = touched.value";
+
+pub(super) async fn apply(connection: &mut SqliteConnection, batch: &Batch) -> Result<Applied, StoreError> {
+    plan::check_positions(batch, &progress::partitions(connection, &batch.topic).await?)?;
+    let applied = apply_events(connection, &plan::events_of(batch)).await?;
+    write::progress(connection, batch).await?;
+    write::dead_letters(connection, batch).await?;
+    Ok(applied)
+}
+
+async fn apply_events(connection: &mut SqliteConnection, events: &[&OrderEvent]) -> Result<Applied, StoreError> {
+    let orders = json(&plan::orders_of(events));
+    let mut stored: HashMap<OrderId, History> = HashMap::new();
+    let rows: Vec<OrderRow> = query_as(ORDERS).bind(&orders).fetch_all(&mut *connection).await?;
+    for row in rows {
+        stored.extend([row.into_history()?]);
+    }
+    let rows: Vec<MarkerRow> = query_as(MARKERS).bind(&orders).fetch_all(&mut *connection).await?;
+    for row in rows {
+        stored.extend([row.into_history()?]);
+    }
+    let plan = Plan::fold(events, &stored);
+    write::plan(connection, &plan).await?;
+    Ok(plan.applied)
+}
+
+/// The events of `batch` whose data the database refuses. Changes nothing that outlives the transaction's rollback.
+pub(super) async fn find_culprits(
+    connection: &mut SqliteConnection,
+    batch: &Batch,
+) -> Result<Vec<RejectedEvent>, StoreError> {
+    culprits::find(&mut Savepoint(connection), plan::events_of(batch)).await
+}
+
+struct Savepoint<'c>(&'c mut SqliteConnection);
+
+impl Trial for Savepoint<'_> {
+    async fn try_events(&mut self, events: &[&OrderEvent]) -> Result<Result<(), String>, StoreError> {
+        self.0.execute("savepoint trial").await?;
+        let said = match apply_events(self.0, events).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(error.data_refusal().ok_or(error)?),
+        };
+        self.0.execute("rollback to trial; release trial").await?;
+        Ok(said)
+    }
+}

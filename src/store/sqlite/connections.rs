@@ -1,0 +1,50 @@
+//! Connections to one SQLite file: one that writes, some that read beside it.
+
+use std::str::FromStr;
+
+use sqlx::{
+    Sqlite, SqlitePool, Transaction,
+    pool::PoolConnection,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+use crate::store::{InvalidUrl, Limits, StoreError};
+
+/// Two pools, so that readers never wait for the writer.
+pub(super) struct Connections {
+    writer: SqlitePool,
+    readers: SqlitePool,
+}
+
+impl Connections {
+    pub(super) fn new(url: &str, limits: Limits) -> Result<Self, InvalidUrl> {
+        let options = SqliteConnectOptions::from_str(url).map_err(|error| InvalidUrl::malformed(&error))?;
+        if url.contains(":memory:") || url.contains("mode=memory") {
+            return Err(InvalidUrl::InMemory);
+        }
+        let options = options
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // A power cut may take the last transactions, never a part of one: the log still has what they recorded.
+            .synchronous(SqliteSynchronous::Normal)
+            .busy_timeout(limits.transaction_timeout);
+        let pool = |connections| {
+            SqlitePoolOptions::new()
+                .max_connections(connections)
+                .acquire_timeout(limits.acquire_timeout)
+                .connect_lazy_with(options.clone())
+        };
+        Ok(Self { writer: pool(1), readers: pool(limits.max_connections) })
+    }
+
+    /// A transaction that has the write lock from its beginning: one that asks for it later, after a read, may be
+    /// refused it at once.
+    pub(super) async fn write(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
+        Ok(self.writer.begin_with("begin immediate").await?)
+    }
+
+    /// A connection for one statement, which sees one state of the database.
+    pub(super) async fn read(&self) -> Result<PoolConnection<Sqlite>, StoreError> {
+        Ok(self.readers.acquire().await?)
+    }
+}

@@ -1,0 +1,110 @@
+//! The store on SQLite, for one instance: statements only. What to write is decided in `plan`, which both dialects share.
+//!
+//! Batches are written row by row: there is no round trip to save.
+
+mod apply;
+mod connections;
+mod progress;
+mod snapshot;
+mod write;
+
+use async_trait::async_trait;
+use sqlx::{
+    migrate::{MigrateError, Migrator},
+    sqlite::SqliteConnection,
+};
+
+use self::connections::Connections;
+use super::{
+    Applied, Batch, InvalidUrl, Limits, Progress, ProgressReading, Relocation, Store, StoreError, TopicOpening, schema,
+};
+use crate::event::{Snapshot, SnapshotQuery, Timestamp};
+
+/// A writing connection and some reading ones to one file.
+pub(super) struct SqliteStore {
+    connections: Connections,
+}
+
+impl SqliteStore {
+    pub(super) fn new(url: &str, limits: Limits) -> Result<Self, InvalidUrl> {
+        Ok(Self { connections: Connections::new(url, limits)? })
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn migrate(&self) -> Result<(), StoreError> {
+        let mut transaction = self.connections.write().await?;
+        match migrator().run_direct(None, &mut *transaction, false).await {
+            Err(MigrateError::VersionMissing(_)) => check_schema(&mut transaction).await,
+            Err(error) => Err(error.into()),
+            Ok(()) => Ok(transaction.commit().await?),
+        }
+    }
+
+    async fn check_schema(&self) -> Result<(), StoreError> {
+        check_schema(&mut *self.connections.read().await?).await
+    }
+
+    async fn open_topic(&self, opening: &TopicOpening) -> Result<Vec<Progress>, StoreError> {
+        let mut transaction = self.connections.write().await?;
+        let progress = progress::open_topic(&mut transaction, opening).await?;
+        transaction.commit().await?;
+        Ok(progress)
+    }
+
+    async fn progress(&self, topic: &str, after_dead_letter: i64) -> Result<ProgressReading, StoreError> {
+        progress::read(&mut *self.connections.read().await?, topic, after_dead_letter).await
+    }
+
+    async fn apply(&self, batch: &Batch) -> Result<Applied, StoreError> {
+        let mut transaction = self.connections.write().await?;
+        match apply::apply(&mut transaction, batch).await {
+            Ok(applied) => {
+                transaction.commit().await?;
+                Ok(applied)
+            }
+            Err(error) if error.data_refusal().is_some() => {
+                transaction.rollback().await?;
+                let mut transaction = self.connections.write().await?;
+                match apply::find_culprits(&mut transaction, batch).await? {
+                    culprits if culprits.is_empty() => Err(error),
+                    culprits => Err(StoreError::Rejected(culprits)),
+                }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn relocate(&self, relocation: &Relocation) -> Result<(), StoreError> {
+        let mut transaction = self.connections.write().await?;
+        progress::relocate(&mut transaction, relocation).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    async fn snapshot(&self, topic: &str, query: &SnapshotQuery) -> Result<Snapshot, StoreError> {
+        snapshot::read(&mut *self.connections.read().await?, topic, query).await
+    }
+
+    async fn forget_erased(&self, erased_before: Timestamp) -> Result<u64, StoreError> {
+        let mut transaction = self.connections.write().await?;
+        let forgotten = write::forget_erased(&mut transaction, erased_before).await?;
+        transaction.commit().await?;
+        Ok(forgotten)
+    }
+}
+
+fn migrator() -> Migrator {
+    sqlx::migrate!("migrations/sqlite")
+}
+
+async fn check_schema(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    let exists = "select exists (select 1 from sqlite_master where name = '_sqlx_migrations')";
+    let version = "select coalesce(max(version), 0) from _sqlx_migrations where success";
+    let found = if sqlx::query_scalar(exists).fetch_one(&mut *connection).await? {
+        sqlx::query_scalar(version).fetch_one(connection).await?
+    } else {
+        0
+    };
+    schema::compare(found, &migrator())
+}

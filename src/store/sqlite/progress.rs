@@ -1,0 +1,110 @@
+//! Topics and the progress of their partitions.
+
+use sqlx::{query, query_as, sqlite::SqliteConnection};
+
+use crate::store::{
+    MAX_DEAD_LETTERS_READ, Progress, ProgressReading, Relocation, StoreError, TopicOpening,
+    reading::{ProgressRow, ReadingRow},
+};
+
+const OPEN_TOPIC: &str = "insert into topics (topic, partition_count) values (?1, ?2) on conflict do nothing";
+
+const OPEN_PARTITION: &str = "
+    insert into progress (topic, partition, log_id, generation, next_offset) values (?1, ?2, ?3, 0, ?4)
+    on conflict do nothing";
+
+const PARTITIONS: &str = "
+    select partition, log_id, generation, next_offset, last_offset, last_digest
+    from progress where topic = ?1 order by partition";
+
+/// Rows of three kinds: partitions, the topic, dead letters.
+const READING: &str = "
+    select partition, log_id, generation, next_offset, last_offset, last_digest,
+           null as partition_count, null as dead_letter, null as epoch
+    from progress where topic = ?1
+    union all
+    select null, null, null, null, null, null, partition_count, last_dead_letter, null
+    from topics where topic = ?1
+    union all
+    select * from (select partition, null, null, log_offset, null, null, null, id, epoch
+                   from dead_letters where topic = ?1 and id > ?2 and code = 'rejected_by_store' order by id limit ?3)";
+
+const RELOCATE: &str = "
+    update progress
+    set log_id = ?8, generation = ?9, next_offset = ?10, last_offset = ?11, last_digest = ?12,
+        updated_at = cast(unixepoch('subsec') * 1000 as integer)
+    where topic = ?1 and partition = ?2 and log_id = ?3 and generation = ?4 and next_offset = ?5
+      and last_offset is ?6 and last_digest is ?7";
+
+const LOST_RANGE: &str = "
+    insert into lost_ranges (topic, epoch, partition, from_offset, to_offset) values (?1, ?2, ?3, ?4, ?5)";
+
+const RECOUNT: &str = "update topics set partition_count = ?2 where topic = ?1";
+
+pub(super) async fn open_topic(
+    connection: &mut SqliteConnection,
+    opening: &TopicOpening,
+) -> Result<Vec<Progress>, StoreError> {
+    query(OPEN_TOPIC).bind(&opening.topic).bind(opening.partition_count).execute(&mut *connection).await?;
+    for (partition, low_watermark) in &opening.low_watermarks {
+        query(OPEN_PARTITION)
+            .bind(&opening.topic)
+            .bind(partition)
+            .bind(&opening.log_id)
+            .bind(low_watermark)
+            .execute(&mut *connection)
+            .await?;
+    }
+    partitions(connection, &opening.topic).await
+}
+
+pub(super) async fn partitions(connection: &mut SqliteConnection, topic: &str) -> Result<Vec<Progress>, StoreError> {
+    let rows: Vec<ProgressRow> = query_as(PARTITIONS).bind(topic).fetch_all(connection).await?;
+    Ok(rows.into_iter().map(Progress::from).collect())
+}
+
+pub(super) async fn read(
+    connection: &mut SqliteConnection,
+    topic: &str,
+    after_dead_letter: i64,
+) -> Result<ProgressReading, StoreError> {
+    let rows: Vec<ReadingRow> =
+        query_as(READING).bind(topic).bind(after_dead_letter).bind(MAX_DEAD_LETTERS_READ).fetch_all(connection).await?;
+    Ok(ProgressReading::of(rows)?)
+}
+
+pub(super) async fn relocate(connection: &mut SqliteConnection, relocation: &Relocation) -> Result<(), StoreError> {
+    let Relocation { topic, from, to, lost_range, partition_count } = relocation;
+    let moved = query(RELOCATE)
+        .bind(topic)
+        .bind(from.partition)
+        .bind(&from.log_id)
+        .bind(from.generation)
+        .bind(from.next_offset)
+        .bind(from.last_record.map(|record| record.offset))
+        .bind(from.last_record.map(|record| record.digest.cast_signed()))
+        .bind(&to.log_id)
+        .bind(to.generation)
+        .bind(to.next_offset)
+        .bind(to.last_record.map(|record| record.offset))
+        .bind(to.last_record.map(|record| record.digest.cast_signed()))
+        .execute(&mut *connection)
+        .await?;
+    if moved.rows_affected() != 1 {
+        return Err(StoreError::LostPartition { partition: from.partition });
+    }
+    if let Some((start, end)) = lost_range {
+        query(LOST_RANGE)
+            .bind(topic)
+            .bind(from.epoch().0.cast_signed())
+            .bind(from.partition)
+            .bind(start)
+            .bind(end)
+            .execute(&mut *connection)
+            .await?;
+    }
+    if let Some(count) = partition_count {
+        query(RECOUNT).bind(topic).bind(count).execute(connection).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,46 @@
+//! The snapshot: progress and rows as they were at one moment.
+
+use sqlx::{query, sqlite::SqliteConnection};
+
+use crate::{
+    event::{Snapshot, SnapshotQuery},
+    store::{StoreError, gather::gather, rows::json},
+};
+
+/// One statement, as on PostgreSQL: positions (kind 0), orders (1) and markers (2), under the column names of orders.
+/// `cross join` keeps SQLite from reading the large table first.
+const SNAPSHOT: &str = "
+    select 0 as kind, log_id as order_id, null as user_id, null as viewers, null as status, null as terminal,
+           generation as version_number, null as version_epoch, null as epoch, partition,
+           next_offset as log_offset, null as occurred_at, null as details, null as event_id, null as timeline
+    from progress where topic = ?1
+    union all
+    select 1, o.order_id, o.user_id, o.viewers, o.status, o.terminal, o.version_number, o.version_epoch, o.epoch,
+           o.partition, o.log_offset, o.occurred_at, o.details, o.event_id, o.timeline
+    from (
+        select v.order_id from json_each(?2) as viewer
+        cross join order_viewers v on v.user_id = viewer.value and v.terminal_at > ?3
+        union
+        select value from json_each(?4)
+    ) as wanted
+    cross join orders o on o.order_id = wanted.order_id
+    union all
+    select 2, e.order_id, null, null, null, null, e.version_number, e.version_epoch, e.epoch, e.partition,
+           e.log_offset, null, null, null, null
+    from json_each(?4) as named
+    cross join erased_orders e on e.order_id = named.value";
+
+pub(super) async fn read(
+    connection: &mut SqliteConnection,
+    topic: &str,
+    asked: &SnapshotQuery,
+) -> Result<Snapshot, StoreError> {
+    let rows = query(SNAPSHOT)
+        .bind(topic)
+        .bind(json(&asked.users))
+        .bind(asked.terminal_since.map_or(i64::MIN, |since| since.as_millis()))
+        .bind(json(&asked.orders))
+        .fetch_all(connection)
+        .await?;
+    Ok(gather(asked, &rows)?)
+}

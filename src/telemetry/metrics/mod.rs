@@ -1,0 +1,169 @@
+//! Metrics: every name in one place. Made once, by `app`, which hands each room its own part.
+//!
+//! Names begin with `ordercast_` and end with their unit; a counter's `_total` is added when it is written. Labels come from
+//! enums; partitions are the one number among them. A series whose labels are known begins at 0.
+
+mod pipeline;
+mod rooms;
+
+use std::sync::{Arc, atomic::AtomicU64};
+
+use prometheus_client::{
+    encoding::text,
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
+    registry::{Registry, Unit},
+};
+
+pub use pipeline::PipelineMetrics;
+pub use rooms::{DeadLetterMetrics, HubMetrics, SessionMetrics, SnapshotMetrics};
+
+use crate::event::Timestamp;
+
+/// The content type of [`Metrics::encode`].
+pub const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+const SECONDS: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+const COUNTS: [f64; 13] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1e3, 2e3, 5e3, 1e4];
+
+/// All metrics of one instance. Clones share their values.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    /// Kafka → hub.
+    pub fanout: Arc<PipelineMetrics>,
+    /// Kafka → SQL.
+    pub recorder: Arc<PipelineMetrics>,
+    /// Records that could not be used.
+    pub dead_letters: Arc<DeadLetterMetrics>,
+    /// Tail and mailboxes.
+    pub hub: Arc<HubMetrics>,
+    /// Reads from SQL and what they corrected.
+    pub snapshots: Arc<SnapshotMetrics>,
+    /// Sockets.
+    pub sessions: Arc<SessionMetrics>,
+    /// Panics caught by the hook.
+    pub panics: Counter,
+    registry: Arc<Registry>,
+}
+
+impl Metrics {
+    /// Registers every metric of an instance that began at `started`.
+    pub fn new(started: Timestamp) -> Self {
+        let mut names = Names(Registry::with_prefix("ordercast"));
+
+        let records =
+            names.add("records", "Records of the topic, by pipeline and what came of them", Family::default());
+        let refused =
+            names.add("records_refused", "Records that cannot be used, by pipeline and code", Family::default());
+        let unreadable = names.add(
+            "occurred_at_unreadable",
+            "Events whose occurred_at is no time, so the record's stands in",
+            Family::default(),
+        );
+        let kind_changed = names.add(
+            "version_kind_changed",
+            "Events that replaced a version of the other kind, by log order",
+            Family::default(),
+        );
+        let lag =
+            names.add("lag_records", "Records of a partition that a pipeline has still to take", Family::default());
+        let up = names.add("kafka_up", "Whether a pipeline reaches its brokers: 1 or 0", Family::default());
+        let halted = names.add(
+            "partitions_halted",
+            "Partitions a pipeline does not go on with until an operator helps",
+            Family::default(),
+        );
+        let families = pipeline::Families { records, refused, unreadable, kind_changed, lag, up, halted };
+
+        let dead_letters = DeadLetterMetrics::new(
+            names.add("dead_letters", "Records put aside, by code", Family::default()),
+            names.add("dead_letter_topic_failures", "Records the dead-letter topic did not take", Counter::default()),
+            names.add(
+                "lost_ranges",
+                "Ranges of records that were deleted before they were recorded",
+                Counter::default(),
+            ),
+        );
+
+        let hub = HubMetrics {
+            deliveries: names.add("deliveries", "Updates put into mailboxes", Counter::default()),
+            coalesced: names.add(
+                "coalesced",
+                "Updates replaced by newer ones before a slow reader took them",
+                Counter::default(),
+            ),
+            overflows: names.add("mailbox_overflows", "Mailboxes given up for a snapshot", Counter::default()),
+            tail_events: names.add("tail_events", "Events held in memory", Gauge::default()),
+            tail_bytes: names.add_with_unit("tail", "Size of the events held in memory", Unit::Bytes, Gauge::default()),
+        };
+
+        let snapshots = SnapshotMetrics {
+            statements: names.add("snapshot_statements", "Statements sent to read snapshots", Counter::default()),
+            failures: names.add("snapshot_failures", "Statements that failed", Counter::default()),
+            viewers: names.add("snapshot_viewers", "Viewers served by one statement", Histogram::new(COUNTS)),
+            orders: names.add("snapshot_orders", "Orders read by one statement", Histogram::new(COUNTS)),
+            duration: names.add_with_unit(
+                "snapshot_duration",
+                "Time one statement took",
+                Unit::Seconds,
+                Histogram::new(SECONDS),
+            ),
+            corrections: names.add(
+                "reconcile_corrections",
+                "Orders shown wrongly until reconciled; should stay 0",
+                Counter::default(),
+            ),
+        };
+
+        let sessions = SessionMetrics::new(
+            names.add("sessions_open", "Sessions open now", Gauge::default()),
+            names.add("sessions_closed", "Sessions that ended, by cause", Family::default()),
+            names.add("handshakes_refused", "Requests refused, by code", Family::default()),
+            names.add("stale", "Whether screens may be out of date for this reason: 1 or 0", Family::default()),
+        );
+
+        let panics = names.add("panics", "Panics of any thread", Counter::default());
+        names.0.register("build", "The version that runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        let start = Gauge::<f64, AtomicU64>::default();
+        start.set(started.as_millis() as f64 / 1000.0);
+        names.add_with_unit("start_time", "When the instance began, since the Unix epoch", Unit::Seconds, start);
+
+        Self {
+            fanout: Arc::new(families.of("fanout")),
+            recorder: Arc::new(families.of("recorder")),
+            dead_letters: Arc::new(dead_letters),
+            hub: Arc::new(hub),
+            snapshots: Arc::new(snapshots),
+            sessions: Arc::new(sessions),
+            panics,
+            registry: Arc::new(names.0),
+        }
+    }
+
+    /// All values, as [`OPEN_METRICS`].
+    pub fn encode(&self) -> String {
+        let mut body = String::new();
+        text::encode(&mut body, &self.registry).expect("writing to a string cannot fail");
+        body
+    }
+}
+
+/// Registers a metric and hands it back.
+struct Names(Registry);
+
+impl Names {
+    fn add<M: prometheus_client::registry::Metric + Clone>(&mut self, name: &str, help: &str, metric: M) -> M {
+        self.0.register(name, help, metric.clone());
+        metric
+    }
+
+    fn add_with_unit<M>(&mut self, name: &str, help: &str, unit: Unit, metric: M) -> M
+    where
+        M: prometheus_client::registry::Metric + Clone,
+    {
+        self.0.register_with_unit(name, help, unit, metric.clone());
+        metric
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,143 @@
+//! What dead letters, hub, snapshots and sessions count.
+
+use std::time::Duration;
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+};
+
+use crate::{
+    event::decode::RefusalCode,
+    protocol::{CloseCause, StaleReason, StaleReasons},
+};
+
+/// Records that could not be used, or were never seen.
+#[derive(Debug)]
+pub struct DeadLetterMetrics {
+    /// Records the dead-letter topic did not take.
+    pub topic_failures: Counter,
+    /// Ranges of records that were deleted before they were recorded.
+    pub lost_ranges: Counter,
+    put_aside: Family<Code, Counter>,
+}
+
+impl DeadLetterMetrics {
+    pub(super) fn new(put_aside: Family<Code, Counter>, topic_failures: Counter, lost_ranges: Counter) -> Self {
+        for code in RefusalCode::ALL {
+            drop(put_aside.get_or_create(&Code { code: code.as_str() }));
+        }
+        Self { topic_failures, lost_ranges, put_aside }
+    }
+
+    /// Counts a record put aside.
+    pub fn put_aside(&self, code: RefusalCode) {
+        self.put_aside.get_or_create(&Code { code: code.as_str() }).inc();
+    }
+}
+
+/// Tail and mailboxes. The hub is pure: its callers carry its counts over.
+#[derive(Debug)]
+pub struct HubMetrics {
+    /// Updates put into mailboxes.
+    pub deliveries: Counter,
+    /// Updates replaced by newer ones before the reader took them.
+    pub coalesced: Counter,
+    /// Mailboxes given up for a snapshot.
+    pub overflows: Counter,
+    /// Events in the tail.
+    pub tail_events: Gauge,
+    /// Their size.
+    pub tail_bytes: Gauge,
+}
+
+/// Reads from SQL and what they corrected.
+#[derive(Debug)]
+pub struct SnapshotMetrics {
+    /// Statements that failed.
+    pub failures: Counter,
+    /// Orders shown wrongly until reconciled.
+    pub corrections: Counter,
+    pub(super) statements: Counter,
+    pub(super) viewers: Histogram,
+    pub(super) orders: Histogram,
+    pub(super) duration: Histogram,
+}
+
+impl SnapshotMetrics {
+    /// Counts a statement sent for this many viewers.
+    pub fn sent(&self, viewers: usize) {
+        self.statements.inc();
+        self.viewers.observe(viewers as f64);
+    }
+
+    /// Counts its answer.
+    pub fn answered(&self, orders: usize, took: Duration) {
+        self.orders.observe(orders as f64);
+        self.duration.observe(took.as_secs_f64());
+    }
+}
+
+/// Sockets, and what their screens are told.
+#[derive(Debug)]
+pub struct SessionMetrics {
+    open: Gauge,
+    closed: Family<Cause, Counter>,
+    refused: Family<Code, Counter>,
+    stale: Family<Reason, Gauge>,
+}
+
+impl SessionMetrics {
+    pub(super) fn new(
+        open: Gauge,
+        closed: Family<Cause, Counter>,
+        refused: Family<Code, Counter>,
+        stale: Family<Reason, Gauge>,
+    ) -> Self {
+        for cause in CloseCause::ALL {
+            drop(closed.get_or_create(&Cause { cause: cause.reason() }));
+        }
+        let metrics = Self { open, closed, refused, stale };
+        metrics.set_stale(StaleReasons::NONE);
+        metrics
+    }
+
+    /// Counts a session that begins.
+    pub fn opened(&self) {
+        self.open.inc();
+    }
+
+    /// Counts the end of a session that was [opened](Self::opened).
+    pub fn closed(&self, cause: CloseCause) {
+        self.open.dec();
+        self.closed.get_or_create(&Cause { cause: cause.reason() }).inc();
+    }
+
+    /// Counts a request that was refused, by the stable code of its refusal.
+    pub fn refused(&self, code: &'static str) {
+        self.refused.get_or_create(&Code { code }).inc();
+    }
+
+    /// Sets what this instance's screens are told to be stale for.
+    pub fn set_stale(&self, reasons: StaleReasons) {
+        for reason in StaleReason::ALL {
+            let gauge = self.stale.get_or_create(&Reason { reason: reason.as_str() });
+            gauge.set(i64::from(reasons.contains(reason)));
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct Code {
+    code: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct Cause {
+    cause: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct Reason {
+    reason: &'static str,
+}

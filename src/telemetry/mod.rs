@@ -1,0 +1,9 @@
+//! What operators see: logs and metrics. Knows the codes of `event` and `protocol`, and no other room.
+
+pub mod logs;
+pub mod metrics;
+
+pub use logs::{Destination, report_panics, start_logging};
+pub use metrics::{
+    DeadLetterMetrics, HubMetrics, Metrics, OPEN_METRICS, PipelineMetrics, SessionMetrics, SnapshotMetrics,
+};

@@ -1,0 +1,72 @@
+//! The contract of the store, held by both dialects; then what only PostgreSQL promises.
+//!
+//! `ORDERCAST_TEST_POSTGRES` is the url of a running server's superuser.
+
+mod applying;
+mod databases;
+mod drafts;
+mod letters;
+mod postgres;
+mod progress;
+mod reading;
+mod recorders;
+mod schema;
+
+/// Runs the same tests against each dialect, each in a database of its own.
+macro_rules! contract {
+    ($($room:ident: $($test:ident),+;)+) => {
+        mod on_postgres {
+            $($(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                let database = super::databases::Database::postgres().await;
+                super::$room::$test(&database).await;
+                database.drop().await;
+            })+)+
+        }
+
+        mod on_sqlite {
+            $($(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                let database = super::databases::Database::sqlite().await;
+                super::$room::$test(&database).await;
+                database.drop().await;
+            })+)+
+        }
+    };
+}
+
+contract! {
+    applying:
+        rows_hold_the_fold_of_the_events,
+        late_duplicate_and_conflicting_events_change_no_state,
+        versions_of_another_kind_apply_and_are_counted,
+        a_late_event_adds_its_step_alone,
+        everything_an_event_says_comes_back,
+        a_tombstone_leaves_a_marker_that_holds_old_versions_off,
+        an_order_may_come_and_go_within_a_batch,
+        who_is_no_longer_named_loses_the_order,
+        events_whose_data_is_refused_are_named_among_good_ones,
+        markers_are_forgotten_by_age;
+    reading:
+        a_list_leaves_out_old_terminal_orders_only,
+        orders_asked_by_name_are_answered_at_any_age,
+        an_order_listed_for_several_users_is_read_once,
+        a_snapshot_is_one_view_under_concurrent_writers;
+    progress:
+        rows_are_made_once_and_the_first_partition_count_stays,
+        a_batch_applied_again_is_a_lost_partition_and_changes_nothing,
+        one_lost_partition_holds_back_the_whole_batch,
+        a_stretch_without_records_moves_progress_and_keeps_the_last_record,
+        a_partition_is_relocated_only_from_where_it_stands;
+    letters:
+        dead_letters_are_numbered_and_read_on_from,
+        a_dead_letter_told_again_is_one_row_with_a_new_number,
+        a_held_record_is_kept_byte_for_byte;
+    recorders:
+        two_recorders_of_one_order_lose_no_step,
+        an_order_is_never_both_there_and_erased;
+    schema:
+        an_empty_database_is_behind_until_migrated,
+        a_database_from_the_future_is_left_alone,
+        many_may_migrate_at_once;
+}

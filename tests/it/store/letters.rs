@@ -1,0 +1,108 @@
+//! Dead letters.
+
+use ordercast::{
+    event::Epoch,
+    store::{DeadLetter, HeldRecord, MAX_DEAD_LETTERS_READ, Relocation},
+};
+
+use super::{
+    databases::{Database, LOG_ID, TOPIC},
+    drafts::{batch, part},
+};
+
+fn letter(offset: i64) -> DeadLetter {
+    DeadLetter {
+        offset,
+        code: "rejected_by_store",
+        message: "expected value".into(),
+        timestamp_millis: Some(-5),
+        key: Some(b"A-1\0\xff".to_vec()),
+        held_record: None,
+    }
+}
+
+async fn refuse(database: &Database, partition: i32, read_from: i64, letters: Vec<DeadLetter>) {
+    let mut part = part(partition, read_from, []);
+    part.next_offset = read_from + letters.len() as i64;
+    part.dead_letters = letters;
+    database.store.apply(&batch([part])).await.unwrap();
+}
+
+/// Puts progress back, as a database restored from a backup would.
+async fn rewind(database: &Database) {
+    let from = database.store.progress(TOPIC, 0).await.unwrap().progress[0].clone();
+    let mut to = from.clone();
+    to.next_offset = 0;
+    let relocation = Relocation { topic: TOPIC.into(), from, to, lost_range: None, partition_count: None };
+    database.store.relocate(&relocation).await.unwrap();
+}
+
+pub(super) async fn dead_letters_are_numbered_and_read_on_from(database: &Database) {
+    database.open(2).await;
+    refuse(database, 1, 0, vec![letter(0), letter(1)]).await;
+    let reading = database.store.progress(TOPIC, i64::MAX).await.unwrap();
+    assert_eq!((reading.dead_letters.len(), reading.last_dead_letter), (0, 2));
+    refuse(database, 0, 0, vec![letter(0)]).await;
+    let heard = database.store.progress(TOPIC, reading.last_dead_letter).await.unwrap();
+    let [refused] = heard.dead_letters[..] else { panic!("{heard:?}") };
+    assert_eq!((refused.partition, refused.offset, refused.epoch), (0, 0, Epoch::of(LOG_ID, 0)));
+    assert_eq!(refused.id, heard.last_dead_letter);
+    assert!(database.store.progress(TOPIC, refused.id).await.unwrap().dead_letters.is_empty());
+
+    let many = MAX_DEAD_LETTERS_READ + 5;
+    refuse(database, 0, 1, (1..=many).map(letter).collect()).await;
+    let first = database.store.progress(TOPIC, refused.id).await.unwrap().dead_letters;
+    assert_eq!(first.len() as i64, MAX_DEAD_LETTERS_READ);
+    let rest = database.store.progress(TOPIC, first.last().unwrap().id).await.unwrap().dead_letters;
+    assert_eq!(rest.iter().map(|refused| refused.offset).collect::<Vec<_>>(), (many - 4..=many).collect::<Vec<_>>());
+}
+
+pub(super) async fn a_dead_letter_told_again_is_one_row_with_a_new_number(database: &Database) {
+    database.open(1).await;
+    refuse(database, 0, 0, vec![letter(0), letter(1)]).await;
+    let before = database.store.progress(TOPIC, 0).await.unwrap();
+    rewind(database).await;
+    refuse(database, 0, 0, vec![letter(0)]).await;
+    assert_eq!(database.count("dead_letters").await, 2);
+    let after = database.store.progress(TOPIC, before.last_dead_letter).await.unwrap();
+    assert_eq!(after.dead_letters.iter().map(|refused| refused.offset).collect::<Vec<_>>(), [0]);
+}
+
+pub(super) async fn a_held_record_is_kept_byte_for_byte(database: &Database) {
+    database.open(1).await;
+    let value: Vec<u8> = (0..=255).collect();
+    let headers = vec![("trace \0 'id'".to_owned(), Some(vec![0, 255])), ("none".to_owned(), None)];
+    let held = DeadLetter {
+        message: "broken \0 text \u{1F4A5}".into(),
+        held_record: Some(HeldRecord { value: Some(value.clone()), headers: headers.clone() }),
+        ..letter(0)
+    };
+    let held_tombstone = DeadLetter {
+        key: None,
+        timestamp_millis: None,
+        held_record: Some(HeldRecord { value: None, headers: Vec::new() }),
+        ..letter(1)
+    };
+    refuse(database, 0, 0, vec![held, held_tombstone, letter(2)]).await;
+    rewind(database).await;
+    refuse(database, 0, 0, vec![letter(0)]).await; // This time the topic takes it: the row still has it.
+
+    let hex = |column| {
+        if database.is_postgres() { format!("upper(encode({column}, 'hex'))") } else { format!("hex({column})") }
+    };
+    let rows = database
+        .sql(&format!(
+            "select log_offset, {}, {}, headers, cast(held as integer), code, recorded_at from dead_letters order by log_offset",
+            hex("key"),
+            hex("value")
+        ))
+        .await;
+    let text = |row: usize, column: usize| rows[row][column].clone().unwrap_or_default();
+    assert_eq!(text(0, 1), "412D3100FF");
+    assert_eq!(text(0, 2), value.iter().map(|byte| format!("{byte:02X}")).collect::<String>());
+    let read: Vec<(String, Option<Vec<u8>>)> = serde_json::from_str(&text(0, 3)).unwrap();
+    assert_eq!(read, headers);
+    assert_eq!((text(0, 4), text(0, 5), text(0, 6)), ("1".into(), "rejected_by_store".into(), "-5".into()));
+    assert_eq!((text(1, 1), text(1, 2), text(1, 3), text(1, 4)), ("".into(), "".into(), "[]".into(), "1".into()));
+    assert_eq!((text(2, 2), rows[2][3].clone(), text(2, 4)), ("".into(), None, "0".into()));
+}

@@ -1,0 +1,114 @@
+//! Snapshots.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use ordercast::event::{SnapshotQuery, Timestamp};
+
+use super::{
+    databases::{Database, TOPIC},
+    drafts::{apply, batch, by_name, erase, orders, part, set, short, state, users},
+};
+
+pub(super) async fn a_list_leaves_out_old_terminal_orders_only(database: &Database) {
+    database.open(1).await;
+    let store = &database.store;
+    apply(
+        store,
+        0,
+        0,
+        [
+            set("open-old", 1, "created").at(10),
+            set("done-old", 1, "delivered").at(100).terminal(),
+            set("done-new", 1, "delivered").at(101).terminal().of("m-1").seen_by(&["u-1"]),
+            set("foreign", 1, "created").of("u-2"),
+        ],
+    )
+    .await;
+    let query = SnapshotQuery {
+        users: users(&["u-1", "nobody"]),
+        orders: Vec::new(),
+        terminal_since: Timestamp::from_millis(100),
+    };
+    let snapshot = store.snapshot(TOPIC, &query).await.unwrap();
+    let mut listed: Vec<_> = snapshot.listed_for(&query.users[0]).iter().map(ToString::to_string).collect();
+    listed.sort();
+    assert_eq!(listed, ["done-new", "open-old"]);
+    assert!(snapshot.listed_for(&query.users[1]).is_empty());
+    assert_eq!(short(&snapshot, "done-old"), None);
+    assert_eq!(short(&snapshot, "foreign"), None);
+
+    let everything = SnapshotQuery { terminal_since: None, ..query };
+    let snapshot = store.snapshot(TOPIC, &everything).await.unwrap();
+    assert_eq!(snapshot.listed_for(&everything.users[0]).len(), 3);
+}
+
+pub(super) async fn orders_asked_by_name_are_answered_at_any_age(database: &Database) {
+    database.open(1).await;
+    let store = &database.store;
+    apply(store, 0, 0, [set("old", 1, "delivered").at(1).terminal(), set("gone", 4, "created"), erase("gone")]).await;
+    let query = SnapshotQuery {
+        users: users(&["u-1"]),
+        orders: orders(&["old", "gone", "unknown"]),
+        terminal_since: Timestamp::from_millis(1000),
+    };
+    let snapshot = store.snapshot(TOPIC, &query).await.unwrap();
+    assert_eq!(short(&snapshot, "old"), Some((1, "delivered".into())));
+    assert_eq!(short(&snapshot, "gone"), Some((4, "erased".into())));
+    assert_eq!(short(&snapshot, "unknown"), None);
+    assert!(snapshot.listed_for(&query.users[0]).is_empty(), "asked by name is not listed");
+
+    let nothing = store.snapshot(TOPIC, &SnapshotQuery::default()).await.unwrap();
+    assert_eq!(nothing.positions().len(), 1);
+    assert!(store.snapshot("another-topic", &SnapshotQuery::default()).await.unwrap().positions().is_empty());
+}
+
+pub(super) async fn an_order_listed_for_several_users_is_read_once(database: &Database) {
+    database.open(1).await;
+    let store = &database.store;
+    apply(store, 0, 0, [set("A-1", 1, "created").seen_by(&["m-1", "c-1"]), set("A-2", 1, "created").of("m-1")]).await;
+    let query = SnapshotQuery {
+        users: users(&["u-1", "m-1", "c-1", "m-1"]),
+        orders: orders(&["A-1", "A-1"]),
+        ..SnapshotQuery::default()
+    };
+    let snapshot = store.snapshot(TOPIC, &query).await.unwrap();
+    let counts: Vec<usize> = query.users.iter().map(|user| snapshot.listed_for(user).len()).collect();
+    assert_eq!(counts, [1, 2, 1, 2]);
+}
+
+/// Each batch brings two orders to one version and progress to twice that number. A reader that saw rows and progress
+/// of two moments would see them disagree.
+pub(super) async fn a_snapshot_is_one_view_under_concurrent_writers(database: &Database) {
+    const BATCHES: i64 = 150;
+    database.open(2).await;
+    let writing = Arc::new(AtomicBool::new(true));
+    let writer = tokio::spawn({
+        let (store, writing) = (database.another_store(), writing.clone());
+        async move {
+            for n in 1..=BATCHES {
+                let parts = [
+                    part(0, (n - 1) * 2, [set("A", n as u64, "x"), set("A", 0, "late").at(n)]),
+                    part(1, (n - 1) * 2, [set("B", n as u64, "x"), set("B", 0, "late").at(n)]),
+                ];
+                store.apply(&batch(parts)).await.unwrap();
+            }
+            writing.store(false, Ordering::Relaxed);
+        }
+    });
+    let mut views = 0;
+    while writing.load(Ordering::Relaxed) {
+        let snapshot = by_name(&database.store, &["A", "B"]).await;
+        let next: Vec<i64> = snapshot.positions().iter().map(|position| position.next_offset).collect();
+        assert_eq!(next[0], next[1]);
+        if next[0] > 0 {
+            let versions = ["A", "B"].map(|order| state(&snapshot, order).version.number as i64 * 2);
+            assert_eq!(versions, [next[0], next[1]]);
+            views += 1;
+        }
+    }
+    writer.await.unwrap();
+    assert!(views > 5, "only {views} reads");
+}

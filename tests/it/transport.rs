@@ -1,0 +1,290 @@
+//! The WebSocket transport against an independent client: frames, endings, slow and hostile peers. No broker and no
+//! database: the test plays the fanout and the snapshots.
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures_util::{SinkExt, StreamExt};
+use ordercast::{
+    auth::{Grant, Origins, Signer, Verifier},
+    config::{self, Sources},
+    event::{
+        Change, Epoch, OrderEvent, OrderId, OrderState, Position, Snapshot, Stamp, Timestamp, UserId, Version,
+        VersionKind,
+    },
+    http::{
+        instance::Instance,
+        public::{Limits, Public},
+        server::{Listening, bind, serve_public},
+    },
+    hub::{Hub, SharedHub},
+    protocol::{StaleReasons, Staleness},
+    session::Rules,
+    telemetry::Metrics,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::watch,
+};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream,
+    tungstenite::{Message, client::IntoClientRequest},
+};
+
+const EPOCH: Epoch = Epoch(7);
+
+struct Server {
+    address: SocketAddr,
+    hub: Arc<SharedHub>,
+    signer: Signer,
+    _listening: Listening,
+    _senders: (watch::Sender<Staleness>, watch::Sender<bool>),
+}
+
+fn position() -> Position {
+    Position { partition: 0, epoch: EPOCH, next_offset: 0 }
+}
+
+impl Server {
+    async fn start() -> Self {
+        let variables = [("ORDERCAST__AUTH__SECRET", "a secret of at least thirty-two bytes!")];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let settings = config::load(&Sources { environment: variables.into(), ..Sources::default() }, &[]).unwrap();
+        let mut hub = Hub::new(1 << 20);
+        hub.begin(position());
+        let hub = Arc::new(SharedHub::new(hub));
+        let fresh = Staleness { reasons: StaleReasons::NONE, since: Timestamp::now() };
+        let (stale_sender, stale) = watch::channel(fresh);
+        let (ready_sender, ready) = watch::channel(true);
+        let public = Public {
+            hub: hub.clone(),
+            instance: Arc::new(Instance::new(stale)),
+            ready,
+            verifier: Arc::new(Verifier::new(&settings.auth).unwrap()),
+            origins: Origins::new(&settings.http),
+            rules: Arc::new(Rules {
+                heartbeat_interval: Duration::from_secs(25),
+                snapshot_timeout: Duration::from_secs(5),
+                snapshot_page: 500,
+            }),
+            limits: Limits {
+                mailbox_bytes: 65_536,
+                max_per_user: 2,
+                max_total: 100,
+                send_timeout: Duration::from_secs(2),
+            },
+            metrics: Metrics::new(Timestamp::now()).sessions,
+        };
+        let listener = bind("127.0.0.1:0".parse().unwrap(), "http.listen").unwrap();
+        let listening = serve_public(listener, actix_web::web::Data::new(public), 1, |_| {}).unwrap();
+        tokio::spawn(snapshots(hub.clone()));
+        Self {
+            address: listening.address,
+            hub,
+            signer: Signer::new(&settings.auth).unwrap(),
+            _listening: listening,
+            _senders: (stale_sender, ready_sender),
+        }
+    }
+
+    fn token(&self, user: &str) -> String {
+        let now = Timestamp::now();
+        self.signer.sign(&Grant {
+            user: Some(UserId::parse(user).unwrap()),
+            orders: None,
+            issued_at: now,
+            expires_at: Timestamp::from_millis(now.as_millis() + 3_600_000).unwrap(),
+            token_id: None,
+        })
+    }
+
+    async fn connect(&self, user: &str) -> WebSocketStream<MaybeTlsStream<TcpStream>> {
+        let url = format!("ws://{}/order-status?token={}", self.address, self.token(user));
+        tokio_tungstenite::connect_async(url).await.unwrap().0
+    }
+
+    fn publish(&self, offset: i64, user: &str, status: &str, details_bytes: usize) {
+        let details = format!(r#"{{"pad":"{}"}}"#, "x".repeat(details_bytes));
+        let stamp = Stamp { epoch: EPOCH, partition: 0, offset };
+        let order_id = OrderId::parse(&format!("A-{}", offset % 50)).unwrap();
+        let state = OrderState {
+            order_id: order_id.clone(),
+            user_id: UserId::parse(user).unwrap(),
+            viewers: Box::default(),
+            status: status.into(),
+            terminal: false,
+            version: Version { kind: VersionKind::Field, number: offset.unsigned_abs() },
+            stamp,
+            occurred_at: Timestamp::now(),
+            details: Some(serde_json::value::RawValue::from_string(details).unwrap()),
+            event_id: None,
+        };
+        let event = Arc::new(OrderEvent { order_id, stamp, change: Change::Set(Arc::new(state)) });
+        self.hub.step(|hub| hub.on_record(&event));
+    }
+}
+
+/// Answers every read with nothing stored.
+async fn snapshots(hub: Arc<SharedHub>) {
+    loop {
+        hub.reads_due().await;
+        let reads = hub.step(|hub| hub.take_due_reads(100));
+        let snapshot = Snapshot::new(&Default::default(), vec![position()], Default::default());
+        for read in &reads.sessions {
+            hub.step(|hub| hub.reconcile(read, &snapshot, Timestamp::now()));
+        }
+        for read in &reads.orders {
+            hub.step(|hub| hub.prove(read, &snapshot, Timestamp::now()));
+        }
+    }
+}
+
+async fn next_json(client: &mut WebSocketStream<MaybeTlsStream<TcpStream>>) -> serde_json::Value {
+    loop {
+        let message = tokio::time::timeout(Duration::from_secs(20), client.next()).await.expect("a message in time");
+        match message.expect("the connection is open").unwrap() {
+            Message::Text(text) => return serde_json::from_str(&text).unwrap(),
+            Message::Close(frame) => panic!("closed: {frame:?}"),
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_session_gets_welcome_snapshot_and_updates() {
+    let server = Server::start().await;
+    let mut client = server.connect("u-1").await;
+    assert_eq!(next_json(&mut client).await["type"], "welcome");
+    assert_eq!(next_json(&mut client).await["type"], "snapshot");
+    server.publish(1, "u-1", "paid", 10);
+    let update = next_json(&mut client).await;
+    assert_eq!((&update["type"], &update["status"]), (&"order_status".into(), &"paid".into()));
+    client.send(Message::text(r#"{"type":"ping","id":7}"#)).await.unwrap();
+    assert_eq!(next_json(&mut client).await, serde_json::json!({"type": "pong", "id": 7}));
+    client.close(None).await.unwrap();
+    while let Some(Ok(message)) = client.next().await {
+        assert!(matches!(message, Message::Close(_)), "{message:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_stalled_reader_is_closed_and_nobody_else_waits_for_it() {
+    let server = Server::start().await;
+    // A reader that never reads: a raw socket with a small window.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut stalled = socket.connect(server.address).await.unwrap();
+    let handshake = format!(
+        "GET /order-status?token={} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        server.token("u-1")
+    );
+    stalled.write_all(handshake.as_bytes()).await.unwrap();
+    let mut head = [0; 1024];
+    stalled.read_exact(&mut head[..12]).await.unwrap();
+    assert_eq!(&head[..12], b"HTTP/1.1 101");
+    let mut healthy = server.connect("u-1").await;
+    assert_eq!(next_json(&mut healthy).await["type"], "welcome");
+    assert_eq!(next_json(&mut healthy).await["type"], "snapshot");
+    assert_eq!(server.hub.step(|hub| hub.sessions()), 2);
+    let begun = Instant::now();
+    let mut offset = 0;
+    while server.hub.step(|hub| hub.sessions()) == 2 {
+        offset += 1;
+        server.publish(offset, "u-1", "paid", 10_000);
+        let update = next_json(&mut healthy).await;
+        assert_eq!(update["version"], offset);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        assert!(begun.elapsed() < Duration::from_secs(20), "the stalled reader still sits there");
+    }
+}
+
+async fn raw(server: &Server) -> TcpStream {
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let handshake = format!(
+        "GET /order-status?token={} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        server.token("u-raw")
+    );
+    stream.write_all(handshake.as_bytes()).await.unwrap();
+    stream
+}
+
+/// Reads to the end and gives the code of the last Close frame.
+async fn close_code(stream: &mut TcpStream) -> Option<u16> {
+    let mut bytes = Vec::new();
+    let read = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut bytes)).await;
+    read.expect("the server ends the connection").ok();
+    let close = bytes.windows(2).rposition(|pair| pair[0] == 0x88 && pair[1] >= 2)?;
+    Some(u16::from_be_bytes([bytes[close + 2], bytes[close + 3]]))
+}
+
+#[tokio::test]
+async fn what_breaks_rfc_6455_is_answered_with_its_close_code() {
+    let server = Server::start().await;
+    let masked_text = |payload: &[u8]| {
+        let mut frame = vec![0x81, 0x80 | payload.len() as u8, 0, 0, 0, 0];
+        frame.extend(payload);
+        frame
+    };
+    let endless = [vec![0x81, 0xff], (1u64 << 40).to_be_bytes().to_vec(), vec![0; 4]].concat();
+    let cases = [
+        ("unmasked", vec![0x81, 0x01, b'a'], 1002),
+        ("reserved bit", vec![0xc1, 0x80, 0, 0, 0, 0], 1002),
+        ("unknown opcode", vec![0x83, 0x80, 0, 0, 0, 0], 1002),
+        ("binary", vec![0x82, 0x80, 0, 0, 0, 0], 1003),
+        ("bad utf-8", masked_text(&[0xff, 0xfe]), 1007),
+        ("endless", endless, 1009),
+        ("bad close code", vec![0x88, 0x82, 0, 0, 0, 0, 0x03, 0xed], 1002),
+        ("normal close", vec![0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8], 1000),
+    ];
+    for (name, frame, code) in cases {
+        let mut stream = raw(&server).await;
+        stream.write_all(&frame).await.unwrap();
+        assert_eq!(close_code(&mut stream).await, Some(code), "{name}");
+    }
+    let begun = Instant::now();
+    while server.hub.step(|hub| hub.sessions()) > 0 {
+        assert!(begun.elapsed() < Duration::from_secs(10), "every one of them left the registry");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_page_is_told_after_the_upgrade_what_others_read_in_the_answer() {
+    let server = Server::start().await;
+    let url = format!("ws://{}/order-status?token=not.a.token", server.address);
+    let mut request = url.as_str().into_client_request().unwrap();
+    request.headers_mut().insert("Origin", format!("http://{}", server.address).parse().unwrap());
+    let (mut page, _) = tokio_tungstenite::connect_async(request).await.unwrap();
+    let closing = next_json(&mut page).await;
+    assert_eq!((&closing["type"], &closing["code"]), (&"closing".into(), &4500.into()));
+    let refused = tokio_tungstenite::connect_async(url).await.unwrap_err();
+    let tokio_tungstenite::tungstenite::Error::Http(response) = refused else { panic!("{refused}") };
+    assert_eq!(response.status(), 401);
+    let problem: serde_json::Value = serde_json::from_slice(response.body().as_ref().unwrap()).unwrap();
+    assert_eq!(problem["code"], "invalid_token");
+}
+
+#[tokio::test]
+async fn one_session_too_many_is_refused_until_another_ends() {
+    let server = Server::start().await;
+    let mut first = server.connect("u-1").await;
+    let _second = server.connect("u-1").await;
+    let url = format!("ws://{}/order-status?token={}", server.address, server.token("u-1"));
+    let refused = tokio_tungstenite::connect_async(&url).await.unwrap_err();
+    let tokio_tungstenite::tungstenite::Error::Http(response) = refused else { panic!("{refused}") };
+    assert_eq!(response.status(), 429);
+    assert!(response.headers().contains_key("retry-after"));
+    first.close(None).await.unwrap();
+    while first.next().await.is_some() {}
+    let begun = Instant::now();
+    while tokio_tungstenite::connect_async(&url).await.is_err() {
+        assert!(begun.elapsed() < Duration::from_secs(10));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
