@@ -8,8 +8,8 @@ use std::{
 
 use super::super::{
     log_check::{Watermarks, place},
+    log_watch::LogView,
     progress::ProgressView,
-    topic::LogView,
 };
 use crate::event::{Epoch, Position};
 

@@ -32,8 +32,8 @@ use crate::{
     ingest::{
         client::{create, retire},
         fanout::offsets,
+        log_watch::{LogView, StartError},
         record::{self, OwnedRecord},
-        topic::{LogView, StartError},
     },
     store::{Relocation, TopicOpening},
 };
