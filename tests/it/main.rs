@@ -8,6 +8,7 @@
 )]
 
 mod live;
+mod ingest;
 mod parts;
 mod parts_smoke;
 mod settings;
