@@ -47,7 +47,7 @@ ordercast dev is ready. It is NOT FOR PRODUCTION: one process, and everybody who
 Publish, from a second terminal:
 
   {command} publish{to_broker} --order A-1 --user {user_id} --status shipped
-  echo '{event}' | kcat -P -b {kafka_brokers} -t {topic} -k A-1
+  echo '{event}' | kcat -P -X partitioner=murmur2_random -b {kafka_brokers} -t {topic} -k A-1
 
 Watch:
 
