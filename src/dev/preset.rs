@@ -24,6 +24,8 @@ pub(super) fn settings(
         ("session.terminal_window", "10m"),
         // There is no second instance to protect from everybody coming at once.
         ("shutdown.spread", "0s"),
+        // The screen is for the text that tells how to begin.
+        ("log.level", "info,actix_server=warn"),
     ]
     .map(|(key, value)| (key, value.to_owned()))
     .into();
