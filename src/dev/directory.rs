@@ -49,7 +49,7 @@ impl DataDirectory {
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
         match fs::remove_file(Handover::path(path)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(error)),
             _ => Ok(Self { path: path.to_owned(), _lock: lock }),
         }
     }

@@ -179,7 +179,7 @@ fn healthcheck_follows_what_the_instance_says() {
 }
 
 /// A process whose stdout is read line by line. Ended when dropped.
-struct Running {
+pub struct Running {
     child: Child,
     lines: Receiver<String>,
 }
@@ -221,7 +221,7 @@ impl Drop for Running {
     }
 }
 
-fn dev(directory: &Path, arguments: &[&str]) -> Running {
+pub fn dev(directory: &Path, arguments: &[&str]) -> Running {
     let command = ordercast(directory, &[&["dev", "--port", "0"], arguments].concat(), &[]);
     let running = Running::start(command, &directory.join("dev.log"));
     running.line(|line| line.contains("Ctrl-C"));

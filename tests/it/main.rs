@@ -8,8 +8,10 @@
 )]
 
 mod cli;
-mod live;
+mod faults;
 mod ingest;
+mod live;
+mod page;
 mod parts;
 mod parts_smoke;
 mod settings;
