@@ -11,6 +11,7 @@
 
 mod client;
 mod component;
+pub mod dead_letters;
 pub mod embedded;
 pub mod fanout;
 pub mod freshness;

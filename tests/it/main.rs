@@ -8,6 +8,7 @@
 )]
 
 mod cli;
+mod dead_letters;
 mod faults;
 mod ingest;
 mod live;
