@@ -7,6 +7,7 @@
     reason = "a test binary has no other crate to be reached from, and may say what it does"
 )]
 
+mod check;
 mod cli;
 mod dead_letters;
 mod faults;
