@@ -11,7 +11,12 @@
 mod pipelines;
 mod schema;
 
-use std::{io, net::SocketAddr, sync::Arc, time::{Duration, Instant}};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use actix_web::web;
 use tokio::sync::watch;
@@ -20,7 +25,10 @@ use self::pipelines::Pipelines;
 use crate::{
     auth::{Origins, Verifier},
     config::{Settings, SettingsError},
-    event::{Timestamp, decode::{Decoder, DecoderOptions, FieldPointers, InvalidSetting, MissingVersion}},
+    event::{
+        Timestamp,
+        decode::{Decoder, DecoderOptions, FieldPointers, InvalidSetting, MissingVersion},
+    },
     http::{
         instance::Instance,
         operations::Operations,
@@ -28,7 +36,7 @@ use crate::{
         server::{Listening, bind, serve_operations, serve_public},
     },
     hub::{Hub, SharedHub},
-    ingest::StartError,
+    ingest::log_watch::StartError,
     protocol::{StaleReason, Staleness},
     session::Rules,
     store::{self, InvalidUrl, Store},
@@ -113,11 +121,7 @@ impl App {
         let verifier = Arc::new(Verifier::new(&settings.auth)?);
         let store = store::connect(
             settings.database.url.as_ref().map_or("", |url| secrecy::ExposeSecret::expose_secret(url)),
-            store::Limits {
-                max_connections: settings.database.max_connections,
-                acquire_timeout: ACQUIRE_TIMEOUT,
-                transaction_timeout: TRANSACTION_TIMEOUT,
-            },
+            store_limits(&settings),
         )?;
         let hub = Arc::new(SharedHub::new(Hub::new(settings.hub.tail_bytes)));
         let unproved = Staleness { reasons: [StaleReason::CatchingUp].into_iter().collect(), since: Timestamp::now() };
@@ -218,7 +222,8 @@ impl App {
     fn serve(&self) -> Result<(Listening, Listening), RunError> {
         let extra = self.extra_routes.clone();
         let workers = std::thread::available_parallelism().map_or(1, usize::from);
-        let public = serve_public(self.public.try_clone()?, self.public_state.clone(), workers, move |config| extra(config))?;
+        let public =
+            serve_public(self.public.try_clone()?, self.public_state.clone(), workers, move |config| extra(config))?;
         let read_at = self.signs.progress_read_at.subscribe();
         let operations = Operations {
             instance: self.instance.clone(),
@@ -246,7 +251,17 @@ fn lines(problems: &[InvalidSetting]) -> String {
     problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
-fn decoder_options(settings: &Settings) -> DecoderOptions {
+/// How much of the database an instance takes.
+pub fn store_limits(settings: &Settings) -> store::Limits {
+    store::Limits {
+        max_connections: settings.database.max_connections,
+        acquire_timeout: ACQUIRE_TIMEOUT,
+        transaction_timeout: TRANSACTION_TIMEOUT,
+    }
+}
+
+/// How the settings want events decoded.
+pub fn decoder_options(settings: &Settings) -> DecoderOptions {
     let fields = settings.event.fields.clone();
     DecoderOptions {
         fields: FieldPointers {

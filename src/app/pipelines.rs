@@ -8,7 +8,13 @@ use tokio::{sync::watch, task::JoinHandle};
 use super::{App, RunError};
 use crate::{
     hub::Hub,
-    ingest::{self, Component, Policies, ReadsInFlight, fanout, log_watch, progress, recorder, snapshots},
+    ingest::{
+        Component, KafkaClients, fanout,
+        log_check::Policies,
+        log_watch::{self, StartError},
+        progress::{self, ReadsInFlight},
+        recorder, snapshots,
+    },
 };
 
 /// Components in the order in which they are stopped, each with what feeds it stopped before.
@@ -20,7 +26,7 @@ pub(super) struct Pipelines {
 impl Pipelines {
     pub(super) fn start(app: &App) -> Result<Self, RunError> {
         let (kafka, session) = (&app.settings.kafka, &app.settings.session);
-        let clients = ingest::KafkaClients::new(kafka).map_err(ingest::StartError::from)?;
+        let clients = KafkaClients::new(kafka).map_err(StartError::from)?;
         let reads = Arc::<ReadsInFlight>::default();
         let policies = Policies { on_gap: kafka.on_log_gap, on_regression: kafka.on_log_regression };
 
@@ -45,6 +51,8 @@ impl Pipelines {
                 look_now,
                 progress: progress_views.clone(),
                 policies,
+                stale_after: kafka.stale_after,
+                metrics: app.metrics.clone(),
             },
             halts,
         )?;
@@ -59,6 +67,7 @@ impl Pipelines {
             policies,
             tail_bytes: app.settings.hub.tail_bytes,
             stale_after: kafka.stale_after,
+            metrics: app.metrics.clone(),
         })?;
         let snapshots = snapshots::start(snapshots::SnapshotParts {
             store: app.store.clone(),
@@ -67,6 +76,7 @@ impl Pipelines {
             reads,
             terminal_window: session.terminal_window,
             snapshot_timeout: session.snapshot_timeout,
+            metrics: app.metrics.snapshots.clone(),
         });
         let listener = tokio::spawn(listen(signs, progress_views, app));
         Ok(Self { components: vec![fanout, recorder, writer, snapshots, progress, log_watch], listener })
@@ -81,7 +91,7 @@ impl Pipelines {
     /// Stops everything; what does not end in time is named and left.
     pub(super) async fn stop(self, grace: Duration) {
         self.listener.abort();
-        for component in &self.components {
+        for component in self.components {
             if let Err(overdue) = component.stop(grace).await {
                 tracing::warn!(%overdue, "gave up waiting");
             }
@@ -98,7 +108,7 @@ fn listen(
     let (hub, metrics) = (app.hub.clone(), app.metrics.sessions.clone());
     let (ready, staleness) = (app.signs.ready.clone(), app.signs.staleness.clone());
     let progress_read_at = app.signs.progress_read_at.clone();
-    let fanout::FanoutSigns { ready: mut is_ready, freshness: mut is_fresh } = signs;
+    let fanout::FanoutSigns { ready: mut is_ready, staleness: mut is_fresh } = signs;
     let mut progress = progress;
     async move {
         loop {

@@ -25,6 +25,3 @@ pub mod topics;
 
 pub use client::KafkaClients;
 pub use component::{Component, Overdue};
-pub use log_check::Policies;
-pub use log_watch::StartError;
-pub use progress::ReadsInFlight;

@@ -8,8 +8,10 @@
 )]
 
 mod ingest;
+mod live;
 mod parts;
 mod parts_smoke;
 mod settings;
 mod store;
 mod transport;
+mod world;

@@ -12,7 +12,13 @@ use ordercast::{
         decode::{Decoder, DecoderOptions},
     },
     hub::{Hub, SharedHub},
-    ingest::{self, Component, Policies, ReadsInFlight, fanout, log_watch, progress, recorder, snapshots, topics},
+    ingest::{
+        self, Component, fanout,
+        log_check::Policies,
+        log_watch,
+        progress::{self, ReadsInFlight},
+        recorder, snapshots, topics,
+    },
     store::{Limits, Store, connect},
     telemetry::Metrics,
 };
