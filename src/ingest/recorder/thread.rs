@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Halts, RecorderParts,
+    Halts, MAX_TASKS, RecorderParts,
     assignment::{Assignment, Intake},
     batch::{RefusedRecord, Work},
     hand::Hand,
@@ -36,6 +36,7 @@ use crate::{
         record::{self, OwnedRecord},
     },
     store::{Relocation, TopicOpening},
+    telemetry::Metrics,
 };
 
 /// A batch is given to the writer when it is this old, or this large.
@@ -65,6 +66,8 @@ pub(super) struct RecorderThread {
     hand: Arc<Hand>,
     tasks: mpsc::Sender<Task>,
     replies: Receiver<Reply>,
+    /// Tasks given whose replies have not been taken.
+    unanswered: usize,
     view: Option<Arc<LogView>>,
     accepts_unversioned: bool,
     /// Partitions that something came from since the consumer was told where to stand. Before that, what it says of a
@@ -110,7 +113,7 @@ impl RecorderThread {
         tasks: mpsc::Sender<Task>,
         replies: Receiver<Reply>,
     ) -> Result<Self, StartError> {
-        let consumer = subscribed(&parts, &hand)?;
+        let consumer = subscribed(&parts, &hand, 0)?;
         Ok(Self {
             parts,
             consumer,
@@ -118,6 +121,7 @@ impl RecorderThread {
             hand,
             tasks,
             replies,
+            unanswered: 0,
             view: None,
             accepts_unversioned: false,
             heard: BTreeSet::new(),
@@ -152,6 +156,7 @@ impl RecorderThread {
 
     fn take_replies(&mut self) {
         while let Ok(reply) = self.replies.try_recv() {
+            self.unanswered -= 1;
             let (metrics, mut assignment) = (&self.parts.metrics, self.consumer.context().assignment());
             match reply {
                 Reply::Opened { number, progress, read_at } => {
@@ -169,15 +174,14 @@ impl RecorderThread {
                     metrics.recorder.conflict.inc_by(applied.conflict);
                     metrics.recorder.kind_changed.inc_by(applied.kind_changed);
                     dead_letters.into_iter().for_each(|code| metrics.dead_letters.put_aside(code));
-                    metrics.dead_letters.topic_failures.inc_by(blocked.len() as u64);
                     for (partition, next_offset) in positions {
                         assignment.on_applied(partition, next_offset);
                         self.uncommitted.insert(partition, next_offset);
                     }
-                    for partition in blocked {
-                        assignment.on_blocked(partition, Instant::now() + BLOCKED_PAUSE);
-                    }
+                    block(&mut assignment, metrics, blocked);
                 }
+                Reply::Blocked(partitions) => block(&mut assignment, metrics, partitions),
+                Reply::Void => {}
                 Reply::Lost => self.hand.void(assignment.on_lost(None)),
                 Reply::Rejected(events) => {
                     for event in &events {
@@ -245,7 +249,7 @@ impl RecorderThread {
             return;
         };
         self.accepts_unversioned = count.is_none_or(|first| first == view.partition_count());
-        while self.tasks.capacity() > 0 {
+        while self.has_room() {
             let mut assignment = self.consumer.context().assignment();
             let task = if let Some((number, partitions)) = assignment.take_openings(Instant::now()) {
                 let low = view.watermarks().filter(|(partition, _)| partitions.contains(partition));
@@ -280,9 +284,14 @@ impl RecorderThread {
         }
     }
 
+    fn has_room(&self) -> bool {
+        self.unanswered < MAX_TASKS
+    }
+
     fn give(&mut self, task: Task) {
         self.hand.given();
-        // Only this thread sends, and it has seen that there is room; a writer that is gone ends the process.
+        self.unanswered += 1;
+        // There is room for every task that can be unanswered. A writer that is gone ends the process.
         if self.tasks.try_send(task).is_err() {
             self.hand.done();
         }
@@ -362,7 +371,7 @@ impl RecorderThread {
 
     /// Gives the writer what was collected, if it has room.
     fn hand_over(&mut self) {
-        if self.tasks.capacity() == 0 {
+        if !self.has_room() {
             return;
         }
         let work = Work::take(&self.parts.topic, self.consumer.context().assignment().reading());
@@ -410,11 +419,8 @@ impl RecorderThread {
     /// Whether records are known of and do not come, although there is room for them.
     fn is_stuck(&mut self) -> bool {
         let Some(view) = &self.view else { return false };
-        let ends: BTreeMap<i32, i64> = view.watermarks().map(|(partition, log)| (partition, log.high)).collect();
-        let mut assignment = self.consumer.context().assignment();
-        let behind = assignment
-            .reading()
-            .any(|(partition, _, collected)| ends.get(&partition).is_some_and(|end| collected.next_offset() < *end));
+        let ends = view.watermarks().map(|(partition, log)| (partition, log.high)).collect();
+        let behind = self.consumer.context().assignment().awaits_records(&ends);
         if !behind || self.paused || self.gathering.since.is_some() {
             self.behind_since = None;
         }
@@ -425,7 +431,9 @@ impl RecorderThread {
     fn rebuild(&mut self) {
         tracing::warn!("records do not reach the recorder although they are in the log: making a new kafka client");
         self.behind_since = None;
-        match subscribed(&self.parts, &self.hand) {
+        let void = self.consumer.context().retire();
+        self.hand.void(void);
+        match subscribed(&self.parts, &self.hand, void) {
             Ok(consumer) => retire(std::mem::replace(&mut self.consumer, consumer)),
             Err(error) => tracing::error!(%error, "the kafka client of the recorder could not be made anew"),
         }
@@ -441,8 +449,19 @@ impl RecorderThread {
     }
 }
 
-fn subscribed(parts: &RecorderParts, hand: &Arc<Hand>) -> Result<BaseConsumer<Rebalancing>, KafkaError> {
-    let context = Rebalancing::new(Assignment::new(parts.policies), hand.clone());
+fn block(assignment: &mut Assignment, metrics: &Metrics, partitions: Vec<i32>) {
+    for partition in partitions {
+        metrics.dead_letters.topic_failures.inc();
+        assignment.on_blocked(partition, Instant::now() + BLOCKED_PAUSE);
+    }
+}
+
+fn subscribed(
+    parts: &RecorderParts,
+    hand: &Arc<Hand>,
+    last_number: u64,
+) -> Result<BaseConsumer<Rebalancing>, KafkaError> {
+    let context = Rebalancing::new(Assignment::new(parts.policies, last_number), hand.clone());
     let consumer: BaseConsumer<Rebalancing> = create(&parts.clients.recorder(), context)?;
     consumer.subscribe(&[&parts.topic])?;
     Ok(consumer)
