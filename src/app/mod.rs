@@ -36,7 +36,7 @@ use crate::{
         server::{Listening, bind, serve_operations, serve_public},
     },
     hub::{Hub, SharedHub},
-    ingest::log_watch::StartError,
+    ingest::StartError,
     protocol::{StaleReason, Staleness},
     session::Rules,
     store::{self, InvalidUrl, Store},

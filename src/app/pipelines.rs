@@ -9,11 +9,7 @@ use super::{App, RunError};
 use crate::{
     hub::Hub,
     ingest::{
-        Component, KafkaClients, fanout,
-        log_check::Policies,
-        log_watch::{self, StartError},
-        progress::{self, ReadsInFlight},
-        recorder, snapshots,
+        Component, KafkaClients, Policies, ReadsInFlight, StartError, fanout, log_watch, progress, recorder, snapshots,
     },
 };
 

@@ -29,11 +29,8 @@ impl Greeting<'_> {
         } else {
             (format!(" --brokers {kafka_brokers} --topic {topic}"), format!(" --url {websocket_url} --token {token}"))
         };
-        let broker = if self.embedded {
-            "embedded, forgets everything at the end; any Kafka client can use it"
-        } else {
-            "given by your settings; the simulator stays away from it"
-        };
+        let broker =
+            if self.embedded { "embedded, for any Kafka client" } else { "as set; the simulator stays away from it" };
         let simulator = if self.simulator { "moves an order every few seconds" } else { "off" };
         let event = format!(r#"{{"order_id":"A-1","user_id":"{user_id}","status":"shipped"}}"#);
         format!(

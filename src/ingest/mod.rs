@@ -25,3 +25,6 @@ pub mod topics;
 
 pub use client::KafkaClients;
 pub use component::{Component, Overdue};
+pub use log_check::Policies;
+pub use log_watch::StartError;
+pub use progress::ReadsInFlight;
