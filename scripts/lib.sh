@@ -3,6 +3,15 @@
 say() { printf '==> %s\n' "$*" >&2; }
 fail() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
+as_root() {
+    if ((EUID == 0)); then
+        "$@"
+    else
+        command -v sudo >/dev/null || fail "this needs root or sudo: $*"
+        sudo "$@"
+    fi
+}
+
 missing=()
 
 # need PACKAGE REASON CHECK...: notes the Debian package unless the command CHECK succeeds. `a|b`: the first that apt knows.
@@ -17,11 +26,7 @@ need() {
 install_missing() {
     ((${#missing[@]})) || return 0
     command -v apt-get >/dev/null || fail "this machine has no apt-get; install what these Debian packages hold, then start again: ${missing[*]}"
-    local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=600)
-    if ((EUID)); then
-        command -v sudo >/dev/null || fail "installing needs root or sudo; as root: apt-get install -y --no-install-recommends ${missing[*]}"
-        apt=(sudo "${apt[@]}")
-    fi
+    local apt=(as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=600)
     say "installing what is missing with apt-get"
     # One broken third-party source must not stop an installation that does not need it.
     "${apt[@]}" update >&2 || say "apt-get update failed; going on with the package lists that are here"

@@ -2,7 +2,9 @@
 
 pub mod app;
 pub mod auth;
+pub mod cli;
 pub mod config;
+pub mod dev;
 pub mod event;
 pub mod http;
 pub mod hub;

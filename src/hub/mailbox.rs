@@ -32,6 +32,8 @@ struct Inner {
     snapshot: Option<PendingSnapshot>,
     entries: IndexMap<OrderId, Entry>,
     entry_bytes: usize,
+    /// What has been added to the snapshot since it was put in.
+    merged_bytes: usize,
     overflowed: bool,
     proven: bool,
     not_visible: Vec<OrderId>,
@@ -88,6 +90,23 @@ impl PendingSnapshot {
                 }
             }
         }
+    }
+
+    /// Adds what a later, partial one says. Returns what that costs.
+    fn merge(&mut self, later: Self) -> usize {
+        self.as_of = later.as_of;
+        let mut bytes = 0;
+        for (order_id, view) in later.orders {
+            if !self.orders.contains_key(&order_id) {
+                bytes += ENTRY_OVERHEAD_BYTES + view.json_bytes();
+            }
+            self.put(&order_id, Some(view));
+        }
+        for order_id in later.removed {
+            bytes += ENTRY_OVERHEAD_BYTES;
+            self.put(&order_id, None);
+        }
+        bytes
     }
 
     /// Whether it says nothing.
@@ -171,7 +190,7 @@ impl Mailbox {
 
     /// Bytes of pending updates.
     pub fn pending_bytes(&self) -> usize {
-        self.lock().entry_bytes
+        self.lock().pending_bytes()
     }
 
     /// Whether the last snapshot that was put in had been proved complete.
@@ -190,46 +209,47 @@ impl Mailbox {
     /// Puts an order's new state in. `on_screen`: the client shows the order already, by a frame that was put in
     /// before; `reset`: what it shows must be taken away first, because its version is not lower.
     ///
-    /// The second answer is whether the session has to be woken.
+    /// The second answer is whether the session has to be woken; so with the others.
     pub(super) fn put_update(&self, order_id: &OrderId, on_screen: bool, reset: bool, update: &Frame) -> (Put, bool) {
-        let mut inner = self.lock();
-        let put = inner.put(order_id, Entry { on_screen, reset, update: Some(update.clone()) });
-        let fits = inner.entry_bytes <= self.limit_bytes || inner.entries.len() == 1;
-        if !fits {
-            inner.forget_all();
-            inner.overflowed = true;
-            return (Put::Overflowed, inner.notify());
-        }
-        (put, inner.notify())
+        self.put(order_id, Entry { on_screen, reset, update: Some(update.clone()) })
     }
 
-    /// Puts in that an order is not to be shown any more.
-    pub(super) fn put_removed(&self, order_id: &OrderId, on_screen: bool) -> bool {
+    /// Puts in that an order, which the client shows, is not to be shown any more.
+    pub(super) fn put_removed(&self, order_id: &OrderId) -> (Put, bool) {
+        self.put(order_id, Entry { on_screen: true, reset: true, update: None })
+    }
+
+    fn put(&self, order_id: &OrderId, entry: Entry) -> (Put, bool) {
         let mut inner = self.lock();
-        inner.put(order_id, Entry { on_screen, reset: true, update: None });
-        inner.notify()
+        let put = inner.put(order_id, entry);
+        let fits = inner.pending_bytes() <= self.limit_bytes || inner.entries.len() == 1 && inner.merged_bytes == 0;
+        (if fits { put } else { inner.overflow() }, inner.notify())
     }
 
     /// Puts in a snapshot, which stands between all that was and all that comes: what is pending of its orders goes.
-    pub(super) fn put_snapshot(&self, snapshot: PendingSnapshot) -> bool {
+    /// The first always fits; a partial one that joins another counts towards the limit.
+    pub(super) fn put_snapshot(&self, snapshot: PendingSnapshot) -> (Put, bool) {
         let mut inner = self.lock();
-        if snapshot.partial {
-            for order_id in snapshot.orders.keys().chain(&snapshot.removed) {
-                inner.drop_entry(order_id);
-            }
-            let pending = inner.snapshot.get_or_insert_with(|| PendingSnapshot::new(snapshot.as_of, true));
-            pending.as_of = snapshot.as_of;
-            for order_id in &snapshot.removed {
-                pending.put(order_id, None);
-            }
-            for (order_id, view) in snapshot.orders {
-                pending.put(&order_id, Some(view));
-            }
-        } else {
-            inner.forget_all();
-            inner.snapshot = Some(snapshot);
+        for order_id in snapshot.orders.keys().chain(&snapshot.removed) {
+            inner.drop_entry(order_id);
         }
-        inner.notify()
+        let mut put = Put::Queued;
+        match &mut inner.snapshot {
+            Some(pending) if snapshot.partial => {
+                let merged_bytes = pending.merge(snapshot);
+                inner.merged_bytes += merged_bytes;
+                if inner.pending_bytes() > self.limit_bytes {
+                    put = inner.overflow();
+                }
+            }
+            _ => {
+                if !snapshot.partial {
+                    inner.forget_all();
+                }
+                inner.snapshot = Some(snapshot);
+            }
+        }
+        (put, inner.notify())
     }
 
     /// Puts in the orders of a `subscribe` that are not visible now.
@@ -264,6 +284,7 @@ impl Mailbox {
 impl Inner {
     fn take(&mut self) -> Delivery {
         if let Some(snapshot) = self.snapshot.take() {
+            self.merged_bytes = 0;
             return Delivery::Snapshot(snapshot);
         }
         if !self.not_visible.is_empty() {
@@ -308,10 +329,20 @@ impl Inner {
         Some(entry)
     }
 
+    fn pending_bytes(&self) -> usize {
+        self.entry_bytes + self.merged_bytes
+    }
+
+    fn overflow(&mut self) -> Put {
+        self.forget_all();
+        self.overflowed = true;
+        Put::Overflowed
+    }
+
     fn forget_all(&mut self) {
         // Shrinks, too: a burst must not be paid for until the session ends.
         self.entries = IndexMap::new();
-        self.entry_bytes = 0;
+        (self.entry_bytes, self.merged_bytes) = (0, 0);
         self.snapshot = None;
         self.overflowed = false;
         self.not_visible = Vec::new();

@@ -124,6 +124,9 @@ impl Hub {
     /// Begins a partition that was not followed before.
     pub fn begin(&mut self, at: Position) {
         self.tail.begin(at);
+        self.refused.retain(|record| {
+            record.partition != at.partition || record.epoch == at.epoch && record.offset >= at.next_offset
+        });
     }
 
     /// Where the tail of a partition ends: the next record the fanout is to bring.
@@ -157,6 +160,7 @@ impl Hub {
                 Known::Order(state) => self.on_state(state, before),
                 Known::Erased(_) => self.on_erased(&event.order_id),
             }
+            self.registry.forget_overflowed();
         }
         Some(verdict)
     }
@@ -164,34 +168,32 @@ impl Hub {
     /// Moves the end of a partition past records that are no events: refused ones, transaction markers, holes.
     pub fn advance(&mut self, partition: i32, next_offset: i64) {
         self.tail.advance(partition, next_offset);
-    }
-
-    /// Forgets what lies below `positions`, and lets reads that waited for a proof try again if it may hold now.
-    pub fn trim(&mut self, positions: &[Position]) {
-        self.tail.trim(positions);
-    }
-
-    /// Lets reads that waited for a proof try again, if a snapshot at `progress` would be proved.
-    pub fn retry_postponed(&mut self, progress: &[Position]) {
-        if self.tail.proves(progress) {
-            self.reads.retry_postponed();
+        if let Some((epoch, _)) = self.tail.end(partition) {
+            let passed = Stamp { epoch, partition, offset: next_offset - 1 };
+            self.refused.retain(|record| !passed.is_at_or_after(*record));
         }
     }
 
-    /// The store refused what decode had accepted: the event is struck, and whoever may have seen it is read again.
+    /// Forgets what lies below `positions`, and reads that nobody waits for. To be called about once a second.
+    pub fn trim(&mut self, positions: &[Position]) {
+        self.tail.trim(positions);
+        self.sweep_reads();
+    }
+
+    /// The store refused what decode had accepted: the event is struck, or ignored when it comes, and whoever may have
+    /// seen it is read again.
     pub fn refused(&mut self, record: Stamp) {
         if !self.rule_holds(Rule::Refused) {
             return;
         }
-        let Stamp { partition, offset, .. } = record;
-        let struck = self.tail.strike(partition, offset);
-        let Some((_, end)) = self.tail.end(partition) else { return };
-        if offset >= end {
-            self.refused.insert(record);
-        } else if let Some(event) = struck {
-            self.doubt_order(&event.order_id);
-        } else {
-            self.doubt_all();
+        match self.tail.end(record.partition) {
+            Some((epoch, end)) if epoch == record.epoch && record.offset < end => {
+                match self.tail.strike(record.partition, record.offset) {
+                    Some(event) => self.doubt_order(&event.order_id),
+                    None => self.doubt_all(),
+                }
+            }
+            _ => _ = self.refused.insert(record),
         }
     }
 
@@ -199,7 +201,7 @@ impl Hub {
     /// screen is doubted.
     pub fn gap(&mut self, to: Position) {
         if self.rule_holds(Rule::Gap) {
-            self.tail.begin(to);
+            self.begin(to);
             self.doubt_all();
         } else {
             self.tail.advance(to.partition, to.next_offset);
@@ -212,7 +214,7 @@ impl Hub {
         if before.is_none() && named.is_empty() {
             return;
         }
-        let (mut first_sight, mut overflowed) = (false, Vec::new());
+        let mut first_sight = false;
         if before.is_some() {
             let named: HashSet<SessionKey> = named.iter().copied().collect();
             let withdrawn: Vec<SessionKey> =
@@ -228,15 +230,7 @@ impl Hub {
             );
             let update: Frame = outbound::order_status(state, before.map(Arc::as_ref));
             for key in named {
-                match self.registry.deliver(key, state, &update) {
-                    Delivered::Shown => {}
-                    Delivered::FirstSight => first_sight = true,
-                    Delivered::Overflowed => overflowed.push(key),
-                }
-            }
-            // Only now: an order nobody shows is forgotten, and others may have been about to.
-            for key in overflowed {
-                self.registry.forget_shown(key);
+                first_sight |= self.registry.deliver(key, state, &update) == Delivered::FirstSight;
             }
         }
         self.registry.forget_unshown(order_id);

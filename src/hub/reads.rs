@@ -1,12 +1,10 @@
 //! What has to be read from the store: sessions that start or are doubted, and orders seen for the first time.
 
-use std::collections::VecDeque;
-
 use hashbrown::HashSet;
 use indexmap::IndexSet;
 
 use super::{Hub, Phase, Rule, SessionKey};
-use crate::event::{OrderId, UserId};
+use crate::event::{OrderId, Position, UserId};
 
 /// A read for one session. What it asks for is fixed now; what the session shows later is not part of it.
 #[derive(Debug, Clone)]
@@ -55,47 +53,44 @@ impl DueReads {
     }
 }
 
-/// Which reads are due. Bounded by the sessions and the orders they show: each stands in it once.
+/// Which reads are due. Each session and order stands in it once; what is gone is swept out now and then.
 #[derive(Debug, Default)]
 pub(super) struct ReadQueue {
-    sessions: VecDeque<SessionKey>,
+    sessions: IndexSet<SessionKey>,
     orders: IndexSet<OrderId>,
     /// Point reads under way.
     reading: HashSet<OrderId>,
-    postponed_sessions: Vec<SessionKey>,
-    postponed_orders: Vec<OrderId>,
+    /// Reads that failed their proof.
+    postponed_sessions: IndexSet<SessionKey>,
+    postponed_orders: IndexSet<OrderId>,
 }
 
 impl ReadQueue {
     pub(super) fn session_due(&mut self, key: SessionKey) {
-        self.sessions.push_back(key);
+        self.postponed_sessions.swap_remove(&key);
+        self.sessions.insert(key);
     }
 
     pub(super) fn order_due(&mut self, order_id: &OrderId) {
         // A read under way sees, together with the tail, all that has come until it is settled.
-        if !self.reading.contains(order_id) {
+        if !self.reading.contains(order_id) && !self.postponed_orders.contains(order_id) {
             self.orders.insert(order_id.clone());
         }
     }
 
     /// Keeps a session's read until a proof may hold.
     pub(super) fn postpone_session(&mut self, key: SessionKey) {
-        self.postponed_sessions.push(key);
+        self.postponed_sessions.insert(key);
     }
 
     /// Keeps a point read until a proof may hold.
     pub(super) fn postpone_order(&mut self, order_id: &OrderId) {
         self.reading.remove(order_id);
-        self.postponed_orders.push(order_id.clone());
+        self.postponed_orders.insert(order_id.clone());
     }
 
     pub(super) fn order_settled(&mut self, order_id: &OrderId) {
         self.reading.remove(order_id);
-    }
-
-    pub(super) fn retry_postponed(&mut self) {
-        self.sessions.extend(self.postponed_sessions.drain(..));
-        self.orders.extend(self.postponed_orders.drain(..));
     }
 
     fn is_empty(&self) -> bool {
@@ -109,35 +104,56 @@ impl Hub {
         !self.reads.is_empty()
     }
 
-    /// Takes at most `max` due reads, sessions that start first.
+    /// Takes at most `max` due reads, sessions first.
     pub fn take_due_reads(&mut self, max: usize) -> DueReads {
         let mut due = DueReads::default();
-        while due.sessions.len() < max
-            && let Some(key) = self.reads.sessions.pop_front()
-        {
-            due.sessions.extend(self.session_read(key));
+        while due.sessions.len() < max && !self.reads.sessions.is_empty() {
+            let many = (max - due.sessions.len()).min(self.reads.sessions.len());
+            let keys: Vec<SessionKey> = self.reads.sessions.drain(..many).collect();
+            due.sessions.extend(keys.into_iter().filter_map(|key| self.session_read(key)));
         }
-        while due.len() < max
-            && let Some(order_id) = self.reads.orders.shift_remove_index(0)
-        {
-            if self.registry.orders.contains_key(&order_id) {
-                self.reads.reading.insert(order_id.clone());
-                due.orders.push(OrderRead { order_id });
-            }
+        while due.len() < max && !self.reads.orders.is_empty() {
+            let many = (max - due.len()).min(self.reads.orders.len());
+            let shown = self.reads.orders.drain(..many).filter(|order_id| self.registry.orders.contains_key(order_id));
+            due.orders.extend(shown.map(|order_id| OrderRead { order_id }));
         }
+        self.reads.reading.extend(due.orders.iter().map(|read| read.order_id.clone()));
         due
     }
 
-    /// The reads could not be done: they are due again, before others.
+    /// The reads could not be done: they are due again.
     pub fn retry(&mut self, reads: DueReads) {
-        for read in reads.sessions.into_iter().rev() {
+        for read in reads.sessions {
             if self.registry.sessions.get(read.key).is_some_and(|session| session.serial == read.serial) {
-                self.reads.sessions.push_front(read.key);
+                self.reads.session_due(read.key);
             }
         }
         for read in reads.orders {
             self.reads.reading.remove(&read.order_id);
-            self.reads.orders.insert(read.order_id);
+            self.reads.order_due(&read.order_id);
+        }
+    }
+
+    /// Lets reads that waited for a proof try again, if a snapshot at `progress` would be proved.
+    pub fn retry_postponed(&mut self, progress: &[Position]) {
+        if self.tail.proves(progress) {
+            for key in std::mem::take(&mut self.reads.postponed_sessions) {
+                self.session_due(key);
+            }
+            let orders = std::mem::take(&mut self.reads.postponed_orders);
+            self.reads.orders.extend(orders);
+        }
+    }
+
+    /// Forgets reads of sessions that left and of orders nobody shows. While the database is away nobody takes reads,
+    /// so they must not pile up.
+    pub(super) fn sweep_reads(&mut self) {
+        let Self { reads, registry, .. } = self;
+        for keys in [&mut reads.sessions, &mut reads.postponed_sessions] {
+            keys.retain(|key| registry.sessions.contains_key(*key));
+        }
+        for orders in [&mut reads.orders, &mut reads.postponed_orders] {
+            orders.retain(|order_id| registry.orders.contains_key(order_id));
         }
     }
 

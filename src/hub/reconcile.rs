@@ -65,6 +65,7 @@ impl Hub {
     /// proof may hold; any other session is left as it is until then. `now` is the moment the answer is true for.
     pub fn reconcile(&mut self, read: &SessionRead, snapshot: &Snapshot, now: Timestamp) -> Reconciled {
         let key = read.key;
+        let proven = !self.rule_holds(Rule::Proof) || self.tail.proves(snapshot.positions());
         let Some(session) = self.registry.sessions.get_mut(key) else { return Reconciled::Gone };
         let answer = match session.phase {
             Phase::Waiting(answer) => Some(answer),
@@ -74,14 +75,12 @@ impl Hub {
         if session.serial != read.serial {
             return Reconciled::Gone;
         }
-        let proven = !self.rule_holds(Rule::Proof) || self.tail.proves(snapshot.positions());
+        session.queued = false;
         if !proven {
             self.reads.postpone_session(key);
             if answer.is_none() {
                 return Reconciled::Unproven;
             }
-        } else if let Some(session) = self.registry.sessions.get_mut(key) {
-            session.queued = false;
         }
 
         let truths = self.truths(read, snapshot);
@@ -93,14 +92,17 @@ impl Hub {
                 self.adopt(order_id, truth.view());
             }
         }
-        self.show_all(key, answer, &truths, proven, now);
-        if let Some(session) = self.registry.sessions.get_mut(key) {
+        if let Some(session) = self.registry.sessions.get_mut(key)
+            && answer.is_some()
+        {
             session.phase = Phase::Live;
             session.has_been_live = true;
-            if session.mailbox.set_proven(proven) {
-                self.registry.woken.push(session.mailbox.clone());
-            }
         }
+        if self.registry.is_live(key) {
+            self.show_all(key, answer, &truths, proven, now);
+            self.registry.set_proven(key, proven);
+        }
+        self.registry.forget_overflowed();
         for order_id in truths.keys() {
             self.registry.forget_unshown(order_id);
         }
@@ -120,6 +122,7 @@ impl Hub {
         }
         let history = self.tail.complete(order_id, snapshot.history(order_id.as_str()).cloned(), snapshot.positions());
         let correction = self.settle(order_id, history.as_ref(), now);
+        self.registry.forget_overflowed();
         self.registry.forget_unshown(order_id);
         Reconciled::Done(correction.into_iter().collect())
     }
@@ -226,12 +229,23 @@ impl Hub {
                 self.reads.order_due(order_id);
             }
         }
+        self.ask_for_unproven(key, truths);
         if answer.is_some() || !snapshot.is_empty() {
             self.registry.put_snapshot(key, snapshot);
         }
         let not_visible = self.registry.sessions.get_mut(key).map(Session::take_not_visible).unwrap_or_default();
         if !not_visible.is_empty() {
             self.registry.put_not_visible(key, not_visible);
+        }
+    }
+
+    /// What a session was shown after its read was sent is no part of the answer: where that is unproven, it is read.
+    fn ask_for_unproven(&mut self, key: SessionKey, truths: &HashMap<OrderId, Truth>) {
+        let Some(session) = self.registry.sessions.get(key) else { return };
+        for order_id in session.shown.keys().filter(|order_id| !truths.contains_key(*order_id)) {
+            if self.registry.orders.get(order_id).is_some_and(|order| order.unproven) {
+                self.reads.order_due(order_id);
+            }
         }
     }
 

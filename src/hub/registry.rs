@@ -28,6 +28,8 @@ pub(super) struct Registry {
     pub(super) orders: HashMap<OrderId, ShownOrder>,
     by_user: HashMap<UserId, HashSet<SessionKey>>,
     by_link: HashMap<OrderId, HashSet<SessionKey>>,
+    /// Sessions whose mailbox passed its limit in this step; what they show is forgotten at its end.
+    overflowed: Vec<SessionKey>,
     /// Mailboxes with news for a session that waits; woken once the hub's lock is released.
     pub(super) woken: Vec<Arc<Mailbox>>,
     pub(super) counters: Counters,
@@ -98,8 +100,6 @@ pub(super) enum Delivered {
     Shown,
     /// The update is the first the client sees of the order, or the first after it was taken away.
     FirstSight,
-    /// Its mailbox passed the limit; what it shows is to be forgotten.
-    Overflowed,
 }
 
 /// An order that at least one session shows.
@@ -210,7 +210,7 @@ impl Registry {
         by_user.chain(by_link).copied().filter(|key| self.is_live(*key) && self.sessions[*key].sees(state)).collect()
     }
 
-    fn is_live(&self, key: SessionKey) -> bool {
+    pub(super) fn is_live(&self, key: SessionKey) -> bool {
         self.sessions.get(key).is_some_and(|session| session.phase == Phase::Live)
     }
 
@@ -222,16 +222,13 @@ impl Registry {
             return Delivered::Shown;
         }
         let reset = before.is_some_and(|before| state.version.number <= before.version);
-        let (put, wake) = session.mailbox.put_update(&state.order_id, before.is_some(), reset, update);
-        if wake {
-            self.woken.push(session.mailbox.clone());
-        }
+        let put = session.mailbox.put_update(&state.order_id, before.is_some(), reset, update);
         self.counters.deliveries += 1;
+        let put = self.note(key, put);
         if put == Put::Overflowed {
-            session.phase = Phase::Overflowed;
-            self.counters.overflows += 1;
-            return Delivered::Overflowed;
+            return Delivered::Shown;
         }
+        let Some(session) = self.sessions.get_mut(key) else { return Delivered::Shown };
         self.counters.coalesced += u64::from(put != Put::Queued);
         // A `removed` takes the timeline from the screen, too.
         let timeline = before.is_some_and(|before| before.timeline) && !reset && put != Put::ReplacedFirst;
@@ -248,9 +245,8 @@ impl Registry {
     pub(super) fn withdraw(&mut self, key: SessionKey, order_id: &OrderId) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         if session.shown.remove(order_id).is_some() {
-            if session.mailbox.put_removed(order_id, true) {
-                self.woken.push(session.mailbox.clone());
-            }
+            let put = session.mailbox.put_removed(order_id);
+            self.note(key, put);
             self.counters.deliveries += 1;
         }
         self.unlink(key, order_id);
@@ -289,10 +285,41 @@ impl Registry {
 
     /// Hands a snapshot to a session.
     pub(super) fn put_snapshot(&mut self, key: SessionKey, snapshot: PendingSnapshot) {
+        if let Some(session) = self.sessions.get(key) {
+            let put = session.mailbox.put_snapshot(snapshot);
+            self.note(key, put);
+        }
+    }
+
+    /// Says whether what a session shows has been proved complete.
+    pub(super) fn set_proven(&mut self, key: SessionKey, proven: bool) {
         if let Some(session) = self.sessions.get(key)
-            && session.mailbox.put_snapshot(snapshot)
+            && session.mailbox.set_proven(proven)
         {
             self.woken.push(session.mailbox.clone());
+        }
+    }
+
+    /// Notes what putting something into a mailbox did.
+    fn note(&mut self, key: SessionKey, (put, wake): (Put, bool)) -> Put {
+        if let Some(session) = self.sessions.get_mut(key) {
+            if wake {
+                self.woken.push(session.mailbox.clone());
+            }
+            if put == Put::Overflowed {
+                session.phase = Phase::Overflowed;
+                self.counters.overflows += 1;
+                self.overflowed.push(key);
+            }
+        }
+        put
+    }
+
+    /// Forgets what the sessions show whose mailbox overflowed. Ends a step: before that, others may be about to be
+    /// shown what these alone showed.
+    pub(super) fn forget_overflowed(&mut self) {
+        while let Some(key) = self.overflowed.pop() {
+            self.forget_shown(key);
         }
     }
 

@@ -21,7 +21,7 @@ pub struct OrderView {
 
 impl OrderView {
     /// Roughly how many bytes it takes as JSON. A page may exceed [`PAGE_BYTES`] by one order.
-    fn json_bytes(&self) -> usize {
+    pub fn json_bytes(&self) -> usize {
         let step_bytes = 96;
         self.state.size_bytes() + self.timeline.steps().len() * step_bytes
     }

@@ -7,8 +7,10 @@
     reason = "a test binary has no other crate to be reached from, and may say what it does"
 )]
 
+mod live;
 mod parts;
 mod parts_smoke;
 mod settings;
 mod store;
 mod transport;
+mod world;

@@ -44,6 +44,7 @@ impl Cluster {
         self.brokers.iter().map(Broker::bootstrap).collect::<Vec<_>>().join(",")
     }
 
+    /// The broker with this index, from 0.
     pub fn broker(&mut self, index: usize) -> &mut Broker {
         &mut self.brokers[index]
     }
@@ -51,10 +52,11 @@ impl Cluster {
 
 /// One broker of the test's own, gone with the value.
 pub struct Broker {
-    node: Node,
-    arguments: Vec<String>,
+    /// Before its directory, which `node` holds: they are dropped in this order.
     process: Process,
+    arguments: Vec<String>,
     proxy: Proxy,
+    node: Node,
 }
 
 struct Node {
@@ -73,6 +75,7 @@ impl Node {
 }
 
 impl Broker {
+    /// A cluster of one.
     pub async fn start() -> Self {
         let mut cluster = Cluster::start(1).await;
         cluster.brokers.remove(0)
@@ -145,7 +148,7 @@ impl Broker {
             arguments.push(format!("{topics}={available}"));
         }
         let process = start_process(&node, &arguments);
-        Self { node, arguments, process, proxy }
+        Self { process, arguments, proxy, node }
     }
 
     /// Awaits that the broker itself answers and is among those it lists: a fenced one is not.

@@ -39,8 +39,9 @@ impl Database {
         database
     }
 
+    /// The database's URL.
     pub fn url(&self) -> String {
-        self.url_by_port(self.server.port().unwrap_or(5432))
+        self.url_by_port(self.port())
     }
 
     /// The database's URL by another port: that of a proxy.
@@ -82,6 +83,7 @@ pub struct Postgres {
 }
 
 impl Postgres {
+    /// Starts an empty server.
     pub async fn start() -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         // The server may run as another user, who has to get in.
@@ -92,10 +94,12 @@ impl Postgres {
         server
     }
 
+    /// The URL of its own database, from which others are made.
     pub fn url(&self) -> String {
         format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
     }
 
+    /// The server's port, for a proxy to lead to.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -121,6 +125,7 @@ impl Postgres {
         self.process.pause();
     }
 
+    /// Lets a paused server go on.
     pub fn resume(&self) {
         self.process.resume();
     }

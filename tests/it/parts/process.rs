@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::{PATIENCE, repository};
 
+/// A running part.
 pub struct Process {
     child: tokio::process::Child,
     pid: u32,
@@ -45,6 +46,7 @@ impl Process {
 
     /// Sends `signal` and awaits the end.
     pub async fn end(&mut self, signal: &str) -> ExitStatus {
+        self.resume();
         self.signal(signal);
         let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
         let Ok(status) = ended else { panic!("still there after SIG{signal}:\n{}", self.output()) };

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use super::{PATIENCE, free_port};
 
+/// The way to one server on loopback; gone with the value.
 pub struct Proxy {
     port: u16,
     mode: watch::Sender<Mode>,
@@ -51,6 +52,7 @@ impl Proxy {
         proxy
     }
 
+    /// Where clients connect.
     pub fn port(&self) -> u16 {
         self.port
     }

@@ -10,6 +10,7 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::PATIENCE;
 
+/// A handle to a topic; the topic itself stays until it is deleted or the broker goes.
 pub struct Topic {
     bootstrap: String,
     name: String,
@@ -58,6 +59,7 @@ impl Topic {
         Self { bootstrap: bootstrap.to_owned(), name: name.to_owned() }
     }
 
+    /// The topic's name.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -75,6 +77,7 @@ impl Topic {
         self.admin().delete_records(&below, &patient()).await.expect("the records are deleted");
     }
 
+    /// Deletes the topic.
     pub async fn delete(&self) {
         let deleted = self.admin().delete_topics(&[&self.name], &patient()).await.expect("Kafka answers");
         deleted.into_iter().for_each(|deleted| drop(deleted.expect("the topic is deleted")));
@@ -166,10 +169,12 @@ impl Topic {
 }
 
 impl Record {
+    /// A record with key and value.
     pub fn new(key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) -> Self {
         Self::keyless(value).with_key(key)
     }
 
+    /// A record without a key.
     pub fn keyless(value: impl Into<Vec<u8>>) -> Self {
         Self { value: Some(value.into()), ..Self::default() }
     }
@@ -179,6 +184,7 @@ impl Record {
         Self::default().with_key(key)
     }
 
+    /// Sets the partition.
     pub fn partition(self, partition: i32) -> Self {
         Self { partition: Some(partition), ..self }
     }
@@ -188,6 +194,7 @@ impl Record {
         Self { timestamp: Some(timestamp), ..self }
     }
 
+    /// Adds a header; several of one name are kept.
     pub fn header(mut self, name: &str, value: impl Into<Vec<u8>>) -> Self {
         self.headers.push((name.to_owned(), value.into()));
         self

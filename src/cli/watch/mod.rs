@@ -1,0 +1,200 @@
+//! `ordercast watch`: follows the orders a token may see, as a page would.
+//!
+//! [`client`] decides, [`connection`] carries, [`screen`] writes down; this file runs them.
+
+mod client;
+mod connection;
+mod screen;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use std::time::Instant;
+
+use clap::Args;
+use jiff::{Timestamp, tz::TimeZone};
+use tokio::{signal, time};
+use url::Url;
+
+use super::{
+    block_on,
+    context::Context,
+    error::CommandError,
+    output::{print, say},
+};
+use client::{Client, Ending, Next, Notice, Step};
+use connection::Connection;
+use screen::Screen;
+
+/// Arguments of `ordercast watch`.
+#[derive(Debug, Args)]
+pub(super) struct Watch {
+    /// Where the service is: ws://HOST:PORT/order-status, or http://HOST:PORT [default: the `ordercast dev` of this
+    /// directory]
+    #[arg(long, value_parser = websocket_url)]
+    url: Option<Url>,
+    /// The token [default: that of the `ordercast dev` of this directory]
+    #[arg(long)]
+    token: Option<String>,
+    /// Print what the server sends as it is, one message per line; everything else goes to stderr
+    #[arg(long)]
+    json: bool,
+}
+
+impl Watch {
+    /// Watches until it is interrupted, or told not to come back.
+    pub(super) fn run(self, context: &Context) -> Result<(), CommandError> {
+        let dev = if self.url.is_some() && self.token.is_some() { None } else { context.dev()? };
+        let dev_url = dev.as_ref().map(|dev| websocket_url(&dev.websocket_url)).transpose();
+        let url = self.url.clone().or(dev_url.map_err(CommandError::Failed)?);
+        let token = self.token.clone().or(dev.map(|dev| dev.token));
+        let (Some(url), Some(token)) = (url, token) else {
+            let reason = "no `ordercast dev` has left its address in this directory: give --url and --token";
+            return Err(CommandError::Usage(reason.to_owned()));
+        };
+        block_on(async {
+            let watching =
+                Watching { client: Client::default(), screen: Screen::new(TimeZone::system()), watch: &self };
+            watching.run(url, token, context).await
+        })?
+    }
+}
+
+struct Watching<'a> {
+    client: Client,
+    screen: Screen,
+    watch: &'a Watch,
+}
+
+/// Why a connection is not read any more.
+enum Left {
+    Interrupted,
+    Ended(Ending),
+}
+
+impl Watching<'_> {
+    async fn run(mut self, url: Url, mut token: String, context: &Context) -> Result<(), CommandError> {
+        let mut interrupted = std::pin::pin!(interrupted());
+        loop {
+            let mut url = url.clone();
+            if self.client.waits_for_sync() {
+                url.query_pairs_mut().append_pair("sync", "wait");
+            }
+            let opened = tokio::select! {
+                opened = Connection::open(&url, &token) => opened,
+                () = &mut interrupted => return Ok(()),
+            };
+            let ending = match opened {
+                Ok(mut connection) => {
+                    let left = tokio::select! {
+                        left = self.follow(&mut connection) => left?,
+                        () = &mut interrupted => Left::Interrupted,
+                    };
+                    connection.close().await;
+                    match left {
+                        Left::Interrupted => return Ok(()),
+                        Left::Ended(ending) => ending,
+                    }
+                }
+                Err(ending) => ending,
+            };
+            let stopped = || Err(CommandError::Failed(format!("stopped: {}", screen::why(&ending))));
+            let after = match self.client.on_ended(&ending, Instant::now(), rand::random()) {
+                Next::Stop => return stopped(),
+                Next::Reconnect { after, with_new_token } => {
+                    if with_new_token {
+                        let new = self.new_token(&token, context)?;
+                        let Some(new) = new else { return stopped() };
+                        token = new;
+                    }
+                    after
+                }
+            };
+            self.tell(self.screen.reconnecting(&ending, after, Timestamp::now()))?;
+            tokio::select! {
+                () = time::sleep(after) => {}
+                () = &mut interrupted => return Ok(()),
+            }
+        }
+    }
+
+    /// Shows what comes until the connection ends.
+    async fn follow(&mut self, connection: &mut Connection) -> Result<Left, CommandError> {
+        loop {
+            let text = match connection.next(self.client.silence_limit()).await {
+                Ok(text) => text,
+                Err(ending) => return Ok(Left::Ended(ending)),
+            };
+            if self.watch.json {
+                // JSON has line breaks only between its parts.
+                print(text.replace(['\n', '\r'], " "))?;
+            }
+            for step in self.client.on_text(&text, Instant::now()) {
+                match step {
+                    Step::Show(notice) => self.show(&notice)?,
+                    Step::Send(text) => {
+                        if let Err(ending) = connection.send(text).await {
+                            return Ok(Left::Ended(ending));
+                        }
+                    }
+                    Step::End(ending) => return Ok(Left::Ended(ending)),
+                }
+            }
+        }
+    }
+
+    fn show(&self, notice: &Notice) -> Result<(), CommandError> {
+        // With --json the message itself has been printed; what was concluded from all of them is worth telling.
+        if self.watch.json && !matches!(notice, Notice::State(_)) {
+            return Ok(());
+        }
+        self.tell(self.screen.lines(notice, Timestamp::now()))
+    }
+
+    /// Writes to stdout, or with --json beside it.
+    fn tell(&self, lines: String) -> Result<(), CommandError> {
+        if self.watch.json {
+            say(lines);
+            return Ok(());
+        }
+        print(lines)
+    }
+
+    /// A fixed token cannot be renewed; `ordercast dev` may have written another one.
+    fn new_token(&self, expired: &str, context: &Context) -> Result<Option<String>, CommandError> {
+        if self.watch.token.is_some() {
+            return Ok(None);
+        }
+        Ok(context.dev()?.map(|dev| dev.token).filter(|token| token != expired))
+    }
+}
+
+/// Ends on Ctrl-C and on SIGTERM.
+async fn interrupted() {
+    let terminated = async {
+        match signal::unix::signal(signal::unix::SignalKind::terminate()) {
+            Ok(mut terminate) => drop(terminate.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        // Without a handler the default holds, which ends the process as well.
+        result = signal::ctrl_c() => if result.is_err() { std::future::pending().await },
+        () = terminated => {}
+    }
+}
+
+/// Accepts a page's address as well.
+fn websocket_url(text: &str) -> Result<Url, String> {
+    let mut url = Url::parse(text).map_err(|error| error.to_string())?;
+    let scheme = match url.scheme() {
+        "ws" | "http" => "ws",
+        "wss" | "https" => "wss",
+        other => return Err(format!("{other}: is not ws, wss, http or https")),
+    };
+    url.set_scheme(scheme).map_err(|()| "is not an address to connect to".to_owned())?;
+    if url.path() == "/" {
+        url.set_path("/order-status");
+    }
+    Ok(url)
+}

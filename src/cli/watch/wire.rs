@@ -1,0 +1,93 @@
+//! The wire as a client reads it: what the server sends, and the `sync` a client may send. Tolerant: what is not known is
+//! passed over.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// The server's limits for one `sync`.
+const MAX_SYNC_ORDERS: usize = 2_000;
+const MAX_MESSAGE_BYTES: usize = 64 * 1024;
+
+/// An order as it is shown.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(super) struct Order {
+    pub(super) order_id: String,
+    pub(super) status: String,
+    pub(super) version: u64,
+    /// Opaque: names this state of the order.
+    pub(super) rev: String,
+    pub(super) occurred_at: String,
+    #[serde(default)]
+    pub(super) details: Map<String, Value>,
+}
+
+/// The orders shown, by id.
+pub(super) type Orders = BTreeMap<String, Order>;
+
+/// What the server sends.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum Message {
+    Welcome {
+        user_id: Option<String>,
+        heartbeat_ms: u64,
+    },
+    Snapshot(Page),
+    OrderStatus(Order),
+    Removed {
+        order_id: String,
+    },
+    Stale {
+        since: String,
+        reasons: Vec<String>,
+    },
+    Fresh,
+    Announcement {
+        content: String,
+    },
+    TokenExpiring {
+        expires_at: String,
+    },
+    Error {
+        code: String,
+        message: String,
+    },
+    Closing {
+        code: u16,
+        reason: String,
+        reconnect_after_ms: Option<u64>,
+    },
+    #[serde(other)]
+    Other,
+}
+
+/// One frame of a snapshot.
+#[derive(Debug, Deserialize)]
+pub(super) struct Page {
+    pub(super) partial: bool,
+    pub(super) first: bool,
+    pub(super) orders: Vec<Order>,
+    #[serde(default)]
+    pub(super) removed: Vec<String>,
+    pub(super) complete: bool,
+}
+
+/// A `sync` that asks for everything.
+pub(super) const SYNC_ALL: &str = r#"{"type":"sync"}"#;
+
+/// The `sync` that names the orders shown; `None` when nothing is shown, or more than one message holds.
+pub(super) fn sync(orders: &Orders) -> Option<String> {
+    #[derive(Serialize)]
+    struct Sync<'a> {
+        r#type: &'static str,
+        orders: BTreeMap<&'a str, &'a str>,
+    }
+    if orders.is_empty() || orders.len() > MAX_SYNC_ORDERS {
+        return None;
+    }
+    let orders = orders.values().map(|order| (order.order_id.as_str(), order.rev.as_str())).collect();
+    let text = serde_json::to_string(&Sync { r#type: "sync", orders }).expect("text keys and values are JSON");
+    (text.len() <= MAX_MESSAGE_BYTES).then_some(text)
+}

@@ -1,0 +1,184 @@
+//! A small world for one test: a topic and a database of its own, instances of Ordercast on them, and people who watch.
+
+mod screen;
+
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
+
+use ordercast::{
+    app::App,
+    auth::{Grant, Signer},
+    config::{self, Sources},
+    event::{OrderId, Timestamp, UserId},
+    ingest::{KafkaClients, topics::Topics},
+};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+pub use self::screen::Screen;
+use crate::parts::{
+    kafka::shared_broker,
+    postgres::Database,
+    topic::{Record, Topic},
+};
+
+/// How long anything may take that a test waits for; far more than it ever should.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+const SECRET: &str = "the secret of the tests, long enough";
+
+/// What the instances of one test share.
+pub struct World {
+    pub topic: Topic,
+    pub database: Database,
+    pub settings: HashMap<String, String>,
+}
+
+/// One running instance.
+pub struct Instance {
+    pub address: SocketAddr,
+    pub operations: SocketAddr,
+    stop: CancellationToken,
+    running: tokio::task::JoinHandle<Result<(), ordercast::app::RunError>>,
+}
+
+impl World {
+    /// A topic with three partitions on the shared broker, and a database with the schema.
+    pub async fn create() -> Self {
+        Self::on(&shared_broker(), Database::create().await).await
+    }
+
+    /// The same on a broker and a database of the test's own.
+    pub async fn on(bootstrap: &str, database: Database) -> Self {
+        let topic = Topic::create(bootstrap, 3).await;
+        let settings = [
+            ("KAFKA__BROKERS", bootstrap.to_owned()),
+            ("KAFKA__TOPIC", topic.name().to_owned()),
+            ("KAFKA__GROUP_ID", topic.name().to_owned()),
+            ("DATABASE__URL", database.url()),
+            ("DATABASE__MAX_CONNECTIONS", "4".to_owned()),
+            ("AUTH__SECRET", SECRET.to_owned()),
+            ("HTTP__LISTEN", "127.0.0.1:0".to_owned()),
+            ("OPERATIONS__LISTEN", "127.0.0.1:0".to_owned()),
+            ("SHUTDOWN__SPREAD", "200ms".to_owned()),
+        ];
+        let settings = settings.map(|(key, value)| (format!("ORDERCAST__{key}"), value)).into();
+        let world = Self { topic, database, settings };
+        world.migrate().await;
+        world
+    }
+
+    /// Changes a setting for the instances that are started from now on: `world.set("session.send_timeout", "2s")`.
+    pub fn set(&mut self, key: &str, value: &str) {
+        self.settings.insert(config::variable(key), value.to_owned());
+    }
+
+    pub fn load(&self) -> config::Settings {
+        let sources = Sources { environment: self.settings.clone(), ..Sources::default() };
+        config::load(&sources, &[]).expect("the settings of the test are good")
+    }
+
+    async fn migrate(&self) {
+        let settings = self.load();
+        let limits =
+            ordercast::store::Limits { max_connections: 2, acquire_timeout: PATIENCE, transaction_timeout: PATIENCE };
+        ordercast::store::connect(&self.database.url(), limits).unwrap().migrate().await.unwrap();
+        let clients = KafkaClients::new(&settings.kafka).unwrap();
+        Topics::new(&clients).unwrap().prepare_dead_letters(&settings.kafka).await.unwrap();
+    }
+
+    /// Starts an instance and waits until it is ready.
+    pub async fn start(&self) -> Instance {
+        let instance = self.launch().await;
+        instance.wait_until_ready().await;
+        instance
+    }
+
+    /// Starts an instance.
+    pub async fn launch(&self) -> Instance {
+        let app = App::build(self.load(), Arc::new(|_: &mut actix_web::web::ServiceConfig| {})).unwrap();
+        let (address, operations) = (app.address().unwrap(), app.operations_address().unwrap());
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(app.run_until_stopped(stop.clone().cancelled_owned()));
+        Instance { address, operations, stop, running }
+    }
+
+    /// Publishes one event, with the order as its key.
+    pub async fn publish(&self, event: Value) -> (i32, i64) {
+        self.topic.produce(record(&event)).await
+    }
+
+    /// Publishes events in their order.
+    pub async fn publish_all(&self, events: &[Value]) {
+        self.topic.produce_all(&events.iter().map(record).collect::<Vec<_>>()).await;
+    }
+
+    pub fn token(&self, user: &str) -> String {
+        self.token_with(Some(user), None, Duration::from_secs(3600))
+    }
+
+    pub fn token_with(&self, user: Option<&str>, orders: Option<&[&str]>, ttl: Duration) -> String {
+        let now = Timestamp::now();
+        let ends = now.as_millis() + i64::try_from(ttl.as_millis()).unwrap();
+        Signer::new(&self.load().auth).unwrap().sign(&Grant {
+            user: user.map(|user| UserId::parse(user).unwrap()),
+            orders: orders.map(|orders| orders.iter().map(|order| OrderId::parse(order).unwrap()).collect()),
+            issued_at: now,
+            expires_at: Timestamp::from_millis(ends).unwrap(),
+            token_id: None,
+        })
+    }
+
+    /// A user who watches on an instance; the first snapshot has come.
+    pub async fn watch(&self, instance: &Instance, user: &str) -> Screen {
+        Screen::open(instance.address, &self.token(user)).await
+    }
+}
+
+fn record(event: &Value) -> Record {
+    let order = event["order_id"].as_str().expect("a test names orders by text");
+    Record::new(order, event.to_string())
+}
+
+impl Instance {
+    pub async fn wait_until_ready(&self) {
+        let url = format!("http://{}/health/ready", self.operations);
+        eventually("the instance is ready", async || {
+            reqwest::get(&url).await.is_ok_and(|answer| answer.status().is_success())
+        })
+        .await;
+    }
+
+    pub async fn get(&self, path: &str, token: &str) -> (u16, Value) {
+        let url = format!("http://{}{path}", self.address);
+        let answer = reqwest::Client::new().get(url).bearer_auth(token).send().await.expect("an answer");
+        let status = answer.status().as_u16();
+        (status, answer.json().await.unwrap_or(Value::Null))
+    }
+
+    pub async fn health(&self) -> (u16, Value) {
+        let answer = reqwest::get(format!("http://{}/health/ready", self.operations)).await.expect("an answer");
+        (answer.status().as_u16(), answer.json().await.unwrap_or(Value::Null))
+    }
+
+    /// The value of a metric, labels and all as it is written.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let text = reqwest::get(format!("http://{}/metrics", self.operations)).await.unwrap().text().await.unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no metric {name} in\n{text}")).parse().unwrap()
+    }
+
+    /// Asks it to leave, as SIGTERM does, and waits until it has.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        tokio::time::timeout(PATIENCE, self.running).await.expect("it ends in time").unwrap().expect("a good end");
+    }
+}
+
+/// Waits until `holds`.
+pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let waited = tokio::time::timeout(PATIENCE, async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    waited.await.unwrap_or_else(|_| panic!("not within {PATIENCE:?}: {what}"));
+}
