@@ -7,6 +7,9 @@
     reason = "a test binary has no other crate to be reached from, and may say what it does"
 )]
 
+mod asyncapi;
+mod documents;
+mod house;
 mod live;
 mod parts;
 mod parts_smoke;
