@@ -8,9 +8,13 @@
 )]
 
 mod asyncapi;
+mod cli;
 mod documents;
+mod faults;
 mod house;
+mod ingest;
 mod live;
+mod page;
 mod parts;
 mod parts_smoke;
 mod settings;

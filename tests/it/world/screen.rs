@@ -75,14 +75,6 @@ impl Screen {
         }
     }
 
-    /// Reads what comes within `quiet`, to show that nothing does.
-    pub async fn read_for(&mut self, quiet: Duration) {
-        let deadline = Instant::now() + quiet;
-        while let Ok(Ok(())) =
-            tokio::time::timeout(deadline.saturating_duration_since(Instant::now()), self.next()).await
-        {}
-    }
-
     /// Reads to the end of the session and gives its close code.
     pub async fn close_code(&mut self) -> Option<u16> {
         tokio::time::timeout(PATIENCE, async {
