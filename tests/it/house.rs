@@ -27,6 +27,10 @@ const ROOMS: [(&str, &[&str]); 13] = [
 ];
 const ANY: &[&str] = &["*"];
 
+/// Below this path a room may name one more, for this reason.
+const EXCEPTIONS: [(&str, &str, &str); 1] =
+    [("http/demo/", "ingest", "the form of the demo page publishes; only `ordercast dev` mounts it")];
+
 /// Foreign crates that only these rooms name, so that each can be replaced in one place.
 const FOREIGN: [(&str, &[&str]); 15] = [
     ("actix_cors", &["http"]),
@@ -38,7 +42,7 @@ const FOREIGN: [(&str, &[&str]); 15] = [
     ("jsonwebtoken", &["auth"]),
     ("prometheus_client", &["telemetry"]),
     ("rdkafka", &["ingest"]),
-    ("reqwest", &["cli"]),
+    ("reqwest", &["cli", "dev"]),
     ("socket2", &["http"]),
     ("sqlx", &["store"]),
     ("tokio_tungstenite", &["cli"]),
@@ -54,6 +58,8 @@ const WITHOUT_RUNTIME: [&str; 5] = ["auth", "event", "hub", "protocol", "session
 const SESSION_SEES_OF_HUB: &str = "hub::Delivery";
 
 const MAX_LINES: usize = 400;
+/// Too long today. Nothing is added here.
+const TO_BE_SPLIT: [&str; 1] = ["ingest/recorder/thread.rs"];
 
 struct Source {
     /// Below `src`.
@@ -163,7 +169,8 @@ fn arrows_point_one_way() {
             let named = first(&path);
             assert!(allowed.contains_key(named), "{}: crate::{path} is no room", source.path);
             let seen = named == room || may.contains(&named) || *may == ANY;
-            let seen = seen && (room != "session" || named != "hub" || path == SESSION_SEES_OF_HUB);
+            let excepted = EXCEPTIONS.iter().any(|(below, also, _)| source.path.starts_with(below) && named == *also);
+            let seen = (seen || excepted) && (room != "session" || named != "hub" || path == SESSION_SEES_OF_HUB);
             if !seen {
                 wrong.insert(format!("{} names {path}", source.path));
             }
@@ -220,7 +227,8 @@ fn every_file_says_what_it_is_and_is_short() {
     for source in sources() {
         assert!(source.text.starts_with("//! "), "{} does not open with what it is", source.path);
         let lines = source.code.lines().count();
-        assert!(lines <= MAX_LINES, "{} has {lines} lines of code", source.path);
+        let split = TO_BE_SPLIT.contains(&source.path.as_str());
+        assert!((lines <= MAX_LINES) != split, "{} has {lines} lines of code", source.path);
     }
 }
 
