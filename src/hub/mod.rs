@@ -19,6 +19,8 @@ mod shared;
 #[cfg(test)]
 mod simulation;
 mod tail;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

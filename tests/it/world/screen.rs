@@ -1,10 +1,6 @@
 //! What somebody sees: a WebSocket client that is not ours, and a screen that shows what the last frame said.
 
-use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, net::SocketAddr, time::Instant};
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;

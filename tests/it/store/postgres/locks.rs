@@ -4,7 +4,7 @@ use ordercast::store::StoreError;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use crate::store::{
-    databases::Database,
+    databases::{Database, somebody_waits},
     drafts::{Draft, batch, by_name, erase, part, set, short},
 };
 
@@ -14,15 +14,6 @@ async fn other(database: &Database, statement: &str) -> PgConnection {
     connection.execute("begin").await.unwrap();
     connection.execute(AssertSqlSafe(statement)).await.unwrap();
     connection
-}
-
-/// Waits until somebody waits for a lock.
-async fn somebody_waits(connection: &mut PgConnection) {
-    let waiting = "select exists (select from pg_stat_activity
-                   where datname = current_database() and wait_event_type = 'Lock')";
-    while !sqlx::query_scalar::<_, bool>(waiting).fetch_one(&mut *connection).await.unwrap() {
-        tokio::task::yield_now().await;
-    }
 }
 
 async fn meets(statement: &str, drafts: Vec<Draft>) {
@@ -35,7 +26,7 @@ async fn meets(statement: &str, drafts: Vec<Draft>) {
         async move { store.apply(&first).await }
     });
     let mut observer = PgConnection::connect(&database.url).await.unwrap();
-    somebody_waits(&mut observer).await;
+    somebody_waits(&mut observer, 1).await;
     other.execute("commit").await.unwrap();
     let outcome = ours.await.unwrap();
     assert!(matches!(outcome, Err(StoreError::Contended)), "{outcome:?}");
@@ -84,7 +75,7 @@ async fn a_recorder_waits_for_the_rows_of_another_and_then_sees_them() {
         async move { store.apply(&batch([part(1, 0, [set("A-1", 4, "ours")])])).await }
     });
     let mut observer = PgConnection::connect(&database.url).await.unwrap();
-    somebody_waits(&mut observer).await;
+    somebody_waits(&mut observer, 1).await;
     other.execute("commit").await.unwrap();
     assert_eq!(ours.await.unwrap().unwrap().late, 1);
     assert_eq!(short(&by_name(&database.store, &["A-1"]).await, "A-1"), Some((5, "theirs".into())));
@@ -102,7 +93,7 @@ async fn of_two_recorders_of_one_partition_the_later_loses_it() {
         async move { store.apply(&batch([part(0, 0, [set("A-1", 1, "created")])])).await }
     });
     let mut observer = PgConnection::connect(&database.url).await.unwrap();
-    somebody_waits(&mut observer).await;
+    somebody_waits(&mut observer, 1).await;
     other.execute("commit").await.unwrap();
     let outcome = ours.await.unwrap();
     assert!(matches!(outcome, Err(StoreError::LostPartition { partition: 0 })), "{outcome:?}");
@@ -131,7 +122,7 @@ async fn dead_letters_of_another_recorder_wait_for_the_earlier_number() {
         async move { store.apply(&batch([refusing])).await }
     });
     let mut observer = PgConnection::connect(&database.url).await.unwrap();
-    somebody_waits(&mut observer).await;
+    somebody_waits(&mut observer, 1).await;
     other.execute("commit").await.unwrap();
     ours.await.unwrap().unwrap();
     assert_eq!(database.store.progress(crate::store::databases::TOPIC, 1).await.unwrap().dead_letters[0].id, 2);

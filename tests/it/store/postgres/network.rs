@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use crate::store::{
-    databases::{Database, LIMITS},
+    databases::{Database, LIMITS, somebody_waits},
     drafts::{batch, by_name, part, set},
 };
 
@@ -24,35 +24,41 @@ const IMPATIENT: Limits = Limits {
     transaction_timeout: Duration::from_millis(500),
 };
 
-/// Passes bytes on until it is told to hold them: the peer neither answers nor hangs up.
+/// Passes bytes on. Silenced, it holds those of all its connections so far for ever, and neither side hangs up.
 struct Proxy {
     address: SocketAddr,
-    flowing: watch::Sender<bool>,
+    silenced: watch::Sender<u32>,
 }
 
 impl Proxy {
     async fn to(server: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (flowing, flows) = watch::channel(true);
+        let (silenced, silences) = watch::channel(0);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let (from_client, to_client) = client.into_split();
                 let (from_server, to_server) = TcpStream::connect(&server).await.unwrap().into_split();
-                tokio::spawn(Self::pass(from_client, to_server, flows.clone()));
-                tokio::spawn(Self::pass(from_server, to_client, flows.clone()));
+                tokio::spawn(Self::pass(from_client, to_server, silences.clone()));
+                tokio::spawn(Self::pass(from_server, to_client, silences.clone()));
             }
         });
-        Self { address, flowing }
+        Self { address, silenced }
     }
 
-    async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut flows: watch::Receiver<bool>) {
+    async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut silences: watch::Receiver<u32>) {
+        let born = *silences.borrow();
         let mut bytes = vec![0; 65536];
         while let Ok(length @ 1..) = from.read(&mut bytes).await {
-            if flows.wait_for(|flows| *flows).await.is_err() || to.write_all(&bytes[..length]).await.is_err() {
+            if silences.wait_for(|count| *count == born).await.is_err() || to.write_all(&bytes[..length]).await.is_err()
+            {
                 return;
             }
         }
+    }
+
+    fn silence(&self) {
+        self.silenced.send_modify(|count| *count += 1);
     }
 }
 
@@ -97,17 +103,25 @@ async fn a_silent_database_is_unavailable_in_time_and_keeps_no_place_in_the_pool
     database.open(1).await;
     let (url, proxy) = through_proxy(&database).await;
     let store = connect(&url, IMPATIENT).unwrap();
-    by_name(&store, &["A-1"]).await;
-    proxy.flowing.send_replace(false);
-    for _ in 0..4 {
-        let silent = store.progress("t", 0).await;
+    let mut observer = PgConnection::connect(&database.url).await.unwrap();
+    let mut held = PgConnection::connect(&database.url).await.unwrap();
+    held.execute("begin; update progress set next_offset = 0").await.unwrap();
+    // As many calls in the middle of a transaction as the pool has places.
+    let calls: Vec<_> = (0..IMPATIENT.max_connections)
+        .map(|_| {
+            let store = store.clone();
+            tokio::spawn(async move { store.apply(&batch([part(0, 0, [set("A-1", 1, "created")])])).await })
+        })
+        .collect();
+    somebody_waits(&mut observer, i64::from(IMPATIENT.max_connections)).await;
+    proxy.silence();
+    for call in calls {
+        let silent = call.await.unwrap();
         assert!(matches!(silent, Err(StoreError::Unavailable(_))), "{silent:?}");
     }
-    proxy.flowing.send_replace(true);
-    // Fewer places than calls that hung: none of them is still taken.
-    for _ in 0..4 {
-        by_name(&store, &["A-1"]).await;
-    }
+    held.execute("rollback").await.unwrap();
+    // None of the silent connections, which stay silent, still has its place.
+    by_name(&store, &["A-1"]).await;
     database.drop().await;
 }
 
@@ -122,24 +136,20 @@ async fn locks_of_a_vanished_recorder_are_freed() {
     let mut held = PgConnection::connect(&database.url).await.unwrap();
     held.execute(
         "begin; insert into orders (order_id, user_id, viewers, status, terminal, version_number, epoch,
-                  partition, log_offset, occurred_at, timeline) values ('A-1', '', '', '', true, 0, 0, 0, 0, 0, '')",
+                                    partition, log_offset, occurred_at, timeline)
+                values ('A-1', '', '', '', true, 0, 0, 0, 0, 0, '')",
     )
     .await
     .unwrap();
     // It has the lock of progress, and waits for an order.
     let vanished = tokio::spawn(async move { store.apply(&batch([part(0, 0, [set("A-1", 1, "created")])])).await });
-    let waits = "select exists (select from pg_stat_activity
-                 where datname = current_database() and wait_event_type = 'Lock')";
-    while !sqlx::query_scalar::<_, bool>(waits).fetch_one(&mut observer).await.unwrap() {
-        tokio::task::yield_now().await;
-    }
-    proxy.flowing.send_replace(false);
+    somebody_waits(&mut observer, 1).await;
+    proxy.silence();
     held.execute("rollback").await.unwrap();
     // Without the server's own timeout this would wait until the connection breaks, which it does not.
     database.store.apply(&batch([part(0, 0, [set("A-1", 1, "created")])])).await.unwrap();
     let outcome = vanished.await.unwrap();
     assert!(matches!(outcome, Err(StoreError::Unavailable(_))), "{outcome:?}");
-    drop(proxy);
     database.drop().await;
 }
 
