@@ -24,7 +24,7 @@ use tokio::sync::watch;
 use self::pipelines::Pipelines;
 use crate::{
     auth::{Origins, Verifier},
-    config::{Settings, SettingsError},
+    config::{PerUserPolicy, Settings, SettingsError},
     event::{
         Timestamp,
         decode::{Decoder, DecoderOptions, FieldPointers, InvalidSetting, MissingVersion},
@@ -139,10 +139,12 @@ impl App {
                 heartbeat_interval: settings.session.heartbeat_interval,
                 snapshot_timeout: settings.session.snapshot_timeout,
                 snapshot_page: settings.session.snapshot_page,
+                complete_after: settings.session.complete_after,
             }),
             limits: Limits {
                 mailbox_bytes: settings.session.mailbox_bytes,
                 max_per_user: settings.session.max_per_user,
+                closes_oldest: settings.session.per_user_policy == PerUserPolicy::CloseOldest,
                 max_total: settings.session.max_total,
                 send_timeout: settings.session.send_timeout,
             },

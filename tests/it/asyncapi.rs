@@ -15,7 +15,7 @@ use ordercast::{
     protocol::{
         self, ClientMessage, CloseCause, Frame, OrderView, ServerMessage, SnapshotPages, StaleReason, outbound,
     },
-    session::{Inbound, Now, Opening, Rules, Session},
+    session::{Inbound, Now, Opening, RefusedToken, Rules, Session},
 };
 use serde_json::{Value, json};
 
@@ -123,6 +123,7 @@ impl ServerMessages {
             ServerMessage::Stale { since: now, reasons: StaleReason::ALL.into_iter().collect() },
             ServerMessage::Fresh,
             ServerMessage::TokenExpiring { expires_at: now },
+            ServerMessage::TokenRefreshed { expires_at: now },
             error(None, None),
             error(ids[0].as_ref(), Some(order_id)),
         ];
@@ -145,6 +146,7 @@ impl ServerMessages {
             ServerMessage::Stale { .. } => "Stale",
             ServerMessage::Fresh => "Fresh",
             ServerMessage::TokenExpiring { .. } => "TokenExpiring",
+            ServerMessage::TokenRefreshed { .. } => "TokenRefreshed",
             ServerMessage::Error { .. } => "Error",
             ServerMessage::Closing { .. } => "Closing",
         }
@@ -246,6 +248,7 @@ fn error_codes() -> BTreeSet<&'static str> {
         heartbeat_interval: Duration::from_secs(25),
         snapshot_timeout: Duration::from_secs(5),
         snapshot_page: 500,
+        complete_after: Duration::from_secs(60),
     };
     let opening = Opening { session_id: "s".into(), user: None, expires_at: Timestamp::now(), waits_for_sync: true };
     let mut session = Session::open(Arc::new(rules), opening, now);
@@ -257,6 +260,12 @@ fn error_codes() -> BTreeSet<&'static str> {
         assert!(output.contains(&format!(r#""code":"{code}""#)), "{output}");
         codes.insert(code);
     }
+    for code in ["invalid_token", "expired_token"] {
+        session.on_renewal(Err(RefusedToken { code, message: String::new() }), None, now);
+        codes.insert(code);
+    }
+    let output = String::from_utf8_lossy(&session.take_output(1 << 16).unwrap()).into_owned();
+    assert!(output.contains("invalid_token") && output.contains("expired_token"), "{output}");
     codes
 }
 
@@ -267,6 +276,7 @@ fn examples_of_the_document_are_read_as_what_they_are() {
         ("ping", "Ping", "Ping"),
         ("sync", "Sync", "Sync"),
         ("subscribe", "Subscribe", "Subscribe"),
+        ("refresh", "Refresh", "Refresh"),
         ("orderEvent", "OrderEvent", "OrderEvent"),
     ] {
         let examples = document["components"]["messages"][message]["examples"].as_array().unwrap();
