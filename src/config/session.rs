@@ -29,6 +29,8 @@ pub struct Session {
     pub terminal_window: Duration,
     /// Orders in one frame of a snapshot at most. 1 to 10000, default 500.
     pub snapshot_page: usize,
+    /// Open sessions, picked by chance, whose screen is compared with the database each second. 0 to 1000, default 5.
+    pub audits_per_second: usize,
 }
 
 impl Session {
@@ -42,6 +44,7 @@ impl Session {
             max_total: section.value("max_total", "15000", number(1..=1_000_000)),
             terminal_window: section.value("terminal_window", "24h", duration("0s", "1y")),
             snapshot_page: section.value("snapshot_page", "500", number(1..=10_000)),
+            audits_per_second: section.value("audits_per_second", "5", number(0..=1_000)),
         }
     }
 }

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
+use indexmap::IndexSet;
 use slotmap::{SlotMap, new_key_type};
 
 use super::{
@@ -29,6 +30,8 @@ pub(super) struct Registry {
     pub(super) orders: HashMap<OrderId, ShownOrder>,
     by_user: HashMap<UserId, HashSet<SessionKey>>,
     by_link: HashMap<OrderId, HashSet<SessionKey>>,
+    /// All sessions by a number, for audits to draw from.
+    pub(super) roll: IndexSet<SessionKey>,
     pub(super) rules: Rules,
     /// Sessions whose mailbox passed its limit in this step; what they show is forgotten at its end.
     overflowed: Vec<SessionKey>,
@@ -183,6 +186,7 @@ impl Registry {
     pub(super) fn insert(&mut self, session: Session) -> SessionKey {
         let viewer = session.viewer.clone();
         let key = self.sessions.insert(session);
+        self.roll.insert(key);
         match &viewer {
             Viewer::User { id, .. } => {
                 self.by_user.entry_ref(id).or_default().insert(key);
@@ -199,6 +203,7 @@ impl Registry {
     pub(super) fn remove(&mut self, key: SessionKey) {
         self.forget_shown(key);
         let Some(session) = self.sessions.remove(key) else { return };
+        self.roll.swap_remove(&key);
         match &session.viewer {
             Viewer::User { id, .. } => take_out(&mut self.by_user, id, key),
             Viewer::Link { orders } => orders.iter().for_each(|order| take_out(&mut self.by_link, order, key)),
@@ -208,7 +213,8 @@ impl Registry {
     /// Whether nothing is left of any session.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.sessions.is_empty() && self.orders.is_empty() && self.by_user.is_empty() && self.by_link.is_empty()
+        let nobody = self.sessions.is_empty() && self.roll.is_empty();
+        nobody && self.orders.is_empty() && self.by_user.is_empty() && self.by_link.is_empty()
     }
 
     /// Open sockets of a user.

@@ -544,6 +544,15 @@ impl World {
                 })
                 .collect()
         });
+        for outcome in &outcomes {
+            // What the store refused is seen to be missing before the hub hears why.
+            if let Reconciled::Done(corrections) = outcome
+                && !corrections.is_empty()
+                && self.refused.is_empty()
+            {
+                self.flaws.push((Flaw::Alarm, format!("{corrections:?}")));
+            }
+        }
         self.say(|| format!("answered at {:?}: {:?} {outcomes:?}", snapshot.positions(), flight.due));
     }
 }
