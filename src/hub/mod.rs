@@ -13,6 +13,7 @@
 
 mod audit;
 mod mailbox;
+mod overdue;
 mod reads;
 mod reconcile;
 mod registry;
@@ -37,6 +38,7 @@ pub use self::{
     tail::Tail,
 };
 use self::{
+    overdue::Doubts,
     reads::ReadQueue,
     registry::{Answer, Delivered, Phase, Registry, Session, ShownOrder},
     rules::{Rule, Rules},
@@ -52,6 +54,7 @@ pub struct Hub {
     tail: Tail,
     registry: Registry,
     reads: ReadQueue,
+    doubts: Doubts,
     /// Records the store refused that the fanout has not reached yet.
     refused: HashSet<Stamp>,
     rules: Rules,
@@ -93,6 +96,7 @@ impl Hub {
             tail: Tail::new(tail_bytes),
             registry: Registry::default(),
             reads: ReadQueue::default(),
+            doubts: Doubts::default(),
             refused: HashSet::new(),
             rules: Rules::default(),
         }

@@ -320,6 +320,15 @@ impl Registry {
         }
     }
 
+    /// Says whether a session shows an order that could not be read for too long.
+    pub(super) fn set_overdue(&mut self, key: SessionKey, overdue: bool) {
+        if let Some(session) = self.sessions.get(key)
+            && session.mailbox.set_overdue(overdue)
+        {
+            self.woken.push(session.mailbox.clone());
+        }
+    }
+
     /// Notes what putting something into a mailbox did.
     fn note(&mut self, key: SessionKey, (put, wake): (Put, bool)) -> Put {
         if let Some(session) = self.sessions.get_mut(key) {

@@ -20,7 +20,7 @@ use self::{expiry::Expiry, keepalive::Keepalive, limits::Limits, outbox::Outbox}
 use crate::{
     event::{OrderId, Stamp, Timestamp, UserId},
     hub::Delivery,
-    protocol::{self, CloseCause, Frame, ServerMessage, StaleReason, StaleReasons, outbound},
+    protocol::{self, CloseCause, Frame, ServerMessage, StaleReasons, outbound},
 };
 
 pub use inbound::Inbound;
@@ -198,11 +198,8 @@ impl Session {
     }
 
     /// Notes what may be stale: for all of this instance since `since`, and for this session alone.
-    pub fn on_stale(&mut self, instance: StaleReasons, since: Timestamp, proven: bool) {
-        let mut reasons = instance;
-        if !proven && self.started {
-            reasons.set(StaleReason::CatchingUp, true);
-        }
+    pub fn on_stale(&mut self, instance: StaleReasons, since: Timestamp, own: StaleReasons) {
+        let reasons = if self.started { instance.union(own) } else { instance };
         if reasons != self.stale {
             if self.stale.is_fresh() {
                 self.stale_since = Some(since);

@@ -2,6 +2,7 @@
 //! between none says that it is fresh when nobody can know.
 
 mod audits;
+mod honesty;
 mod outages;
 
 use serde_json::{Value, json};

@@ -21,7 +21,7 @@ use crate::{
         Change, Epoch, History, OrderEvent, OrderId, OrderState, Position, Snapshot, SnapshotQuery, Stamp, Timestamp,
         UserId, Version, VersionKind, Viewer,
     },
-    protocol::Frame,
+    protocol::{Frame, StaleReason},
 };
 
 const EPOCH: Epoch = Epoch(7);

@@ -263,3 +263,30 @@ fn reads_do_not_pile_up_while_nobody_can_answer_them() {
     scene.hub.trim(&[]);
     assert_eq!(scene.ask().len(), 1);
 }
+
+#[test]
+fn a_screen_that_shows_an_unproven_order_for_too_long_says_so_until_it_is_read() {
+    let mut scene = Scene::new();
+    let (ann, bob) = (scene.live("ann"), scene.live("bob"));
+    scene.set("A-1", 2, &["ann"]);
+    scene.fan();
+    assert_eq!(ann.hear(), ["A-1 v2"]);
+    // Asked again and again, and never answered.
+    for _ in 0..30 {
+        let due = scene.ask();
+        scene.hub.second_passed();
+        scene.hub.retry(due);
+        assert!(ann.mailbox.doubts().is_fresh());
+    }
+    scene.hub.second_passed();
+    assert!(ann.mailbox.doubts().contains(StaleReason::DatabaseUnavailable));
+    assert!(bob.mailbox.doubts().is_fresh(), "who does not show the order knows all there is");
+    scene.set("A-1", 3, &["ann", "bob"]);
+    scene.fan();
+    scene.hub.second_passed();
+    assert!(!bob.mailbox.doubts().is_fresh(), "who is shown it now does not");
+    scene.save();
+    scene.answer();
+    scene.hub.second_passed();
+    assert!(ann.mailbox.doubts().is_fresh() && bob.mailbox.doubts().is_fresh());
+}
