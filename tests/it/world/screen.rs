@@ -96,7 +96,7 @@ impl Screen {
     }
 
     /// Takes one message; the error is the close code.
-    async fn next(&mut self) -> Result<(), Option<u16>> {
+    pub async fn next(&mut self) -> Result<(), Option<u16>> {
         match self.socket.next().await {
             Some(Ok(Message::Text(text))) => {
                 let frame: Value = serde_json::from_str(&text).expect("every text frame is JSON");
