@@ -38,7 +38,7 @@ use crate::{
         source::TrustedProxies,
     },
     hub::{Hub, SharedHub},
-    ingest::topic::StartError,
+    ingest::StartError,
     protocol::{StaleReason, Staleness},
     session::Rules,
     store::{self, InvalidUrl, Store},
@@ -194,35 +194,38 @@ impl App {
         self.store.clone()
     }
 
-    /// Runs until `stop` resolves, then leaves in good order: within `shutdown.spread` and `shutdown.grace`.
+    /// Runs until `stop` resolves, then leaves in good order: within `shutdown.spread` and `shutdown.grace` together.
     pub async fn run_until_stopped(self, stop: impl Future<Output = ()>) -> Result<(), RunError> {
         let (mut public, mut operations) = self.serve()?;
         tracing::info!(http.listen = %public.address, operations.listen = %operations.address, "listening");
-        tokio::pin!(stop);
-        let pipelines = tokio::select! {
-            () = &mut stop => None,
-            () = schema::wait_until_current(&*self.store) => Some(Pipelines::start(&self)?),
-        };
-        let outcome = match &pipelines {
-            None => Ok(()),
-            Some(pipelines) => tokio::select! {
-                () = &mut stop => Ok(()),
-                name = pipelines.ended_early() => Err(RunError::EndedEarly(name)),
-                ended = public.ended() => Err(ended.map_or_else(RunError::Listen, |()| RunError::EndedEarly("public listener"))),
-                ended = operations.ended() => Err(ended.map_or_else(RunError::Listen, |()| RunError::EndedEarly("operations listener"))),
-            },
+        let mut pipelines = None;
+        let outcome = tokio::select! {
+            () = stop => Ok(()),
+            error = self.run_pipelines(&mut pipelines) => Err(error),
+            ended = public.ended() => Err(ended.map_or_else(RunError::Listen, |()| RunError::EndedEarly("public listener"))),
+            ended = operations.ended() => Err(ended.map_or_else(RunError::Listen, |()| RunError::EndedEarly("operations listener"))),
         };
         if let Err(error) = &outcome {
             tracing::error!(%error, "stopping because a component failed");
         }
-        self.drain_sessions().await;
+        let deadline = Instant::now() + self.settings.shutdown.spread + self.settings.shutdown.grace;
+        self.drain_sessions(deadline - self.settings.shutdown.grace / 2).await;
         public.stop().await;
         if let Some(pipelines) = pipelines {
-            pipelines.stop(self.settings.shutdown.grace).await;
+            pipelines.stop(deadline).await;
         }
         operations.stop().await;
         tracing::info!("stopped");
         outcome
+    }
+
+    /// Starts the pipelines once the database fits, and ends when one of them does, or cannot be started.
+    async fn run_pipelines(&self, running: &mut Option<Pipelines>) -> RunError {
+        schema::wait_until_current(&*self.store).await;
+        match Pipelines::start(self) {
+            Ok(pipelines) => RunError::EndedEarly(running.insert(pipelines).ended_early().await),
+            Err(error) => error,
+        }
     }
 
     fn serve(&self) -> Result<(Listening, Listening), RunError> {
@@ -248,13 +251,12 @@ impl App {
         Ok((public, serve_operations(self.operations.try_clone()?, web::Data::new(operations))?))
     }
 
-    /// Tells every session to go, each at its own time, and waits for them; a client that does nothing is not waited for.
-    async fn drain_sessions(&self) {
-        let shutdown = &self.settings.shutdown;
+    /// Tells every session to go, each at its own time, and waits for them, but not for ever for a client that does
+    /// nothing.
+    async fn drain_sessions(&self, deadline: Instant) {
         tracing::info!(sessions = self.hub.step(|hub| hub.sessions()), "leaving");
-        self.instance.begin_drain(shutdown.spread);
+        self.instance.begin_drain(self.settings.shutdown.spread);
         self.hub.step(Hub::nudge_all);
-        let deadline = Instant::now() + shutdown.spread + shutdown.grace;
         while self.hub.step(|hub| hub.sessions()) > 0 && Instant::now() < deadline {
             tokio::time::sleep(DRAIN_INTERVAL).await;
         }

@@ -29,11 +29,8 @@ impl Greeting<'_> {
         } else {
             (format!(" --brokers {kafka_brokers} --topic {topic}"), format!(" --url {websocket_url} --token {token}"))
         };
-        let broker = if self.embedded {
-            "embedded, forgets everything at the end; any Kafka client can use it"
-        } else {
-            "given by your settings; the simulator stays away from it"
-        };
+        let broker =
+            if self.embedded { "embedded, for any Kafka client" } else { "as set; the simulator stays away from it" };
         let simulator = if self.simulator { "moves an order every few seconds" } else { "off" };
         let event = format!(r#"{{"order_id":"A-1","user_id":"{user_id}","status":"shipped"}}"#);
         format!(
@@ -50,7 +47,7 @@ ordercast dev is ready. It is NOT FOR PRODUCTION: one process, and everybody who
 Publish, from a second terminal:
 
   {command} publish{to_broker} --order A-1 --user {user_id} --status shipped
-  echo '{event}' | kcat -P -X partitioner=murmur2_random -b {kafka_brokers} -t {topic} -k A-1
+  echo '{event}' | kcat -P -b {kafka_brokers} -t {topic} -k A-1
 
 Watch:
 

@@ -31,6 +31,7 @@ use crate::{
         producer::Producer,
     },
     store::StoreError,
+    telemetry::report_panics,
 };
 pub use address::reachable;
 use directory::DataDirectory;
@@ -109,7 +110,7 @@ impl Dev {
     /// Takes the data directory and reads the settings.
     pub fn prepare(sources: Sources, options: Options) -> Result<Self, DevError> {
         let directory = DataDirectory::take(&options.data_dir)?;
-        let settings = preset::settings(sources, &directory, options.port)??;
+        let settings = preset::settings(sources, &directory, &directory.secret()?, options.port)?;
         let embedded = settings.kafka.brokers.is_empty();
         Ok(Self { directory, options, settings, embedded })
     }
@@ -138,6 +139,7 @@ impl Dev {
             }
         };
         let app = App::build(self.settings.clone(), Arc::new(routes))?;
+        report_panics(app.metrics().panics.clone());
         app.store().migrate().await?;
         let handover = self.handover(&app, &tokens)?;
         page.get_or_init(|| web::Data::new(self.demo(&handover, tokens.clone(), producer.clone())));

@@ -1,14 +1,15 @@
 //! What `ordercast dev` sets for itself, below file and environment, so that any of it can be set otherwise.
 
-use super::directory::{DataDirectory, DirectoryError};
+use super::directory::DataDirectory;
 use crate::config::{Need, Settings, SettingsError, Sources, load};
 
 /// The settings of `dev`, without brokers unless somebody gave some.
 pub(super) fn settings(
     mut sources: Sources,
     directory: &DataDirectory,
+    secret: &str,
     port: Option<u16>,
-) -> Result<Result<Settings, SettingsError>, DirectoryError> {
+) -> Result<Settings, SettingsError> {
     // Who moves the page probably runs beside another one.
     let operations = if port.is_some() { "127.0.0.1:0" } else { "127.0.0.1:9090" };
     sources.preset = [
@@ -17,22 +18,22 @@ pub(super) fn settings(
         ("operations.listen", operations),
         ("http.allowed_origins", "*"),
         ("database.url", &directory.database_url()),
-        ("auth.secret", &directory.secret()?),
+        ("auth.secret", secret),
         // The embedded broker begins a new log at every start.
         ("kafka.on_log_regression", "reset"),
         // The simulator delivers orders in minutes, and nobody wants to see a day of them.
         ("session.terminal_window", "10m"),
         // There is no second instance to protect from everybody coming at once.
         ("shutdown.spread", "0s"),
+        // The screen is for the text that tells how to begin.
+        ("log.level", "info,actix_server=warn"),
     ]
     .map(|(key, value)| (key, value.to_owned()))
     .into();
-    let settings = load(&sources, &[Need::Database, Need::Secret]).map(|mut settings| {
-        if let Some(port) = port {
-            settings.http.listen.set_port(port);
-        }
-        settings
-    });
+    let mut settings = load(&sources, &[Need::Database, Need::Secret])?;
+    if let Some(port) = port {
+        settings.http.listen.set_port(port);
+    }
     Ok(settings)
 }
 
@@ -45,7 +46,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let taken = DataDirectory::take(directory.path()).unwrap();
         let environment = environment.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
-        settings(Sources { environment, ..Sources::default() }, &taken, port).unwrap().unwrap()
+        settings(Sources { environment, ..Sources::default() }, &taken, &"s".repeat(32), port).unwrap()
     }
 
     #[test]

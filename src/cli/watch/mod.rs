@@ -9,7 +9,7 @@ mod screen;
 mod tests;
 mod wire;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use jiff::{Timestamp, tz::TimeZone};
@@ -23,9 +23,12 @@ use super::{
     output::{print, say},
     signals::Signals,
 };
-use client::{Client, Ending, Next, Notice, Step};
+use client::{Client, Ending, Next, Notice, State, Step};
 use connection::Connection;
 use screen::Screen;
+
+/// How long *live* is held back.
+const STALE_MAY_FOLLOW: Duration = Duration::from_millis(100);
 
 /// Arguments of `ordercast watch`.
 #[derive(Debug, Args)]
@@ -121,8 +124,22 @@ impl Watching<'_> {
 
     /// Shows what comes until the connection ends.
     async fn follow(&mut self, connection: &mut Connection) -> Result<Left, CommandError> {
+        // Where a `stale` is due it comes right behind the snapshot: *live* is said when none has come.
+        let mut held = None;
         loop {
-            let text = match connection.next(self.client.silence_limit()).await {
+            let next = connection.next(self.client.silence_limit());
+            let next = match &held {
+                None => next.await,
+                Some(live) => match time::timeout(STALE_MAY_FOLLOW, next).await {
+                    Ok(next) => next,
+                    Err(_) => {
+                        self.show(live)?;
+                        held = None;
+                        continue;
+                    }
+                },
+            };
+            let text = match next {
                 Ok(text) => text,
                 Err(ending) => return Ok(Left::Ended(ending)),
             };
@@ -132,7 +149,13 @@ impl Watching<'_> {
             }
             for step in self.client.on_text(&text, Instant::now()) {
                 match step {
-                    Step::Show(notice) => self.show(&notice)?,
+                    Step::Show(notice @ Notice::State(State::Live)) => held = Some(notice),
+                    Step::Show(notice) => {
+                        if matches!(notice, Notice::State(_)) {
+                            held = None;
+                        }
+                        self.show(&notice)?;
+                    }
                     Step::Send(text) => {
                         if let Err(ending) = connection.send(text).await {
                             return Ok(Left::Ended(ending));

@@ -119,7 +119,7 @@ impl Simulator {
 }
 
 fn whose_turn(turn: usize) -> &'static Customer {
-    if turn % 2 == 0 { &CUSTOMERS[0] } else { &CUSTOMERS[1 + turn / 2 % (CUSTOMERS.len() - 1)] }
+    if turn.is_multiple_of(2) { &CUSTOMERS[0] } else { &CUSTOMERS[1 + turn / 2 % (CUSTOMERS.len() - 1)] }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! mistake is told by its field instead of dead-lettered.
 
 use actix_web::{
-    HttpRequest, HttpResponse,
+    HttpMessage, HttpRequest, HttpResponse,
     http::{StatusCode, header::CACHE_CONTROL},
     web,
 };
@@ -23,7 +23,7 @@ pub(super) async fn publish(
     demo: web::Data<Demo>,
 ) -> HttpResponse {
     // A page of another origin can send anything else without being asked first.
-    if !actix_web::HttpMessage::content_type(&request).eq_ignore_ascii_case("application/json") {
+    if !request.content_type().eq_ignore_ascii_case("application/json") {
         return problem(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "unsupported_media_type",

@@ -140,5 +140,5 @@ function statusAfter(status, { statuses, terminal }) {
 
 function kcatCommand(event, { kafka_brokers, topic }) {
   const quoted = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
-  return `echo ${quoted(JSON.stringify(event))} |\n  kcat -P -X partitioner=murmur2_random -b ${kafka_brokers} -t ${topic} -k ${quoted(event.order_id)}`;
+  return `echo ${quoted(JSON.stringify(event))} |\n  kcat -P -b ${kafka_brokers} -t ${topic} -k ${quoted(event.order_id)}`;
 }
