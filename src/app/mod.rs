@@ -33,7 +33,9 @@ use crate::{
         instance::Instance,
         operations::Operations,
         public::{Limits, Public},
-        server::{Listening, bind, serve_operations, serve_public},
+        rate::RequestRate,
+        server::{Listening, Transport, bind, serve_operations, serve_public},
+        source::TrustedProxies,
     },
     hub::{Hub, SharedHub},
     ingest::StartError,
@@ -135,6 +137,8 @@ impl App {
             ready: ready_seen,
             verifier,
             origins: Origins::new(&settings.http),
+            proxies: TrustedProxies::new(&settings.http.trusted_proxies),
+            rate: RequestRate::new(settings.session.max_handshakes_per_second),
             rules: Arc::new(Rules {
                 heartbeat_interval: settings.session.heartbeat_interval,
                 snapshot_timeout: settings.session.snapshot_timeout,
@@ -226,9 +230,17 @@ impl App {
 
     fn serve(&self) -> Result<(Listening, Listening), RunError> {
         let extra = self.extra_routes.clone();
-        let workers = std::thread::available_parallelism().map_or(1, usize::from);
+        let session = &self.settings.session;
+        let transport = Transport {
+            workers: std::thread::available_parallelism().map_or(1, usize::from),
+            max_sessions: session.max_total,
+            // As many as may begin in two seconds: with a slow network they overlap.
+            max_waiting_per_address: session.max_handshakes_per_second.get() as usize * 2,
+            proxies: TrustedProxies::new(&self.settings.http.trusted_proxies),
+            send_timeout: session.send_timeout,
+        };
         let public =
-            serve_public(self.public.try_clone()?, self.public_state.clone(), workers, move |config| extra(config))?;
+            serve_public(self.public.try_clone()?, self.public_state.clone(), transport, move |config| extra(config))?;
         let read_at = self.signs.progress_read_at.subscribe();
         let operations = Operations {
             instance: self.instance.clone(),

@@ -1,6 +1,6 @@
 //! `session`: what one open socket may take, and how long things may last.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 use super::{
     reader::Section,
@@ -9,6 +9,8 @@ use super::{
 
 /// The smallest mailbox: any single update fits an empty one.
 pub const MIN_MAILBOX_BYTES: usize = 32 * 1024;
+
+const MAX_RATE: NonZeroU32 = NonZeroU32::new(100_000).expect("it is not 0");
 
 /// What happens when a user opens one session too many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +38,8 @@ pub struct Session {
     pub per_user_policy: PerUserPolicy,
     /// Sessions an instance may have open. 1 to 1000000, default 15000.
     pub max_total: usize,
+    /// Requests an address (of IPv6: a /64) may begin in a second; as many may come at once. 1 to 100000, default 500.
+    pub max_handshakes_per_second: NonZeroU32,
     /// How long an order in a terminal status stays in a snapshot's list. 0 s to 1 year, default 24 h.
     pub terminal_window: Duration,
     /// Orders in one frame of a snapshot at most. 1 to 10000, default 500.
@@ -60,6 +64,11 @@ impl Session {
                 one_of(&[("reject", PerUserPolicy::Reject), ("close_oldest", PerUserPolicy::CloseOldest)]),
             ),
             max_total: section.value("max_total", "15000", number(1..=1_000_000)),
+            max_handshakes_per_second: section.value(
+                "max_handshakes_per_second",
+                "500",
+                number(NonZeroU32::MIN..=MAX_RATE),
+            ),
             terminal_window: section.value("terminal_window", "24h", duration("0s", "1y")),
             snapshot_page: section.value("snapshot_page", "500", number(1..=10_000)),
             complete_after: section.value("complete_after", "60s", duration("1s", "24h")),

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     auth::{Principal, SUBPROTOCOL},
-    http::{access, public::Public, refusal::Refusal},
+    http::{access, lobby::Guest, public::Public, refusal::Refusal},
     hub::{Joining, Mailbox},
     protocol::CloseCause,
     session::{Now, Opening, Session},
@@ -128,6 +128,9 @@ pub fn speak(
     send_timeout: Duration,
     speaker: impl Speaker,
 ) -> Result<HttpResponse, Refusal> {
+    if let Some(guest) = request.conn_data::<Guest>() {
+        guest.leave();
+    }
     handshake(request, Connection::new(speaker, payload.into_inner(), rules, send_timeout))
 }
 
