@@ -184,7 +184,10 @@ mod tests {
             let order = "check-r-0";
             json!({"type": "order_status", "order_id": order, "status": "s", "version": version, "rev": "r", "occurred_at": "t"})
         };
-        hears(json!({"type": "snapshot", "partial": false, "first": true, "complete": true, "orders": []}), second * 0);
+        hears(
+            json!({"type": "snapshot", "partial": false, "first": true, "complete": true, "orders": []}),
+            Duration::ZERO,
+        );
         assert!(board.latency().is_none());
         board.on_publishing(0, 1, start);
         hears(update(1), 5 * second);
