@@ -1,6 +1,6 @@
 //! The pipelines between Kafka, SQL and the hub, as one thing to start and to stop.
 
-use std::{sync::Arc, time::Duration};
+use std::{sync::Arc, time::Instant};
 
 use futures_util::future::select_all;
 use tokio::{sync::watch, task::JoinHandle};
@@ -86,11 +86,12 @@ impl Pipelines {
         self.components[index].name()
     }
 
-    /// Stops everything; what does not end in time is named and left.
-    pub(super) async fn stop(self, grace: Duration) {
+    /// Stops everything; what has not ended by the deadline is named and left.
+    pub(super) async fn stop(self, deadline: Instant) {
         self.listener.abort();
         for component in self.components {
-            if let Err(overdue) = component.stop(grace).await {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if let Err(overdue) = component.stop(left).await {
                 tracing::warn!(%overdue, "gave up waiting");
             }
         }

@@ -6,10 +6,13 @@
 mod access;
 pub mod demo;
 pub mod instance;
+pub mod lobby;
 pub mod operations;
 mod orders;
 pub mod public;
+pub mod rate;
 pub mod refusal;
 pub mod server;
 mod socket;
+pub mod source;
 pub mod websocket;

@@ -13,7 +13,7 @@ use indexmap::{IndexMap, IndexSet};
 
 use crate::{
     event::{OrderId, Timestamp},
-    protocol::{Frame, OrderView, SnapshotPages, StaleReason, StaleReasons, outbound},
+    protocol::{CloseCause, Frame, OrderView, SnapshotPages, StaleReason, StaleReasons, outbound},
 };
 
 /// What an entry costs besides its frame.
@@ -38,6 +38,7 @@ struct Inner {
     proven: bool,
     overdue: bool,
     not_visible: Vec<OrderId>,
+    closed: Option<CloseCause>,
     /// Set by the first put after a take; spares further wake-ups.
     notified: bool,
     waker: Option<Waker>,
@@ -194,6 +195,11 @@ impl Mailbox {
         self.lock().pending_bytes()
     }
 
+    /// Why the session is to end now, if it is. Ranks above all deliveries.
+    pub fn closed(&self) -> Option<CloseCause> {
+        self.lock().closed
+    }
+
     /// Whether the last snapshot that was put in had been proved complete.
     pub fn is_proven(&self) -> bool {
         self.lock().proven
@@ -266,6 +272,13 @@ impl Mailbox {
     pub(super) fn put_not_visible(&self, orders: Vec<OrderId>) -> bool {
         let mut inner = self.lock();
         inner.not_visible = orders;
+        inner.notify()
+    }
+
+    /// Ends the session. The first cause counts.
+    pub(super) fn put_close(&self, cause: CloseCause) -> bool {
+        let mut inner = self.lock();
+        inner.closed.get_or_insert(cause);
         inner.notify()
     }
 

@@ -16,6 +16,7 @@ mod mailbox;
 mod overdue;
 mod reads;
 mod reconcile;
+mod refresh;
 mod registry;
 mod rules;
 mod shared;
@@ -82,6 +83,8 @@ pub struct Joining {
     pub start: bool,
     /// How many open sessions the user may have, this one included; `None` does not count this session at all.
     pub max_per_user: Option<usize>,
+    /// Where that would be one too many: the user's oldest session ends for this one, instead of this one being refused.
+    pub closes_oldest: bool,
 }
 
 /// The user has as many sessions as are allowed.
@@ -264,13 +267,17 @@ impl Hub {
         if let (Some(user), Some(max)) = (joining.viewer.user(), joining.max_per_user)
             && self.registry.sockets_of(user) >= max
         {
-            return Err(TooManySessions);
+            if !joining.closes_oldest {
+                return Err(TooManySessions);
+            }
+            self.registry.replace_oldest(user, max);
         }
         let key = self.registry.insert(Session {
             viewer: joining.viewer,
             subscription: None,
             mailbox: joining.mailbox,
             counts: joining.max_per_user.is_some(),
+            joined: 0,
             phase: Phase::Waiting(Answer::Everything),
             has_been_live: false,
             unanswered: false,

@@ -12,6 +12,7 @@
 pub mod audits;
 mod client;
 mod component;
+pub mod dead_letters;
 pub mod embedded;
 pub mod fanout;
 pub mod freshness;

@@ -19,10 +19,13 @@ use tokio_util::sync::CancellationToken;
 
 use self::process::Served;
 pub use self::{crowd::Crowd, screen::Screen, truth::Shop};
-use crate::parts::{
-    kafka::shared_broker,
-    postgres::Database,
-    topic::{Record, Topic},
+use crate::{
+    cli::{Answer, answer, ordercast},
+    parts::{
+        kafka::shared_broker,
+        postgres::Database,
+        topic::{Record, Topic},
+    },
 };
 
 /// How long anything may take that a test waits for; far more than it ever should.
@@ -144,6 +147,19 @@ impl World {
             expires_at: Timestamp::from_millis(ends).unwrap(),
             token_id: None,
         })
+    }
+
+    /// Calls the binary with the settings of this world.
+    pub async fn call(&self, arguments: &[&str]) -> Answer {
+        let settings = self.settings.clone();
+        let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let called = tokio::task::spawn_blocking(move || {
+            let directory = tempfile::TempDir::new().unwrap();
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            let settings: Vec<(&str, &str)> = settings.iter().map(|(key, value)| (&**key, &**value)).collect();
+            answer(ordercast(directory.path(), &arguments, &settings))
+        });
+        called.await.unwrap()
     }
 
     /// A user who watches on an instance; the first snapshot has come.
