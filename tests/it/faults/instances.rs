@@ -2,23 +2,14 @@
 
 use std::time::Duration;
 
-use super::until_stored_once;
+use super::{nimble, until_stored_once};
 use crate::{
     parts::{
         kafka::{Broker, shared_broker},
         postgres::{Database, Postgres},
     },
-    world::{Crowd, Shop, World},
+    world::{Crowd, Shop},
 };
-
-/// A world whose instances notice each other's end soon, and whose heartbeats suit a crowd.
-async fn nimble(bootstrap: &str, database: Database) -> World {
-    let mut world = World::on(bootstrap, database).await;
-    world.set("session.heartbeat_interval", Crowd::HEARTBEAT);
-    world.set("kafka.session_timeout", "3s");
-    world.set("kafka.stale_after", "3s");
-    world
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn forty_screens_are_true_after_two_kills_a_database_crash_and_a_broker_kill_under_way() {

@@ -143,6 +143,18 @@ impl Topic {
         .await
     }
 
+    /// The id of the broker that leads a partition now, as the others see it.
+    pub async fn leader(&self, partition: i32) -> i32 {
+        let (name, reader) = (self.name.clone(), self.client());
+        blocking(move || {
+            let reader: BaseConsumer = reader.create().expect("a consumer");
+            let metadata = reader.fetch_metadata(Some(&name), PATIENCE).expect("Kafka answers");
+            let partitions = metadata.topics()[0].partitions();
+            partitions.iter().find(|listed| listed.id() == partition).map_or(-1, |listed| listed.leader())
+        })
+        .await
+    }
+
     /// Reads all partitions from their beginning until there are `count` records; panics when they do not come.
     pub async fn read(&self, count: usize) -> Vec<Written> {
         let name = self.name.clone();

@@ -71,6 +71,13 @@ impl Screen {
         }
     }
 
+    /// Watches for a while, as an open page does.
+    pub async fn watch_until(&mut self, ends: tokio::time::Instant) {
+        while let Ok(frame) = tokio::time::timeout_at(ends, self.next()).await {
+            frame.unwrap_or_else(|code| panic!("closed with {code:?}: {:#?}", self.frames));
+        }
+    }
+
     /// Reads to the end of the session and gives its close code.
     pub async fn close_code(&mut self) -> Option<u16> {
         tokio::time::timeout(PATIENCE, async {
