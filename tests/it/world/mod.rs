@@ -50,7 +50,7 @@ enum Running {
     /// In the test's own process.
     Here(CancellationToken, tokio::task::JoinHandle<Result<(), ordercast::app::RunError>>),
     /// `ordercast serve`, which can be killed.
-    Apart(Served),
+    Apart(Box<Served>),
 }
 
 impl World {
@@ -118,7 +118,7 @@ impl World {
     pub async fn serve(&self) -> Instance {
         let served = Served::start(&self.settings);
         let (address, operations) = served.addresses().await;
-        let instance = Instance { address, operations, running: Running::Apart(served) };
+        let instance = Instance { address, operations, running: Running::Apart(Box::new(served)) };
         instance.wait_until_ready().await;
         instance
     }
