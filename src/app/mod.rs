@@ -24,7 +24,7 @@ use tokio::sync::watch;
 use self::pipelines::Pipelines;
 use crate::{
     auth::{Origins, Verifier},
-    config::{Settings, SettingsError},
+    config::{PerUserPolicy, Settings, SettingsError},
     event::{
         Timestamp,
         decode::{Decoder, DecoderOptions, FieldPointers, InvalidSetting, MissingVersion},
@@ -33,10 +33,12 @@ use crate::{
         instance::Instance,
         operations::Operations,
         public::{Limits, Public},
-        server::{Listening, bind, serve_operations, serve_public},
+        rate::RequestRate,
+        server::{Listening, Transport, bind, serve_operations, serve_public},
+        source::TrustedProxies,
     },
     hub::{Hub, SharedHub},
-    ingest::topic::StartError,
+    ingest::StartError,
     protocol::{StaleReason, Staleness},
     session::Rules,
     store::{self, InvalidUrl, Store},
@@ -121,11 +123,7 @@ impl App {
         let verifier = Arc::new(Verifier::new(&settings.auth)?);
         let store = store::connect(
             settings.database.url.as_ref().map_or("", |url| secrecy::ExposeSecret::expose_secret(url)),
-            store::Limits {
-                max_connections: settings.database.max_connections,
-                acquire_timeout: ACQUIRE_TIMEOUT,
-                transaction_timeout: TRANSACTION_TIMEOUT,
-            },
+            store_limits(&settings),
         )?;
         let hub = Arc::new(SharedHub::new(Hub::new(settings.hub.tail_bytes)));
         let unproved = Staleness { reasons: [StaleReason::CatchingUp].into_iter().collect(), since: Timestamp::now() };
@@ -139,14 +137,18 @@ impl App {
             ready: ready_seen,
             verifier,
             origins: Origins::new(&settings.http),
+            proxies: TrustedProxies::new(&settings.http.trusted_proxies),
+            rate: RequestRate::new(settings.session.max_handshakes_per_second),
             rules: Arc::new(Rules {
                 heartbeat_interval: settings.session.heartbeat_interval,
                 snapshot_timeout: settings.session.snapshot_timeout,
                 snapshot_page: settings.session.snapshot_page,
+                complete_after: settings.session.complete_after,
             }),
             limits: Limits {
                 mailbox_bytes: settings.session.mailbox_bytes,
                 max_per_user: settings.session.max_per_user,
+                closes_oldest: settings.session.per_user_policy == PerUserPolicy::CloseOldest,
                 max_total: settings.session.max_total,
                 send_timeout: settings.session.send_timeout,
             },
@@ -192,42 +194,53 @@ impl App {
         self.store.clone()
     }
 
-    /// Runs until `stop` resolves, then leaves in good order: within `shutdown.spread` and `shutdown.grace`.
+    /// Runs until `stop` resolves, then leaves in good order: within `shutdown.spread` and `shutdown.grace` together.
     pub async fn run_until_stopped(self, stop: impl Future<Output = ()>) -> Result<(), RunError> {
         let (mut public, mut operations) = self.serve()?;
         tracing::info!(http.listen = %public.address, operations.listen = %operations.address, "listening");
-        tokio::pin!(stop);
-        let pipelines = tokio::select! {
-            () = &mut stop => None,
-            () = schema::wait_until_current(&*self.store) => Some(Pipelines::start(&self)?),
-        };
-        let outcome = match &pipelines {
-            None => Ok(()),
-            Some(pipelines) => tokio::select! {
-                () = &mut stop => Ok(()),
-                name = pipelines.ended_early() => Err(RunError::EndedEarly(name)),
-                ended = public.ended() => Err(ended.map_or_else(RunError::Listen, |()| RunError::EndedEarly("public listener"))),
-                ended = operations.ended() => Err(ended.map_or_else(RunError::Listen, |()| RunError::EndedEarly("operations listener"))),
-            },
+        let mut pipelines = None;
+        let outcome = tokio::select! {
+            () = stop => Ok(()),
+            error = self.run_pipelines(&mut pipelines) => Err(error),
+            ended = public.ended() => Err(ended.map_or_else(RunError::Listen, |()| RunError::EndedEarly("public listener"))),
+            ended = operations.ended() => Err(ended.map_or_else(RunError::Listen, |()| RunError::EndedEarly("operations listener"))),
         };
         if let Err(error) = &outcome {
             tracing::error!(%error, "stopping because a component failed");
         }
-        self.drain_sessions().await;
+        let deadline = Instant::now() + self.settings.shutdown.spread + self.settings.shutdown.grace;
+        self.drain_sessions(deadline - self.settings.shutdown.grace / 2).await;
         public.stop().await;
         if let Some(pipelines) = pipelines {
-            pipelines.stop(self.settings.shutdown.grace).await;
+            pipelines.stop(deadline).await;
         }
         operations.stop().await;
         tracing::info!("stopped");
         outcome
     }
 
+    /// Starts the pipelines once the database fits, and ends when one of them does, or cannot be started.
+    async fn run_pipelines(&self, running: &mut Option<Pipelines>) -> RunError {
+        schema::wait_until_current(&*self.store).await;
+        match Pipelines::start(self) {
+            Ok(pipelines) => RunError::EndedEarly(running.insert(pipelines).ended_early().await),
+            Err(error) => error,
+        }
+    }
+
     fn serve(&self) -> Result<(Listening, Listening), RunError> {
         let extra = self.extra_routes.clone();
-        let workers = std::thread::available_parallelism().map_or(1, usize::from);
+        let session = &self.settings.session;
+        let transport = Transport {
+            workers: std::thread::available_parallelism().map_or(1, usize::from),
+            max_sessions: session.max_total,
+            // As many as may begin in two seconds: with a slow network they overlap.
+            max_waiting_per_address: session.max_handshakes_per_second.get() as usize * 2,
+            proxies: TrustedProxies::new(&self.settings.http.trusted_proxies),
+            send_timeout: session.send_timeout,
+        };
         let public =
-            serve_public(self.public.try_clone()?, self.public_state.clone(), workers, move |config| extra(config))?;
+            serve_public(self.public.try_clone()?, self.public_state.clone(), transport, move |config| extra(config))?;
         let read_at = self.signs.progress_read_at.subscribe();
         let operations = Operations {
             instance: self.instance.clone(),
@@ -238,13 +251,12 @@ impl App {
         Ok((public, serve_operations(self.operations.try_clone()?, web::Data::new(operations))?))
     }
 
-    /// Tells every session to go, each at its own time, and waits for them; a client that does nothing is not waited for.
-    async fn drain_sessions(&self) {
-        let shutdown = &self.settings.shutdown;
+    /// Tells every session to go, each at its own time, and waits for them, but not for ever for a client that does
+    /// nothing.
+    async fn drain_sessions(&self, deadline: Instant) {
         tracing::info!(sessions = self.hub.step(|hub| hub.sessions()), "leaving");
-        self.instance.begin_drain(shutdown.spread);
+        self.instance.begin_drain(self.settings.shutdown.spread);
         self.hub.step(Hub::nudge_all);
-        let deadline = Instant::now() + shutdown.spread + shutdown.grace;
         while self.hub.step(|hub| hub.sessions()) > 0 && Instant::now() < deadline {
             tokio::time::sleep(DRAIN_INTERVAL).await;
         }
@@ -255,7 +267,17 @@ fn lines(problems: &[InvalidSetting]) -> String {
     problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
-fn decoder_options(settings: &Settings) -> DecoderOptions {
+/// How much of the database an instance takes.
+pub fn store_limits(settings: &Settings) -> store::Limits {
+    store::Limits {
+        max_connections: settings.database.max_connections,
+        acquire_timeout: ACQUIRE_TIMEOUT,
+        transaction_timeout: TRANSACTION_TIMEOUT,
+    }
+}
+
+/// How the settings want events decoded.
+pub fn decoder_options(settings: &Settings) -> DecoderOptions {
     let fields = settings.event.fields.clone();
     DecoderOptions {
         fields: FieldPointers {

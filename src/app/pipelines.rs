@@ -1,6 +1,6 @@
 //! The pipelines between Kafka, SQL and the hub, as one thing to start and to stop.
 
-use std::{sync::Arc, time::Duration};
+use std::{sync::Arc, time::Instant};
 
 use futures_util::future::select_all;
 use tokio::{sync::watch, task::JoinHandle};
@@ -9,11 +9,8 @@ use super::{App, RunError};
 use crate::{
     hub::Hub,
     ingest::{
-        Component, KafkaClients, fanout,
-        log_check::Policies,
-        progress::{self, ReadsInFlight},
-        recorder, snapshots,
-        topic::{self, StartError},
+        Component, KafkaClients, Policies, ReadsInFlight, StartError, audits, fanout, log_watch, progress, recorder,
+        snapshots,
     },
 };
 
@@ -30,7 +27,7 @@ impl Pipelines {
         let reads = Arc::<ReadsInFlight>::default();
         let policies = Policies { on_gap: kafka.on_log_gap, on_regression: kafka.on_log_regression };
 
-        let (log_watch, log, look_now) = topic::start(&clients, kafka)?;
+        let (log_watch, log, look_now) = log_watch::start(&clients, kafka)?;
         let (progress, progress_views) = progress::start(progress::ProgressParts {
             store: app.store.clone(),
             topic: kafka.topic.clone(),
@@ -78,8 +75,9 @@ impl Pipelines {
             snapshot_timeout: session.snapshot_timeout,
             metrics: app.metrics.snapshots.clone(),
         });
+        let audits = audits::start(app.hub.clone(), session.audits_per_second);
         let listener = tokio::spawn(listen(signs, progress_views, app));
-        Ok(Self { components: vec![fanout, recorder, writer, snapshots, progress, log_watch], listener })
+        Ok(Self { components: vec![audits, fanout, recorder, writer, snapshots, progress, log_watch], listener })
     }
 
     /// Waits until a component ends that nobody has asked to, and names it. Cancel safe.
@@ -88,11 +86,12 @@ impl Pipelines {
         self.components[index].name()
     }
 
-    /// Stops everything; what does not end in time is named and left.
-    pub(super) async fn stop(self, grace: Duration) {
+    /// Stops everything; what has not ended by the deadline is named and left.
+    pub(super) async fn stop(self, deadline: Instant) {
         self.listener.abort();
         for component in self.components {
-            if let Err(overdue) = component.stop(grace).await {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if let Err(overdue) = component.stop(left).await {
                 tracing::warn!(%overdue, "gave up waiting");
             }
         }

@@ -5,11 +5,16 @@
 
 mod config;
 mod context;
-mod decoder;
+mod dead_letters;
+mod dev;
 mod error;
 mod healthcheck;
+mod migrate;
 mod output;
 mod publish;
+mod serve;
+mod service;
+mod signals;
 mod token;
 mod watch;
 
@@ -41,14 +46,23 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the service, against Kafka and SQL
+    Serve,
+    /// Try it: everything in one process, with an embedded broker, a page and orders that move
+    Dev(dev::Dev),
     /// Print a token, signed with auth.secret
     Token(token::Token),
     /// Publish an order event, or erase an order
     Publish(publish::Publish),
     /// Follow the orders a token may see
     Watch(watch::Watch),
+    /// Prepare what serve needs: the database schema and the dead-letter topic
+    Migrate,
     /// Print the settings as they take effect, each with where it came from; secrets starred
     Config,
+    /// Show the records that could not be used, and send them again
+    #[command(subcommand)]
+    DeadLetters(dead_letters::Command),
     /// Ask a running instance whether it is ready: for containers without curl
     Healthcheck(healthcheck::Healthcheck),
 }
@@ -80,10 +94,14 @@ pub fn run(
 
 fn execute(command: Command, context: &Context) -> Result<(), CommandError> {
     match command {
+        Command::Serve => serve::run(context),
+        Command::Dev(dev) => dev.run(context),
         Command::Token(token) => token.run(context),
         Command::Publish(publish) => publish.run(context),
         Command::Watch(watch) => watch.run(context),
+        Command::Migrate => migrate::run(context),
         Command::Config => config::run(context),
+        Command::DeadLetters(command) => command.run(context),
         Command::Healthcheck(healthcheck) => healthcheck.run(context),
     }
 }

@@ -4,11 +4,15 @@
 //! [`refusal`]. The only room that names actix.
 
 mod access;
+pub mod demo;
 pub mod instance;
+pub mod lobby;
 pub mod operations;
 mod orders;
 pub mod public;
+pub mod rate;
 pub mod refusal;
 pub mod server;
 mod socket;
+pub mod source;
 pub mod websocket;

@@ -1,10 +1,15 @@
 //! What the routes of the public listener share.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+    time::Duration,
+};
 
+use actix_web::dev::RequestHead;
 use tokio::sync::watch;
 
-use super::{instance::Instance, refusal::Refusal};
+use super::{instance::Instance, rate::RequestRate, refusal::Refusal, source::TrustedProxies};
 use crate::{
     auth::{Origins, Verifier},
     hub::SharedHub,
@@ -24,6 +29,10 @@ pub struct Public {
     pub verifier: Arc<Verifier>,
     /// Which pages may connect.
     pub origins: Origins,
+    /// Whose word about a client's address counts.
+    pub proxies: TrustedProxies,
+    /// How often an address may ask.
+    pub rate: RequestRate,
     /// The rules of every session.
     pub rules: Arc<Rules>,
     /// The limits of every session.
@@ -39,6 +48,8 @@ pub struct Limits {
     pub mailbox_bytes: usize,
     /// `session.max_per_user`.
     pub max_per_user: usize,
+    /// `session.per_user_policy` is `close_oldest`.
+    pub closes_oldest: bool,
     /// `session.max_total`.
     pub max_total: usize,
     /// `session.send_timeout`.
@@ -55,6 +66,12 @@ impl Public {
             return Err(Refusal::NotReady);
         }
         Ok(())
+    }
+
+    /// The address a request comes from, behind trusted proxies.
+    pub fn client_address(&self, head: &RequestHead) -> IpAddr {
+        let peer = head.peer_addr.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
+        self.proxies.client(peer, head.headers())
     }
 
     /// Whether there are as many sessions as there may be.

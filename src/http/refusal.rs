@@ -42,6 +42,9 @@ pub enum Refusal {
     /// The user has as many sessions as are allowed.
     #[error("this user has as many open sessions as are allowed; close one")]
     TooManySessions,
+    /// The address sends more requests than it may.
+    #[error("this address sends more requests than it may; try again in a second")]
+    RateLimited,
     /// The instance has not caught up with the log yet.
     #[error("this instance has not caught up yet")]
     NotReady,
@@ -66,7 +69,7 @@ impl Refusal {
             Self::OrderNotVisible | Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
-            Self::TooManySessions => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooManySessions | Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Self::NotReady | Self::Draining | Self::AtCapacity | Self::SnapshotUnavailable => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -86,6 +89,7 @@ impl Refusal {
             Self::MethodNotAllowed => "method_not_allowed",
             Self::UpgradeRequired => "upgrade_required",
             Self::TooManySessions => "too_many_sessions",
+            Self::RateLimited => "rate_limited",
             Self::NotReady => "not_ready",
             Self::Draining => "draining",
             Self::AtCapacity => "at_capacity",
@@ -118,6 +122,10 @@ impl Refusal {
             }
             Self::TooManySessions => {
                 response.insert_header((RETRY_AFTER, "30"));
+            }
+            // Every rate is at least one a second.
+            Self::RateLimited => {
+                response.insert_header((RETRY_AFTER, "1"));
             }
             Self::NotReady | Self::Draining | Self::AtCapacity | Self::SnapshotUnavailable => {
                 response.insert_header((RETRY_AFTER, "2"));

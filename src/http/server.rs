@@ -1,29 +1,36 @@
 //! The two listeners.
 
 use std::{
+    fmt::Debug,
     io,
     net::{SocketAddr, TcpListener},
     time::Duration,
 };
 
 use actix_cors::Cors;
+use actix_http::{Request, Response};
+use actix_service::IntoServiceFactory;
 use actix_web::{
     App, HttpServer,
-    dev::{RequestHead, Server, ServerHandle},
+    body::MessageBody,
+    dev::{AppConfig, RequestHead, Server, ServerHandle, ServiceFactory, ServiceRequest, ServiceResponse},
     http::header::{
         AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, REFERRER_POLICY, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
     },
-    middleware::DefaultHeaders,
+    middleware::{DefaultHeaders, Next, from_fn},
     web,
 };
 
 use super::{
     access::allows_origin,
+    lobby::Lobby,
     operations::{self, Operations},
     orders,
     public::Public,
     refusal::Refusal,
-    socket, websocket,
+    socket,
+    source::TrustedProxies,
+    websocket,
 };
 
 /// Time a client may take to send a request's head.
@@ -31,6 +38,12 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// A body is asked for more only while less than this waits to be written: enough for the head and body of a small
 /// answer to be one write, and so little that a session's deliveries stay in its mailbox until the socket takes them.
 const WRITE_BUFFER_BYTES: usize = 1024;
+/// Connections without a session that a listener takes.
+pub const LOBBY: usize = 4096;
+/// Longest path and query together: room for a token of the largest size, percent-encoded.
+const MAX_TARGET_BYTES: usize = 32 * 1024;
+/// Most bytes of headers: room for a token of the largest size twice, and for a browser's cookies.
+const MAX_HEADER_BYTES: usize = 32 * 1024;
 /// A browser may keep a preflight's answer.
 const PREFLIGHT_SECONDS: usize = 600;
 
@@ -70,20 +83,71 @@ pub fn bind(address: SocketAddr, setting: &str) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Serves the public listener. `workers` threads each serve their share of the connections.
+/// How a listener for WebSockets treats its connections.
+#[derive(Debug, Clone)]
+pub struct Transport {
+    /// Threads, each with its share of the connections.
+    pub workers: usize,
+    /// Connections that may hold a session. The listener takes [`LOBBY`] more, so that whoever is one too many hears so.
+    pub max_sessions: usize,
+    /// Connections without a session that one address may have.
+    pub max_waiting_per_address: usize,
+    /// Proxies, which may have any number of them.
+    pub proxies: TrustedProxies,
+    /// After how long without progress a reader's connection is ended.
+    pub send_timeout: Duration,
+}
+
+/// Serves `app` on a listener, with connections prepared for WebSockets.
+pub fn serve<F, I, S, B>(listener: TcpListener, transport: Transport, app: F) -> io::Result<Listening>
+where
+    F: Fn() -> I + Send + Clone + 'static,
+    I: IntoServiceFactory<S, Request>,
+    S: ServiceFactory<Request, Config = AppConfig> + 'static,
+    S::Error: Into<actix_web::Error>,
+    S::InitError: Debug,
+    S::Response: Into<Response<B>>,
+    B: MessageBody + 'static,
+{
+    let address = listener.local_addr()?;
+    let Transport { workers, max_sessions, max_waiting_per_address, proxies, send_timeout } = transport;
+    let lobby = Lobby::new(LOBBY, max_waiting_per_address);
+    let server = HttpServer::new(app)
+        .workers(workers)
+        // Out of reach for each worker: here the listener would just stop to accept.
+        .max_connections(max_sessions + LOBBY + 1)
+        .on_connect(move |connection, extensions| {
+            socket::prepare(connection, send_timeout);
+            let peer = socket::peer(connection).filter(|peer| !proxies.contains(*peer));
+            match lobby.enter(peer) {
+                Some(guest) => _ = extensions.insert(guest),
+                None => socket::refuse(connection),
+            }
+        })
+        .h1_write_buffer_size(WRITE_BUFFER_BYTES)
+        // A client that ends its side has ended the session.
+        .h1_allow_half_closed(false)
+        .client_request_timeout(REQUEST_TIMEOUT)
+        // A session waits itself for the client's Close; after that the server ends the connection (RFC 6455, 7.1.1).
+        .client_disconnect_timeout(Duration::ZERO)
+        .disable_signals()
+        .shutdown_timeout(1)
+        .listen(listener)?
+        .run();
+    Ok(Listening::start(address, server))
+}
+
+/// Serves the public listener.
 pub fn serve_public(
     listener: TcpListener,
     public: web::Data<Public>,
-    workers: usize,
+    transport: Transport,
     extra: impl Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
 ) -> io::Result<Listening> {
-    let address = listener.local_addr()?;
-    let send_timeout = public.limits.send_timeout;
-    // Above our own limit, which answers 503: at this one the listener would just stop accepting.
-    let max_connections = public.limits.max_total / workers + 4096;
-    let server = HttpServer::new(move || {
+    serve(listener, transport, move || {
         App::new()
             .app_data(public.clone())
+            .wrap(from_fn(admit))
             .wrap(cors(public.clone()))
             .wrap(security_headers())
             .configure(extra.clone())
@@ -92,20 +156,33 @@ pub fn serve_public(
             .service(web::resource("/orders/{order_id}").get(orders::one).default_service(web::to(other_method)))
             .default_service(web::to(nothing_here))
     })
-    .workers(workers)
-    .max_connections(max_connections)
-    .on_connect(move |connection, _| socket::prepare(connection, send_timeout))
-    .h1_write_buffer_size(WRITE_BUFFER_BYTES)
-    // A client that ends its side has ended the session.
-    .h1_allow_half_closed(false)
-    .client_request_timeout(REQUEST_TIMEOUT)
-    // A session waits itself for the client's Close; after that the server ends the connection (RFC 6455, section 7.1.1).
-    .client_disconnect_timeout(Duration::ZERO)
-    .disable_signals()
-    .shutdown_timeout(1)
-    .listen(listener)?
-    .run();
-    Ok(Listening::start(address, server))
+}
+
+/// Lets a request in, if it is of a sensible size and its address does not ask too often.
+async fn admit(
+    public: web::Data<Public>,
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    let head = request.head();
+    let header_bytes: usize = head.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    let target_bytes = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    let refusal = if target_bytes > MAX_TARGET_BYTES {
+        Some(Refusal::BadRequest("the address of the request is too long"))
+    } else if header_bytes > MAX_HEADER_BYTES {
+        Some(Refusal::BadRequest("the headers of the request are too long"))
+    } else if !public.rate.admits(public.client_address(head)) {
+        Some(Refusal::RateLimited)
+    } else {
+        None
+    };
+    match refusal {
+        Some(refusal) => {
+            public.metrics.refused(refusal.code());
+            Ok(request.into_response(refusal.response()).map_into_right_body())
+        }
+        None => next.call(request).await.map(ServiceResponse::map_into_left_body),
+    }
 }
 
 /// Serves the operations listener.

@@ -1,6 +1,10 @@
 //! Options of an accepted socket, set before a byte is read.
 
-use std::{any::Any, time::Duration};
+use std::{
+    any::Any,
+    net::{IpAddr, Shutdown},
+    time::Duration,
+};
 
 use actix_web::rt::net::TcpStream;
 use socket2::{SockRef, TcpKeepalive};
@@ -26,5 +30,18 @@ pub(super) fn prepare(connection: &dyn Any, send_timeout: Duration) {
     if let Err(error) = prepared {
         // The peer may be gone already; then reading says so.
         tracing::debug!(%error, "socket options could not be set");
+    }
+}
+
+/// Who is at the other end.
+pub(super) fn peer(connection: &dyn Any) -> Option<IpAddr> {
+    connection.downcast_ref::<TcpStream>()?.peer_addr().ok().map(|peer| peer.ip())
+}
+
+/// Ends a connection at once, so that it costs nothing more.
+pub(super) fn refuse(connection: &dyn Any) {
+    if let Some(stream) = connection.downcast_ref::<TcpStream>() {
+        // An error means that it is gone already.
+        let _ = SockRef::from(stream).shutdown(Shutdown::Both);
     }
 }

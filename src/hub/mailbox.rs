@@ -13,7 +13,7 @@ use indexmap::{IndexMap, IndexSet};
 
 use crate::{
     event::{OrderId, Timestamp},
-    protocol::{Frame, OrderView, SnapshotPages, outbound},
+    protocol::{CloseCause, Frame, OrderView, SnapshotPages, StaleReason, StaleReasons, outbound},
 };
 
 /// What an entry costs besides its frame.
@@ -36,7 +36,9 @@ struct Inner {
     merged_bytes: usize,
     overflowed: bool,
     proven: bool,
+    overdue: bool,
     not_visible: Vec<OrderId>,
+    closed: Option<CloseCause>,
     /// Set by the first put after a take; spares further wake-ups.
     notified: bool,
     waker: Option<Waker>,
@@ -193,9 +195,23 @@ impl Mailbox {
         self.lock().pending_bytes()
     }
 
+    /// Why the session is to end now, if it is. Ranks above all deliveries.
+    pub fn closed(&self) -> Option<CloseCause> {
+        self.lock().closed
+    }
+
     /// Whether the last snapshot that was put in had been proved complete.
     pub fn is_proven(&self) -> bool {
         self.lock().proven
+    }
+
+    /// Why this screen in particular may be out of date, whatever is true of the instance.
+    pub fn doubts(&self) -> StaleReasons {
+        let inner = self.lock();
+        let mut doubts = StaleReasons::NONE;
+        doubts.set(StaleReason::CatchingUp, !inner.proven);
+        doubts.set(StaleReason::DatabaseUnavailable, inner.overdue);
+        doubts
     }
 
     /// Wakes the session if it waits. Called without the hub's lock.
@@ -259,11 +275,26 @@ impl Mailbox {
         inner.notify()
     }
 
+    /// Ends the session. The first cause counts.
+    pub(super) fn put_close(&self, cause: CloseCause) -> bool {
+        let mut inner = self.lock();
+        inner.closed.get_or_insert(cause);
+        inner.notify()
+    }
+
     /// Says whether what the session shows has been proved complete.
     pub(super) fn set_proven(&self, proven: bool) -> bool {
         let mut inner = self.lock();
         let changed = inner.proven != proven;
         inner.proven = proven;
+        changed && inner.notify()
+    }
+
+    /// Says whether the session shows an order that could not be read for too long.
+    pub(super) fn set_overdue(&self, overdue: bool) -> bool {
+        let mut inner = self.lock();
+        let changed = inner.overdue != overdue;
+        inner.overdue = overdue;
         changed && inner.notify()
     }
 

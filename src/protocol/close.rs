@@ -34,6 +34,8 @@ pub enum CloseCause {
     TooManySessions,
     /// The token is missing or not valid; told to a browser after the upgrade.
     InvalidToken,
+    /// The user opened a newer session than may be open at once.
+    Replaced,
     /// All orders of a link are terminal.
     Complete,
     /// Ten refused messages within a minute.
@@ -42,7 +44,7 @@ pub enum CloseCause {
 
 impl CloseCause {
     /// Every cause.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::ClientClosed,
         Self::ConnectionLost,
         Self::ProtocolError,
@@ -58,6 +60,7 @@ impl CloseCause {
         Self::TooManyMessages,
         Self::TooManySessions,
         Self::InvalidToken,
+        Self::Replaced,
         Self::Complete,
         Self::TooManyErrors,
     ];
@@ -80,6 +83,7 @@ impl CloseCause {
             Self::TooManyMessages => 4013,
             Self::TooManySessions => 4014,
             Self::InvalidToken => 4500,
+            Self::Replaced => 4504,
             Self::Complete => 4510,
             Self::TooManyErrors => 4513,
         }
@@ -103,6 +107,7 @@ impl CloseCause {
             Self::TooManyMessages => "too_many_messages",
             Self::TooManySessions => "too_many_sessions",
             Self::InvalidToken => "invalid_token",
+            Self::Replaced => "replaced",
             Self::Complete => "complete",
             Self::TooManyErrors => "too_many_errors",
         }

@@ -6,6 +6,7 @@ use serde::Serialize;
 /// Room kept for the longest header of an unmasked frame: two bytes and a 64-bit length.
 const MAX_HEADER: usize = 10;
 const FIN_TEXT: u8 = 0x81;
+const FIN_BINARY: u8 = 0x82;
 const FIN_CLOSE: u8 = 0x88;
 const FIN_PING: u8 = 0x89;
 const FIN_PONG: u8 = 0x8a;
@@ -28,6 +29,11 @@ impl Frame {
     /// A text frame that holds what is there already.
     pub fn text(text: &str) -> Self {
         Self::build(FIN_TEXT, |payload| payload.extend_from_slice(text.as_bytes()))
+    }
+
+    /// A binary frame.
+    pub fn binary(bytes: &[u8]) -> Self {
+        Self::build(FIN_BINARY, |payload| payload.extend_from_slice(bytes))
     }
 
     /// A Ping without payload.

@@ -3,11 +3,20 @@
     missing_docs,
     unreachable_pub,
     clippy::unwrap_used,
+    clippy::disallowed_methods,
     clippy::print_stderr,
     reason = "a test binary has no other crate to be reached from, and may say what it does"
 )]
 
+mod asyncapi;
+mod cli;
+mod dead_letters;
+mod documents;
+mod faults;
+mod house;
+mod ingest;
 mod live;
+mod page;
 mod parts;
 mod parts_smoke;
 mod settings;

@@ -1,6 +1,11 @@
 //! The WebSocket transport against an independent client: frames, endings, slow and hostile peers. No broker and no
 //! database: the test plays the fanout and the snapshots.
 
+mod frames;
+mod handshakes;
+mod panics;
+mod tokens;
+
 use std::{
     net::SocketAddr,
     sync::Arc,
@@ -10,7 +15,7 @@ use std::{
 use futures_util::{SinkExt, StreamExt};
 use ordercast::{
     auth::{Grant, Origins, Signer, Verifier},
-    config::{self, Sources},
+    config::{self, PerUserPolicy, Sources},
     event::{
         Change, Epoch, OrderEvent, OrderId, OrderState, Position, Snapshot, Stamp, Timestamp, UserId, Version,
         VersionKind,
@@ -18,7 +23,9 @@ use ordercast::{
     http::{
         instance::Instance,
         public::{Limits, Public},
-        server::{Listening, bind, serve_public},
+        rate::RequestRate,
+        server::{Listening, Transport, bind, serve_public},
+        source::TrustedProxies,
     },
     hub::{Hub, SharedHub},
     protocol::{StaleReasons, Staleness},
@@ -36,10 +43,15 @@ use tokio_tungstenite::{
 };
 
 const EPOCH: Epoch = Epoch(7);
+/// Connections without a session that one address may have.
+const WAITING: usize = 24;
+
+type Client = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 struct Server {
     address: SocketAddr,
     hub: Arc<SharedHub>,
+    metrics: Metrics,
     signer: Signer,
     _listening: Listening,
     _senders: (watch::Sender<Staleness>, watch::Sender<bool>),
@@ -51,40 +63,66 @@ fn position() -> Position {
 
 impl Server {
     async fn start() -> Self {
-        let variables = [("ORDERCAST__AUTH__SECRET", "a secret of at least thirty-two bytes!")];
-        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let settings = config::load(&Sources { environment: variables.into(), ..Sources::default() }, &[]).unwrap();
+        Self::start_with(&[]).await
+    }
+
+    /// A server with these settings, written as `("session.max_per_user", "2")`, besides those of all these tests.
+    async fn start_with(settings: &[(&str, &str)]) -> Self {
+        let common = [
+            ("auth.secret", "a secret of at least thirty-two bytes!"),
+            ("session.max_per_user", "2"),
+            ("session.send_timeout", "2s"),
+            ("session.complete_after", "1s"),
+        ];
+        let environment =
+            common.iter().chain(settings).map(|(key, value)| (config::variable(key), (*value).to_owned()));
+        let sources = Sources { environment: environment.collect(), ..Sources::default() };
+        let settings = config::load(&sources, &[]).unwrap();
         let mut hub = Hub::new(1 << 20);
         hub.begin(position());
         let hub = Arc::new(SharedHub::new(hub));
         let fresh = Staleness { reasons: StaleReasons::NONE, since: Timestamp::now() };
         let (stale_sender, stale) = watch::channel(fresh);
         let (ready_sender, ready) = watch::channel(true);
+        let session = &settings.session;
+        let metrics = Metrics::new(Timestamp::now());
         let public = Public {
             hub: hub.clone(),
             instance: Arc::new(Instance::new(stale)),
             ready,
             verifier: Arc::new(Verifier::new(&settings.auth).unwrap()),
             origins: Origins::new(&settings.http),
+            proxies: TrustedProxies::new(&settings.http.trusted_proxies),
+            rate: RequestRate::new(session.max_handshakes_per_second),
             rules: Arc::new(Rules {
-                heartbeat_interval: Duration::from_secs(25),
-                snapshot_timeout: Duration::from_secs(5),
-                snapshot_page: 500,
+                heartbeat_interval: session.heartbeat_interval,
+                snapshot_timeout: session.snapshot_timeout,
+                snapshot_page: session.snapshot_page,
+                complete_after: session.complete_after,
             }),
             limits: Limits {
-                mailbox_bytes: 65_536,
-                max_per_user: 2,
-                max_total: 100,
-                send_timeout: Duration::from_secs(2),
+                mailbox_bytes: session.mailbox_bytes,
+                max_per_user: session.max_per_user,
+                closes_oldest: session.per_user_policy == PerUserPolicy::CloseOldest,
+                max_total: session.max_total,
+                send_timeout: session.send_timeout,
             },
-            metrics: Metrics::new(Timestamp::now()).sessions,
+            metrics: metrics.sessions.clone(),
+        };
+        let transport = Transport {
+            workers: 1,
+            max_sessions: session.max_total,
+            max_waiting_per_address: WAITING,
+            proxies: TrustedProxies::new(&settings.http.trusted_proxies),
+            send_timeout: session.send_timeout,
         };
         let listener = bind("127.0.0.1:0".parse().unwrap(), "http.listen").unwrap();
-        let listening = serve_public(listener, actix_web::web::Data::new(public), 1, |_| {}).unwrap();
+        let listening = serve_public(listener, actix_web::web::Data::new(public), transport, |_| {}).unwrap();
         tokio::spawn(snapshots(hub.clone()));
         Self {
             address: listening.address,
             hub,
+            metrics,
             signer: Signer::new(&settings.auth).unwrap(),
             _listening: listening,
             _senders: (stale_sender, ready_sender),
@@ -92,19 +130,34 @@ impl Server {
     }
 
     fn token(&self, user: &str) -> String {
+        self.token_with(Some(user), None, 3600)
+    }
+
+    fn token_with(&self, user: Option<&str>, orders: Option<&[&str]>, seconds: i64) -> String {
         let now = Timestamp::now();
         self.signer.sign(&Grant {
-            user: Some(UserId::parse(user).unwrap()),
-            orders: None,
+            user: user.map(|user| UserId::parse(user).unwrap()),
+            orders: orders.map(|orders| orders.iter().map(|order| OrderId::parse(order).unwrap()).collect()),
             issued_at: now,
-            expires_at: Timestamp::from_millis(now.as_millis() + 3_600_000).unwrap(),
+            expires_at: Timestamp::from_millis(now.as_millis() + seconds * 1000).unwrap(),
             token_id: None,
         })
     }
 
-    async fn connect(&self, user: &str) -> WebSocketStream<MaybeTlsStream<TcpStream>> {
-        let url = format!("ws://{}/order-status?token={}", self.address, self.token(user));
+    async fn open(&self, token: &str) -> Client {
+        let url = format!("ws://{}/order-status?token={token}", self.address);
         tokio_tungstenite::connect_async(url).await.unwrap().0
+    }
+
+    /// The value of a metric, labels and all as it is written.
+    fn metric(&self, name: &str) -> f64 {
+        let text = self.metrics.encode();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no metric {name} in\n{text}")).parse().unwrap()
+    }
+
+    async fn connect(&self, user: &str) -> Client {
+        self.open(&self.token(user)).await
     }
 
     fn publish(&self, offset: i64, user: &str, status: &str, details_bytes: usize) {
@@ -116,7 +169,7 @@ impl Server {
             user_id: UserId::parse(user).unwrap(),
             viewers: Box::default(),
             status: status.into(),
-            terminal: false,
+            terminal: status == "delivered",
             version: Version { kind: VersionKind::Field, number: offset.unsigned_abs() },
             stamp,
             occurred_at: Timestamp::now(),
@@ -143,7 +196,7 @@ async fn snapshots(hub: Arc<SharedHub>) {
     }
 }
 
-async fn next_json(client: &mut WebSocketStream<MaybeTlsStream<TcpStream>>) -> serde_json::Value {
+async fn next_json(client: &mut Client) -> serde_json::Value {
     loop {
         let message = tokio::time::timeout(Duration::from_secs(20), client.next()).await.expect("a message in time");
         match message.expect("the connection is open").unwrap() {
@@ -178,12 +231,7 @@ async fn a_stalled_reader_is_closed_and_nobody_else_waits_for_it() {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let mut stalled = socket.connect(server.address).await.unwrap();
-    let handshake = format!(
-        "GET /order-status?token={} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-        server.token("u-1")
-    );
-    stalled.write_all(handshake.as_bytes()).await.unwrap();
+    stalled.write_all(handshake(&server, "u-1").as_bytes()).await.unwrap();
     let mut head = [0; 1024];
     stalled.read_exact(&mut head[..12]).await.unwrap();
     assert_eq!(&head[..12], b"HTTP/1.1 101");
@@ -203,15 +251,19 @@ async fn a_stalled_reader_is_closed_and_nobody_else_waits_for_it() {
     }
 }
 
-async fn raw(server: &Server) -> TcpStream {
+/// A socket of a user's session, without anything in between that keeps to the rules.
+async fn raw(server: &Server, user: &str) -> TcpStream {
     let mut stream = TcpStream::connect(server.address).await.unwrap();
-    let handshake = format!(
+    stream.write_all(handshake(server, user).as_bytes()).await.unwrap();
+    stream
+}
+
+fn handshake(server: &Server, user: &str) -> String {
+    format!(
         "GET /order-status?token={} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-        server.token("u-raw")
-    );
-    stream.write_all(handshake.as_bytes()).await.unwrap();
-    stream
+        server.token(user)
+    )
 }
 
 /// Reads to the end and gives the code of the last Close frame.
@@ -221,37 +273,6 @@ async fn close_code(stream: &mut TcpStream) -> Option<u16> {
     read.expect("the server ends the connection").ok();
     let close = bytes.windows(2).rposition(|pair| pair[0] == 0x88 && pair[1] >= 2)?;
     Some(u16::from_be_bytes([bytes[close + 2], bytes[close + 3]]))
-}
-
-#[tokio::test]
-async fn what_breaks_rfc_6455_is_answered_with_its_close_code() {
-    let server = Server::start().await;
-    let masked_text = |payload: &[u8]| {
-        let mut frame = vec![0x81, 0x80 | payload.len() as u8, 0, 0, 0, 0];
-        frame.extend(payload);
-        frame
-    };
-    let endless = [vec![0x81, 0xff], (1u64 << 40).to_be_bytes().to_vec(), vec![0; 4]].concat();
-    let cases = [
-        ("unmasked", vec![0x81, 0x01, b'a'], 1002),
-        ("reserved bit", vec![0xc1, 0x80, 0, 0, 0, 0], 1002),
-        ("unknown opcode", vec![0x83, 0x80, 0, 0, 0, 0], 1002),
-        ("binary", vec![0x82, 0x80, 0, 0, 0, 0], 1003),
-        ("bad utf-8", masked_text(&[0xff, 0xfe]), 1007),
-        ("endless", endless, 1009),
-        ("bad close code", vec![0x88, 0x82, 0, 0, 0, 0, 0x03, 0xed], 1002),
-        ("normal close", vec![0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8], 1000),
-    ];
-    for (name, frame, code) in cases {
-        let mut stream = raw(&server).await;
-        stream.write_all(&frame).await.unwrap();
-        assert_eq!(close_code(&mut stream).await, Some(code), "{name}");
-    }
-    let begun = Instant::now();
-    while server.hub.step(|hub| hub.sessions()) > 0 {
-        assert!(begun.elapsed() < Duration::from_secs(10), "every one of them left the registry");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use crate::{
+    event::Timestamp,
     hub::{Joining, Mailbox, SessionKey, SharedHub, TooManySessions},
     protocol::CloseCause,
     session::HubRequest,
@@ -16,6 +17,7 @@ pub(super) struct Membership {
     key: SessionKey,
     mailbox: Arc<Mailbox>,
     session_id: String,
+    is_link: bool,
     joined: Instant,
     metrics: Arc<SessionMetrics>,
 }
@@ -29,9 +31,10 @@ impl Membership {
         metrics: Arc<SessionMetrics>,
     ) -> Result<Self, TooManySessions> {
         let mailbox = joining.mailbox.clone();
+        let is_link = joining.viewer.user().is_none();
         let key = hub.step(|hub| hub.join(joining))?;
         metrics.opened();
-        Ok(Self { hub, key, mailbox, session_id, joined: Instant::now(), metrics })
+        Ok(Self { hub, key, mailbox, session_id, is_link, joined: Instant::now(), metrics })
     }
 
     /// Where its deliveries are.
@@ -39,12 +42,18 @@ impl Membership {
         &self.mailbox
     }
 
+    /// Whether it is a link's session whose orders are all terminal now.
+    pub(super) fn is_complete(&self) -> bool {
+        self.is_link && self.hub.step(|hub| hub.is_complete(self.key))
+    }
+
     /// Passes on what the session asks of the hub.
-    pub(super) fn ask(&self, request: HubRequest) {
+    pub(super) fn ask(&self, request: HubRequest, now: Timestamp) {
         self.hub.step(|hub| match request {
             HubRequest::Restart => hub.restart(self.key),
             HubRequest::Sync(claims) => hub.sync(self.key, claims),
             HubRequest::Subscribe(orders) => hub.subscribe(self.key, orders),
+            HubRequest::Refresh(viewer) => hub.refresh(self.key, viewer, now),
         });
     }
 

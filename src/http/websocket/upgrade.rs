@@ -1,28 +1,32 @@
 //! The handshake: who may connect, and how the one who may not is told.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use actix_http::ws::{HandshakeError, verify_handshake};
-use actix_web::{FromRequest, HttpRequest, HttpResponse, body::BoxBody, dev, error::PayloadError, web};
-use futures_util::{FutureExt, Stream};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    body::{BoxBody, MessageBody},
+    http::header::SEC_WEBSOCKET_PROTOCOL,
+    web,
+};
 use ulid::Ulid;
 
 use super::{
-    connection::{Connection, Parts},
-    farewell::Farewell,
-    frame_guard::{FrameGuard, FrameRules},
-    membership::Membership,
+    connection::Connection, farewell::Farewell, membership::Membership, reader::FrameRules, speaker::Speaker,
+    viewing::Viewing,
 };
 use crate::{
     auth::{Principal, SUBPROTOCOL},
-    http::{access, public::Public, refusal::Refusal},
+    http::{access, lobby::Guest, public::Public, refusal::Refusal},
     hub::{Joining, Mailbox},
     protocol::CloseCause,
     session::{Now, Opening, Session},
 };
 
 /// Longest message of a client, its fragments together.
-const MAX_MESSAGE_BYTES: u32 = 64 * 1024;
+const MAX_MESSAGE_BYTES: u64 = 64 * 1024;
+/// Most fragments of one; browsers and client libraries send one.
+const MAX_FRAGMENTS: u32 = 1024;
 /// When a client that was one too many should try again.
 const TOO_MANY_RETRY: Duration = Duration::from_secs(30);
 
@@ -50,7 +54,7 @@ fn connect(request: &HttpRequest, payload: web::Payload, public: &web::Data<Publ
         Err(refusal) => match farewell_of(refusal) {
             Some((cause, retry)) if told_after_upgrade => {
                 public.metrics.refused(refusal.code());
-                return farewell(request, payload, cause, retry);
+                return farewell(request, cause, retry);
             }
             _ => return Err(refusal),
         },
@@ -66,7 +70,7 @@ fn connect(request: &HttpRequest, payload: web::Payload, public: &web::Data<Publ
         Ok((session, membership)) => open(request, payload, public, session, membership),
         Err(refusal) if from_page => {
             public.metrics.refused(refusal.code());
-            farewell(request, payload, CloseCause::TooManySessions, Some(TOO_MANY_RETRY))
+            farewell(request, CloseCause::TooManySessions, Some(TOO_MANY_RETRY))
         }
         Err(refusal) => Err(refusal),
     }
@@ -97,6 +101,7 @@ fn join(public: &Public, principal: &Principal, waits_for_sync: bool) -> Result<
         mailbox: Arc::new(Mailbox::new(public.limits.mailbox_bytes)),
         start: !waits_for_sync,
         max_per_user: Some(public.limits.max_per_user),
+        closes_oldest: public.limits.closes_oldest,
     };
     let membership = Membership::join(public.hub.clone(), joining, opening.session_id.clone(), public.metrics.clone())
         .map_err(|_| Refusal::TooManySessions)?;
@@ -110,49 +115,40 @@ fn open(
     session: Session,
     membership: Membership,
 ) -> Result<HttpResponse, Refusal> {
-    let rules = FrameRules { max_message_bytes: MAX_MESSAGE_BYTES.into(), binary: false };
-    let (guarded, verdict) = FrameGuard::new(payload.into_inner(), rules);
-    let (response, messages) = handshake(request, rebuilt(request, guarded))?;
-    let limit = MAX_MESSAGE_BYTES as usize;
-    let messages = messages.max_frame_size(limit).aggregate_continuations().max_continuation_size(limit);
-    Ok(response.map_body(|_, handshake| {
-        BoxBody::new(Connection::new(Parts {
-            session,
-            membership,
-            instance: public.instance.clone(),
-            messages,
-            verdict,
-            send_timeout: public.limits.send_timeout,
-            handshake,
-        }))
-    }))
+    let rules = FrameRules { max_message_bytes: MAX_MESSAGE_BYTES, max_fragments: MAX_FRAGMENTS, binary: false };
+    let send_timeout = public.limits.send_timeout;
+    speak(request, payload, rules, send_timeout, Viewing::new(session, membership, public.clone()))
+}
+
+/// Upgrades the connection and lets `speaker` speak on it. `send_timeout` is the one its socket was prepared with.
+pub fn speak(
+    request: &HttpRequest,
+    payload: web::Payload,
+    rules: FrameRules,
+    send_timeout: Duration,
+    speaker: impl Speaker,
+) -> Result<HttpResponse, Refusal> {
+    if let Some(guest) = request.conn_data::<Guest>() {
+        guest.leave();
+    }
+    handshake(request, Connection::new(speaker, payload.into_inner(), rules, send_timeout))
 }
 
 fn farewell(
     request: &HttpRequest,
-    payload: web::Payload,
     cause: CloseCause,
     reconnect_after: Option<Duration>,
 ) -> Result<HttpResponse, Refusal> {
-    let (response, _messages) = handshake(request, payload)?;
-    Ok(response.map_body(|_, _| BoxBody::new(Farewell::new(cause, reconnect_after))))
+    handshake(request, Farewell::new(cause, reconnect_after))
 }
 
-fn handshake(request: &HttpRequest, payload: web::Payload) -> Result<(HttpResponse, actix_ws::MessageStream), Refusal> {
-    // Our own body writes finished frames, so the handshake's session, which would encode each message, goes unused.
-    let (response, _session, messages) = actix_ws::handle_with_protocols(request, payload, &[SUBPROTOCOL])
+/// Answers the handshake; after it the body writes finished frames.
+fn handshake(request: &HttpRequest, body: impl MessageBody + 'static) -> Result<HttpResponse, Refusal> {
+    let mut response = actix_http::ws::handshake(request.head())
         .map_err(|_| Refusal::BadRequest("the WebSocket handshake is malformed"))?;
-    Ok((response, messages))
-}
-
-type BoxedPayloadStream = Pin<Box<dyn Stream<Item = Result<web::Bytes, PayloadError>>>>;
-
-/// A payload that reads from another stream. Its extractor is the only way to build one, and never waits.
-fn rebuilt(request: &HttpRequest, stream: FrameGuard<dev::Payload>) -> web::Payload {
-    let stream: BoxedPayloadStream = Box::pin(stream);
-    let mut payload = dev::Payload::Stream { payload: stream };
-    web::Payload::from_request(request, &mut payload)
-        .now_or_never()
-        .and_then(Result::ok)
-        .expect("a payload is taken as it is")
+    if access::offers_subprotocol(request) {
+        response.insert_header((SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL));
+    }
+    let response = response.message_body(BoxBody::new(body));
+    Ok(response.map_err(|_| Refusal::BadRequest("the WebSocket handshake is malformed"))?.into())
 }

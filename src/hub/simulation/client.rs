@@ -36,6 +36,8 @@ pub(super) enum Flaw {
     Untold,
     /// A mailbox held more than its limit.
     Unbounded,
+    /// The hub called a state of its own wrong that had been proved.
+    Alarm,
     /// A session was not called proven although everything has been read.
     Unproven,
 }
@@ -158,7 +160,7 @@ impl Client {
             Ok(message) => message,
             Err(error) => return flaws.push((Flaw::Garbled, format!("{error}: {text}"))),
         };
-        if !self.has_begun && message.r#type != "snapshot" || self.in_pages && message.r#type != "snapshot" {
+        if (self.in_pages || !self.has_begun) && message.r#type != "snapshot" {
             flaws.push((Flaw::Sequence, format!("before or within a snapshot: {text}")));
         }
         match message.r#type.as_str() {

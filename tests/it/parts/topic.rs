@@ -83,6 +83,17 @@ impl Topic {
         deleted.into_iter().for_each(|deleted| drop(deleted.expect("the topic is deleted")));
     }
 
+    /// Whether the broker knows the topic.
+    pub async fn exists(&self) -> bool {
+        let (name, reader) = (self.name.clone(), self.client());
+        blocking(move || {
+            let reader: BaseConsumer = reader.create().expect("a consumer");
+            let metadata = reader.fetch_metadata(None, PATIENCE).expect("Kafka answers");
+            metadata.topics().iter().any(|topic| topic.name() == name)
+        })
+        .await
+    }
+
     /// Writes one record; answers its partition and offset.
     pub async fn produce(&self, record: Record) -> (i32, i64) {
         self.produce_all(&[record]).await[0]

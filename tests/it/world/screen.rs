@@ -1,10 +1,6 @@
 //! What somebody sees: a WebSocket client that is not ours, and a screen that shows what the last frame said.
 
-use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, net::SocketAddr, time::Instant};
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
@@ -75,14 +71,6 @@ impl Screen {
         }
     }
 
-    /// Reads what comes within `quiet`, to show that nothing does.
-    pub async fn read_for(&mut self, quiet: Duration) {
-        let deadline = Instant::now() + quiet;
-        while let Ok(Ok(())) =
-            tokio::time::timeout(deadline.saturating_duration_since(Instant::now()), self.next()).await
-        {}
-    }
-
     /// Reads to the end of the session and gives its close code.
     pub async fn close_code(&mut self) -> Option<u16> {
         tokio::time::timeout(PATIENCE, async {
@@ -96,13 +84,19 @@ impl Screen {
         .expect("the session ends in time")
     }
 
+    /// Whether the screen was ever stale for this reason.
+    pub fn told_stale_for(&self, reason: &str) -> bool {
+        let reasons = self.frames.iter().filter_map(|frame| frame["reasons"].as_array());
+        reasons.flatten().any(|told| told == reason)
+    }
+
     pub fn statuses_of(&self, order: &str) -> Vec<String> {
         let updates = self.frames.iter().filter(|frame| frame["type"] == "order_status" && frame["order_id"] == order);
         updates.map(|frame| frame["status"].as_str().unwrap().to_owned()).collect()
     }
 
     /// Takes one message; the error is the close code.
-    async fn next(&mut self) -> Result<(), Option<u16>> {
+    pub async fn next(&mut self) -> Result<(), Option<u16>> {
         match self.socket.next().await {
             Some(Ok(Message::Text(text))) => {
                 let frame: Value = serde_json::from_str(&text).expect("every text frame is JSON");

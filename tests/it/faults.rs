@@ -1,0 +1,34 @@
+//! What breaks, breaks for real here: brokers, databases, networks and instances. Afterwards every screen is true, and in
+//! between none says that it is fresh when nobody can know.
+
+mod audits;
+mod honesty;
+mod instances;
+mod outages;
+
+use serde_json::{Value, json};
+
+use crate::world::{Shop, World, eventually};
+
+/// An event of an order of user `u-1`.
+fn event(order: &str, status: &str, version: u64) -> Value {
+    json!({"order_id": order, "user_id": "u-1", "status": status, "version": version})
+}
+
+/// Waits until the database holds the truth, and exactly once: every order at its version with all its steps, and
+/// progress at the end of every partition.
+async fn until_stored_once(world: &World, shop: &Shop) {
+    let expected: Vec<String> =
+        shop.rows().iter().map(|(id, (version, steps))| format!("{id} {version} {steps}")).collect();
+    eventually("the rows are the truth", async || {
+        let rows = "select order_id || ' ' || version_number || ' ' || json_array_length(timeline::json) from orders \
+                    order by order_id collate \"C\"";
+        world.database.texts(rows).await == expected
+    })
+    .await;
+    for partition in 0..3 {
+        let (_, end) = world.topic.watermarks(partition).await;
+        let recorded = format!("select next_offset from progress where partition = {partition}");
+        assert_eq!(world.database.number(&recorded).await, Some(end), "partition {partition}");
+    }
+}

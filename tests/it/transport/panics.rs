@@ -1,0 +1,110 @@
+//! A bug in one session: it ends as `internal_error`, and nobody else notices.
+
+use std::{
+    sync::{Arc, Mutex},
+    task::Context,
+    time::{Duration, Instant},
+};
+
+use actix_web::{
+    App, HttpRequest,
+    web::{self, Bytes},
+};
+use futures_util::{SinkExt, StreamExt};
+use ordercast::{
+    http::{
+        server::{Transport, bind, serve},
+        source::TrustedProxies,
+        websocket::{FrameRules, Speaker, speak},
+    },
+    protocol::{CloseCause, Frame},
+    session::{Inbound, Now},
+};
+use tokio_tungstenite::{connect_async, tungstenite::Message};
+
+use super::{Client, next_json};
+
+const RULES: FrameRules = FrameRules { max_message_bytes: 1000, max_fragments: 1, binary: false };
+
+/// Repeats what it hears, and has a bug.
+struct Fragile {
+    said: Option<Frame>,
+    ends: Arc<Mutex<Vec<CloseCause>>>,
+}
+
+impl Speaker for Fragile {
+    fn on_inbound(&mut self, inbound: Inbound<'_>, _now: Now) {
+        match inbound {
+            Inbound::Text("\"panic\"") => panic!("a bug, as the test wants it"),
+            Inbound::Text(text) => self.said = Some(Frame::text(text)),
+            _ => {}
+        }
+    }
+
+    fn poll(&mut self, _now: Now, _cx: &mut Context<'_>) {}
+
+    fn take_output(&mut self, _limit: usize) -> Option<Bytes> {
+        self.said.take().map(|frame| frame.bytes().clone())
+    }
+
+    fn deadline(&self, now: Now) -> Instant {
+        now.instant + Duration::from_secs(60)
+    }
+
+    fn has_ended(&self) -> bool {
+        false
+    }
+
+    fn cause(&self) -> Option<CloseCause> {
+        None
+    }
+
+    fn on_end(&mut self, cause: CloseCause) {
+        self.ends.lock().unwrap().push(cause);
+    }
+}
+
+async fn echoes(client: &mut Client) {
+    client.send(Message::text("1")).await.unwrap();
+    assert_eq!(next_json(client).await, 1);
+}
+
+#[tokio::test]
+async fn a_panic_ends_its_own_session_only() {
+    let ends = Arc::new(Mutex::new(Vec::new()));
+    let seen = ends.clone();
+    let transport = Transport {
+        // One thread for all: whoever breaks it breaks everybody.
+        workers: 1,
+        max_sessions: 10,
+        max_waiting_per_address: 10,
+        proxies: TrustedProxies::default(),
+        send_timeout: Duration::from_secs(5),
+    };
+    let listener = bind("127.0.0.1:0".parse().unwrap(), "a test").unwrap();
+    let listening = serve(listener, transport, move || {
+        let ends = seen.clone();
+        App::new().default_service(web::to(move |request: HttpRequest, payload: web::Payload| {
+            let speaker = Fragile { said: None, ends: ends.clone() };
+            async move { speak(&request, payload, RULES, Duration::from_secs(5), speaker) }
+        }))
+    })
+    .unwrap();
+    let url = format!("ws://{}", listening.address);
+    let (mut healthy, _) = connect_async(&url).await.unwrap();
+    let (mut broken, _) = connect_async(&url).await.unwrap();
+    echoes(&mut healthy).await;
+    echoes(&mut broken).await;
+    broken.send(Message::text("\"panic\"")).await.unwrap();
+    let closing = next_json(&mut broken).await;
+    assert_eq!(
+        (&closing["code"], &closing["reason"], &closing["retry"]),
+        (&1011.into(), &"internal_error".into(), &true.into())
+    );
+    let Some(Ok(Message::Close(Some(close)))) = broken.next().await else { panic!("a Close frame") };
+    assert_eq!(u16::from(close.code), 1011);
+    echoes(&mut healthy).await;
+    let (mut newcomer, _) = connect_async(&url).await.unwrap();
+    echoes(&mut newcomer).await;
+    assert_eq!(*ends.lock().unwrap(), [CloseCause::InternalError], "told once, and of nobody else");
+}

@@ -1,0 +1,95 @@
+//! Going on with another token, links that are complete, and a user's newest session in the place of the oldest.
+
+use futures_util::SinkExt;
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
+
+use super::{Client, Server, next_json};
+
+async fn refresh(client: &mut Client, token: &str) {
+    client.send(Message::text(json!({"type": "refresh", "token": token, "id": 7}).to_string())).await.unwrap();
+}
+
+async fn started(server: &Server, token: &str) -> Client {
+    let mut client = server.open(token).await;
+    assert_eq!(next_json(&mut client).await["type"], "welcome");
+    assert_eq!(next_json(&mut client).await["type"], "snapshot");
+    client
+}
+
+fn ids(list: &Value) -> Vec<&str> {
+    let mut ids: Vec<_> =
+        list.as_array().unwrap().iter().map(|order| order["order_id"].as_str().or(order.as_str()).unwrap()).collect();
+    ids.sort_unstable();
+    ids
+}
+
+#[tokio::test]
+async fn a_refresh_narrows_and_widens_what_the_screen_shows() {
+    let server = Server::start().await;
+    (1..=3).for_each(|offset| server.publish(offset, "u-1", "paid", 10));
+    let mut client = started(&server, &server.token_with(Some("u-1"), None, 600)).await;
+    refresh(&mut client, &server.token_with(Some("u-1"), Some(&["A-1"]), 600)).await;
+    assert_eq!(next_json(&mut client).await["type"], "token_refreshed");
+    let narrowed = next_json(&mut client).await;
+    assert_eq!((&narrowed["type"], &narrowed["partial"]), (&json!("snapshot"), &json!(true)));
+    assert_eq!((ids(&narrowed["orders"]), ids(&narrowed["removed"])), (vec![], vec!["A-2", "A-3"]));
+    refresh(&mut client, &server.token_with(Some("u-1"), Some(&["A-1", "A-3"]), 600)).await;
+    assert_eq!(next_json(&mut client).await["type"], "token_refreshed");
+    let widened = next_json(&mut client).await;
+    assert_eq!((ids(&widened["orders"]), ids(&widened["removed"])), (vec!["A-3"], vec![]));
+}
+
+#[tokio::test]
+async fn a_refused_refresh_is_an_error_and_the_token_of_another_user_ends_the_session() {
+    let server = Server::start().await;
+    let mut client = started(&server, &server.token("u-1")).await;
+    for (token, code) in [
+        ("not.a.token".to_owned(), "invalid_token"),
+        ("x".repeat(9_000), "invalid_token"),
+        (server.token_with(Some("u-1"), None, -60), "expired_token"),
+    ] {
+        refresh(&mut client, &token).await;
+        let error = next_json(&mut client).await;
+        assert_eq!((&error["type"], &error["code"], &error["id"]), (&json!("error"), &json!(code), &json!(7)));
+    }
+    refresh(&mut client, &server.token("u-2")).await;
+    let closing = next_json(&mut client).await;
+    assert_eq!(
+        (&closing["type"], &closing["code"], &closing["retry"]),
+        (&json!("closing"), &json!(4500), &json!(false))
+    );
+}
+
+#[tokio::test]
+async fn a_link_ends_once_its_orders_have_been_terminal_for_a_while() {
+    let server = Server::start().await;
+    server.publish(1, "u-1", "paid", 10);
+    server.publish(2, "u-1", "delivered", 10);
+    let mut link = started(&server, &server.token_with(None, Some(&["A-1", "A-2"]), 600)).await;
+    server.publish(51, "u-1", "delivered", 10);
+    assert_eq!(next_json(&mut link).await["status"], "delivered");
+    let closing = next_json(&mut link).await;
+    assert_eq!((&closing["code"], &closing["reason"]), (&json!(4510), &json!("complete")));
+    let late = next_json(&mut started(&server, &server.token_with(None, Some(&["A-2"]), 600)).await).await;
+    assert_eq!(late["reason"], "complete", "who comes later sees it, and is then told");
+}
+
+#[tokio::test]
+async fn a_user_s_newest_session_may_replace_the_oldest() {
+    let server = Server::start_with(&[("session.per_user_policy", "close_oldest")]).await;
+    let mut first = started(&server, &server.token("u-1")).await;
+    let mut second = started(&server, &server.token("u-1")).await;
+    let mut stranger = started(&server, &server.token("u-2")).await;
+    let mut third = started(&server, &server.token("u-1")).await;
+    let closing = next_json(&mut first).await;
+    assert_eq!(
+        (&closing["code"], &closing["reason"], &closing["retry"]),
+        (&json!(4504), &json!("replaced"), &json!(false))
+    );
+    server.publish(1, "u-1", "paid", 10);
+    server.publish(2, "u-2", "paid", 10);
+    for client in [&mut second, &mut third, &mut stranger] {
+        assert_eq!(next_json(client).await["type"], "order_status");
+    }
+}
