@@ -1,6 +1,7 @@
 //! A small world for one test: a topic and a database of its own, instances of Ordercast on them, and people who watch.
 
 mod screen;
+mod service;
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -14,7 +15,7 @@ use ordercast::{
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-pub use self::screen::Screen;
+pub use self::{screen::Screen, service::Service};
 use crate::parts::{
     kafka::shared_broker,
     postgres::Database,
