@@ -9,7 +9,8 @@ use super::{App, RunError};
 use crate::{
     hub::Hub,
     ingest::{
-        Component, KafkaClients, Policies, ReadsInFlight, StartError, fanout, log_watch, progress, recorder, snapshots,
+        Component, KafkaClients, Policies, ReadsInFlight, StartError, audits, fanout, log_watch, progress, recorder,
+        snapshots,
     },
 };
 
@@ -74,8 +75,9 @@ impl Pipelines {
             snapshot_timeout: session.snapshot_timeout,
             metrics: app.metrics.snapshots.clone(),
         });
+        let audits = audits::start(app.hub.clone(), session.audits_per_second);
         let listener = tokio::spawn(listen(signs, progress_views, app));
-        Ok(Self { components: vec![fanout, recorder, writer, snapshots, progress, log_watch], listener })
+        Ok(Self { components: vec![audits, fanout, recorder, writer, snapshots, progress, log_watch], listener })
     }
 
     /// Waits until a component ends that nobody has asked to, and names it. Cancel safe.

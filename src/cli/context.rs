@@ -31,6 +31,17 @@ impl Context {
         Ok(load(&self.sources()?, needs)?)
     }
 
+    /// The settings; where they name no brokers, below them those of the `ordercast dev` of the current directory.
+    pub(super) fn settings_or_dev(&self, needs: &[Need]) -> Result<Settings, CommandError> {
+        let mut sources = self.sources()?;
+        if load(&sources, &[])?.kafka.brokers.is_empty()
+            && let Some(dev) = self.dev()?
+        {
+            sources.preset = dev.preset(&PathBuf::from(DEFAULT_DATA_DIR)).map_err(CommandError::failed)?;
+        }
+        Ok(load(&sources, needs)?)
+    }
+
     /// Where the `ordercast dev` of the current directory listens, if there is one. Says on stderr that it is used.
     pub(super) fn dev(&self) -> Result<Option<Handover>, CommandError> {
         let directory = PathBuf::from(DEFAULT_DATA_DIR);

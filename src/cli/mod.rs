@@ -5,6 +5,7 @@
 
 mod config;
 mod context;
+mod dead_letters;
 mod dev;
 mod error;
 mod healthcheck;
@@ -59,6 +60,9 @@ enum Command {
     Migrate,
     /// Print the settings as they take effect, each with where it came from; secrets starred
     Config,
+    /// Show the records that could not be used, and send them again
+    #[command(subcommand)]
+    DeadLetters(dead_letters::Command),
     /// Ask a running instance whether it is ready: for containers without curl
     Healthcheck(healthcheck::Healthcheck),
 }
@@ -97,6 +101,7 @@ fn execute(command: Command, context: &Context) -> Result<(), CommandError> {
         Command::Watch(watch) => watch.run(context),
         Command::Migrate => migrate::run(context),
         Command::Config => config::run(context),
+        Command::DeadLetters(command) => command.run(context),
         Command::Healthcheck(healthcheck) => healthcheck.run(context),
     }
 }

@@ -20,3 +20,9 @@ pub(super) fn print(text: impl Display) -> Result<(), CommandError> {
 pub(super) fn say(text: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
+
+/// Without what a terminal would obey: control characters, and those that turn the direction of text.
+pub(super) fn clean(text: &str) -> String {
+    let is_obeyed = |char: char| char.is_control() || matches!(char, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().map(|char| if is_obeyed(char) { '·' } else { char }).collect()
+}

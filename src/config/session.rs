@@ -46,6 +46,8 @@ pub struct Session {
     pub snapshot_page: usize,
     /// How long all orders of a link have been terminal when its session ends. 1 s to 24 h, default 60 s.
     pub complete_after: Duration,
+    /// Open sessions, picked by chance, whose screen is compared with the database each second. 0 to 1000, default 5.
+    pub audits_per_second: usize,
 }
 
 impl Session {
@@ -70,6 +72,7 @@ impl Session {
             terminal_window: section.value("terminal_window", "24h", duration("0s", "1y")),
             snapshot_page: section.value("snapshot_page", "500", number(1..=10_000)),
             complete_after: section.value("complete_after", "60s", duration("1s", "24h")),
+            audits_per_second: section.value("audits_per_second", "5", number(0..=1_000)),
         }
     }
 }

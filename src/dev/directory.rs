@@ -62,8 +62,8 @@ impl DataDirectory {
     pub(super) fn secret(&self) -> Result<String, DirectoryError> {
         let failed = |error| DirectoryError::Io { path: self.path.clone(), error };
         let path = self.path.join(SECRET);
-        match fs::read_to_string(&path) {
-            Ok(secret) => Ok(secret.trim().to_owned()),
+        match read_secret(&self.path) {
+            Ok(secret) => Ok(secret),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let secret: String = rand::random::<[u8; 32]>().iter().map(|byte| format!("{byte:02x}")).collect();
                 write_private(&path, format!("{secret}\n").as_bytes()).map_err(failed)?;
@@ -75,9 +75,19 @@ impl DataDirectory {
 
     /// The database's address, as `database.url` takes it.
     pub(super) fn database_url(&self) -> String {
-        let path = self.path.join(ORDERS).display().to_string();
-        format!("sqlite:{}", path.replace('%', "%25").replace('?', "%3F").replace('#', "%23"))
+        database_url(&self.path)
     }
+}
+
+/// The database's address in this data directory.
+pub(super) fn database_url(directory: &Path) -> String {
+    let path = directory.join(ORDERS).display().to_string();
+    format!("sqlite:{}", path.replace('%', "%25").replace('?', "%3F").replace('#', "%23"))
+}
+
+/// The secret in this data directory, which was made before.
+pub(super) fn read_secret(directory: &Path) -> io::Result<String> {
+    Ok(fs::read_to_string(directory.join(SECRET))?.trim().to_owned())
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use super::directory::{database_url, read_secret};
+
 const FILE: &str = "dev.json";
 
 /// What the file says. Other programs rely on the names.
@@ -55,6 +57,16 @@ impl Handover {
         serde_json::from_str(&text)
             .map(Some)
             .map_err(|error| refuse(format!("is not what ordercast dev writes: {error}")))
+    }
+
+    /// The settings of the running `ordercast dev` of this data directory, for commands that work on what it works on.
+    pub fn preset(self, directory: &Path) -> io::Result<Vec<(&'static str, String)>> {
+        Ok(vec![
+            ("kafka.brokers", self.kafka_brokers),
+            ("kafka.topic", self.topic),
+            ("database.url", database_url(directory)),
+            ("auth.secret", read_secret(directory)?),
+        ])
     }
 
     /// Writes the file in one step, for its owner alone, and removes it when the result is dropped.

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
+use indexmap::IndexSet;
 use slotmap::{SlotMap, new_key_type};
 
 use super::{
@@ -29,6 +30,8 @@ pub(super) struct Registry {
     pub(super) orders: HashMap<OrderId, ShownOrder>,
     by_user: HashMap<UserId, HashSet<SessionKey>>,
     by_link: HashMap<OrderId, HashSet<SessionKey>>,
+    /// All sessions by a number, for audits to draw from.
+    pub(super) roll: IndexSet<SessionKey>,
     pub(super) rules: Rules,
     /// How many sessions have joined so far.
     joined: u64,
@@ -190,6 +193,7 @@ impl Registry {
         let viewer = session.viewer.clone();
         let key = self.sessions.insert(session);
         self.list(key, &viewer);
+        self.roll.insert(key);
         key
     }
 
@@ -225,12 +229,14 @@ impl Registry {
         self.forget_shown(key);
         let Some(session) = self.sessions.remove(key) else { return };
         self.unlist(key, &session.viewer);
+        self.roll.swap_remove(&key);
     }
 
     /// Whether nothing is left of any session.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.sessions.is_empty() && self.orders.is_empty() && self.by_user.is_empty() && self.by_link.is_empty()
+        let nobody = self.sessions.is_empty() && self.roll.is_empty();
+        nobody && self.orders.is_empty() && self.by_user.is_empty() && self.by_link.is_empty()
     }
 
     /// Open sockets of a user.
@@ -350,6 +356,15 @@ impl Registry {
     pub(super) fn set_proven(&mut self, key: SessionKey, proven: bool) {
         if let Some(session) = self.sessions.get(key)
             && session.mailbox.set_proven(proven)
+        {
+            self.woken.push(session.mailbox.clone());
+        }
+    }
+
+    /// Says whether a session shows an order that could not be read for too long.
+    pub(super) fn set_overdue(&mut self, key: SessionKey, overdue: bool) {
+        if let Some(session) = self.sessions.get(key)
+            && session.mailbox.set_overdue(overdue)
         {
             self.woken.push(session.mailbox.clone());
         }

@@ -7,10 +7,12 @@
 //! ```
 //!
 //! Read in the order of the data: [`log_watch`] and [`log_check`] (is it the log we know?), [`fanout`] (and [`freshness`]),
-//! [`recorder`], [`progress`], [`snapshots`].
+//! [`recorder`], [`progress`], [`snapshots`], [`audits`].
 
+pub mod audits;
 mod client;
 mod component;
+pub mod dead_letters;
 pub mod embedded;
 pub mod fanout;
 pub mod freshness;

@@ -70,12 +70,47 @@ impl Producer {
         value: Option<&[u8]>,
         headers: Option<OwnedHeaders>,
     ) -> Result<Delivered, ProduceError> {
-        let record = FutureRecord { topic, partition: None, payload: value, key, timestamp: None, headers };
+        self.send_to(topic, None, None, key, value, headers).await
+    }
+
+    /// The same to a partition, with a timestamp; `None` leaves it to the key and to the clock.
+    pub(super) async fn send_to(
+        &self,
+        topic: &str,
+        partition: Option<i32>,
+        timestamp: Option<i64>,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: Option<OwnedHeaders>,
+    ) -> Result<Delivered, ProduceError> {
+        let record = FutureRecord { topic, partition, payload: value, key, timestamp, headers };
         let inner = self.inner.as_ref().expect("it is taken out only when this is dropped");
         match inner.send(record, Duration::ZERO).await {
             Ok(delivery) => Ok(Delivered { partition: delivery.partition, offset: delivery.offset }),
             Err((error, _)) => Err(error.into()),
         }
+    }
+}
+
+impl ProduceError {
+    /// Whether the record certainly is not in the log. Otherwise nobody knows.
+    pub fn is_refusal(&self) -> bool {
+        use RDKafkaErrorCode as Code;
+        let Self::Failed(error) = self else { return true };
+        matches!(
+            error.rdkafka_error_code(),
+            Some(
+                Code::UnknownPartition
+                    | Code::UnknownTopic
+                    | Code::UnknownTopicOrPartition
+                    | Code::TopicAuthorizationFailed
+                    | Code::ClusterAuthorizationFailed
+                    | Code::InvalidTimestamp
+                    | Code::InvalidRecord
+                    | Code::InvalidMessage
+                    | Code::PolicyViolation
+            )
+        )
     }
 }
 

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{component::Component, progress::ReadsInFlight};
 use crate::{
-    event::{Snapshot, SnapshotQuery, Timestamp},
+    event::{Position, Snapshot, SnapshotQuery, Timestamp},
     hub::{Correction, DueReads, Reconciled, SharedHub},
     store::{Store, StoreError},
     telemetry::SnapshotMetrics,
@@ -172,25 +172,31 @@ impl SnapshotParts {
         let now = Timestamp::now();
         for reads in due.sessions.chunks(READS_PER_STEP) {
             self.report(
+                snapshot,
                 self.hub.step(|hub| reads.iter().map(|read| hub.reconcile(read, snapshot, now)).collect::<Vec<_>>()),
             );
         }
         for reads in due.orders.chunks(READS_PER_STEP) {
             self.report(
+                snapshot,
                 self.hub.step(|hub| reads.iter().map(|read| hub.prove(read, snapshot, now)).collect::<Vec<_>>()),
             );
         }
     }
 
-    fn report(&self, reconciled: Vec<Reconciled>) {
+    fn report(&self, snapshot: &Snapshot, reconciled: Vec<Reconciled>) {
         for result in reconciled {
             let Reconciled::Done(corrections) = result else { continue };
             for Correction { order_id, shown, truth } in corrections {
                 self.metrics.corrections.inc();
-                tracing::warn!(
+                let revision = truth.or(shown);
+                let read = |position: &&Position| revision.is_some_and(|at| at.stamp.partition == position.partition);
+                tracing::error!(
                     order.id = %order_id,
-                    shown = %shown,
-                    truth = truth.map(|stamp| stamp.to_string()),
+                    shown = shown.map(tracing::field::display),
+                    truth = truth.map(tracing::field::display),
+                    kafka.read_at = snapshot.positions().iter().find(read).map(|position| position.next_offset),
+                    kafka.seen_to = revision.and_then(|at| self.hub.step(|hub| hub.end(at.stamp.partition))).map(|end| end.next_offset),
                     "a screen showed a wrong state of an order; corrected"
                 );
             }

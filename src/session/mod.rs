@@ -23,7 +23,7 @@ use crate::{
     event::{OrderId, Stamp, Timestamp, UserId, Viewer},
     hub::Delivery,
     protocol::{
-        self, CloseCause, Frame, ServerMessage, StaleReason, StaleReasons,
+        self, CloseCause, Frame, ServerMessage, StaleReasons,
         inbound::Token,
         outbound::{self, RawId},
     },
@@ -231,11 +231,8 @@ impl Session {
     }
 
     /// Notes what may be stale: for all of this instance since `since`, and for this session alone.
-    pub fn on_stale(&mut self, instance: StaleReasons, since: Timestamp, proven: bool) {
-        let mut reasons = instance;
-        if !proven && self.started {
-            reasons.set(StaleReason::CatchingUp, true);
-        }
+    pub fn on_stale(&mut self, instance: StaleReasons, since: Timestamp, own: StaleReasons) {
+        let reasons = if self.started { instance.union(own) } else { instance };
         if reasons != self.stale {
             if self.stale.is_fresh() {
                 self.stale_since = Some(since);

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::*;
-use crate::{event::OrderList, hub::PendingSnapshot};
+use crate::{event::OrderList, hub::PendingSnapshot, protocol::StaleReason};
 
 const HEARTBEAT: Duration = Duration::from_secs(25);
 
@@ -23,6 +23,10 @@ impl Clock {
     fn now(&self) -> Now {
         self.0
     }
+}
+
+fn catching_up() -> StaleReasons {
+    StaleReasons::from_iter([StaleReason::CatchingUp])
 }
 
 fn rules() -> Arc<Rules> {
@@ -180,16 +184,16 @@ fn stale_follows_the_first_snapshot_and_is_told_once_per_change() {
     let clock = Clock::start();
     let mut session = open(&clock);
     let unavailable = StaleReasons::from_iter([StaleReason::KafkaUnavailable]);
-    session.on_stale(unavailable, clock.now().wall, false);
+    session.on_stale(unavailable, clock.now().wall, catching_up());
     assert_eq!(types(&sent(&mut session)), ["welcome"]);
     session.on_delivery(Delivery::Snapshot(PendingSnapshot::new(clock.now().wall, false)));
-    session.on_stale(unavailable, clock.now().wall, true);
+    session.on_stale(unavailable, clock.now().wall, StaleReasons::NONE);
     let messages = sent(&mut session);
     assert_eq!(types(&messages), ["snapshot", "stale"]);
     assert_eq!(messages[1]["reasons"], serde_json::json!(["kafka_unavailable"]));
-    session.on_stale(unavailable, clock.now().wall, true);
+    session.on_stale(unavailable, clock.now().wall, StaleReasons::NONE);
     assert!(sent(&mut session).is_empty());
-    session.on_stale(StaleReasons::NONE, clock.now().wall, true);
+    session.on_stale(StaleReasons::NONE, clock.now().wall, StaleReasons::NONE);
     assert_eq!(types(&sent(&mut session)), ["fresh"]);
 }
 
@@ -197,7 +201,7 @@ fn stale_follows_the_first_snapshot_and_is_told_once_per_change() {
 fn a_start_without_proof_says_that_it_is_catching_up() {
     let clock = Clock::start();
     let mut session = live(&clock);
-    session.on_stale(StaleReasons::NONE, clock.now().wall, false);
+    session.on_stale(StaleReasons::NONE, clock.now().wall, catching_up());
     assert_eq!(sent(&mut session)[0]["reasons"], serde_json::json!(["catching_up"]));
 }
 

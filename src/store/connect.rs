@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Store, postgres::PostgresStore, sqlite::SqliteStore};
+use super::{DeadLetterStore, Store, postgres::PostgresStore, sqlite::SqliteStore};
 
 /// How much of the database the process takes, and how long it waits for it.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +33,15 @@ pub enum InvalidUrl {
 /// Makes the store behind `url`: `postgres://…` or `sqlite:path`. Has to be called within the tokio runtime that is to
 /// carry its connections, and does not wait for the database.
 pub fn connect(url: &str, limits: Limits) -> Result<Arc<dyn Store>, InvalidUrl> {
+    match url.split_once(':').map(|(scheme, _)| scheme) {
+        Some("postgres" | "postgresql") => Ok(Arc::new(PostgresStore::new(url, limits)?)),
+        Some("sqlite") => Ok(Arc::new(SqliteStore::new(url, limits)?)),
+        _ => Err(InvalidUrl::Scheme),
+    }
+}
+
+/// The same store for the operator's tools.
+pub fn connect_to_dead_letters(url: &str, limits: Limits) -> Result<Arc<dyn DeadLetterStore>, InvalidUrl> {
     match url.split_once(':').map(|(scheme, _)| scheme) {
         Some("postgres" | "postgresql") => Ok(Arc::new(PostgresStore::new(url, limits)?)),
         Some("sqlite") => Ok(Arc::new(SqliteStore::new(url, limits)?)),

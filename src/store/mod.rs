@@ -12,6 +12,7 @@ mod gather;
 mod plan;
 pub mod postgres;
 mod reading;
+mod replays;
 mod rows;
 mod schema;
 mod sqlite;
@@ -19,8 +20,9 @@ mod sqlite;
 use async_trait::async_trait;
 
 pub use self::{
-    connect::{InvalidUrl, Limits, connect},
+    connect::{InvalidUrl, Limits, connect, connect_to_dead_letters},
     error::{RejectedEvent, StoreError},
+    replays::{DeadLetterStore, RecordId, Replay, StoredLetter},
 };
 use crate::event::{Epoch, OrderEvent, Position, Snapshot, SnapshotQuery, Timestamp};
 

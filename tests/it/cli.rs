@@ -22,19 +22,19 @@ const SECRET: &str = "0123456789abcdef0123456789abcdef";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A call of the binary in a directory of its own, with no settings but those given.
-fn ordercast(directory: &Path, arguments: &[&str], settings: &[(&str, &str)]) -> Command {
+pub fn ordercast(directory: &Path, arguments: &[&str], settings: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ordercast"));
     command.args(arguments).current_dir(directory).env_clear().envs(settings.iter().copied());
     command
 }
 
-struct Answer {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
+pub struct Answer {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
 }
 
-fn answer(mut command: Command) -> Answer {
+pub fn answer(mut command: Command) -> Answer {
     let Output { status, stdout, stderr } = command.output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Answer { code: status.code(), stdout: text(stdout), stderr: text(stderr) }
@@ -58,6 +58,12 @@ fn wrong_usage_ends_with_2_and_says_what_is_missing() {
         (&["publish", "--order", "A-1", "--user", "u", "--status", "x", "--details", "{"], "--details"),
         (&["watch"], "--url"),
         (&["watch", "--url", "ftp://x", "--token", "t"], "ftp"),
+        (&["dead-letters"], "Usage"),
+        (&["dead-letters", "list"], "kafka.brokers"),
+        (&["dead-letters", "list", "--code", "bad"], "not_json"),
+        (&["dead-letters", "list", "--since", "soon"], "2h"),
+        (&["dead-letters", "list", "--offset", "1"], "--partition"),
+        (&["dead-letters", "replay", "17"], "PARTITION:OFFSET"),
         (&["healthcheck", "--config", "nowhere.toml"], "nowhere.toml"),
     ] {
         let answer = call(arguments, &[]);
@@ -74,7 +80,7 @@ fn the_version_and_help_are_answers() {
     assert!(version.stdout.starts_with(concat!("ordercast ", env!("CARGO_PKG_VERSION"))), "{}", version.stdout);
     let help = call(&["--help"], &[]);
     assert_eq!(help.code, Some(0));
-    for command in ["serve", "dev", "token", "publish", "watch", "migrate", "config", "healthcheck"] {
+    for command in ["serve", "dev", "token", "publish", "watch", "migrate", "config", "dead-letters", "healthcheck"] {
         assert!(help.stdout.contains(&format!("\n  {command} ")), "{}", help.stdout);
     }
 }

@@ -10,6 +10,7 @@
 
 mod asyncapi;
 mod cli;
+mod dead_letters;
 mod documents;
 mod faults;
 mod house;

@@ -61,7 +61,8 @@ contract! {
     letters:
         dead_letters_are_numbered_and_read_on_from,
         a_dead_letter_told_again_is_one_row_with_a_new_number,
-        a_held_record_is_kept_byte_for_byte;
+        a_held_record_is_kept_byte_for_byte,
+        held_letters_come_back_whole_and_a_replay_is_remembered;
     recorders:
         two_recorders_of_one_order_lose_no_step,
         an_order_is_never_both_there_and_erased;

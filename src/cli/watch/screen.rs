@@ -7,6 +7,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use serde_json::{Map, Value};
 
 use super::{
+    super::output::clean,
     client::{Ending, Notice, State},
     wire::Order,
 };
@@ -110,12 +111,6 @@ fn short(details: &Map<String, Value>) -> String {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
     }
-}
-
-/// Without what a terminal would obey: control characters, and those that turn the direction of text.
-fn clean(text: &str) -> String {
-    let is_obeyed = |char: char| char.is_control() || matches!(char, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    text.chars().map(|char| if is_obeyed(char) { '·' } else { char }).collect()
 }
 
 #[cfg(test)]

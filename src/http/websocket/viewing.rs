@@ -57,9 +57,9 @@ impl Viewing {
             self.session.on_departure(departure);
         }
         let staleness = instance.staleness();
-        let proven = self.membership.mailbox().is_proven();
+        let own = self.membership.mailbox().doubts();
         let since = if staleness.reasons.is_fresh() { now.wall } else { staleness.since };
-        self.session.on_stale(staleness.reasons, since, proven);
+        self.session.on_stale(staleness.reasons, since, own);
     }
 
     fn take_deliveries(&mut self, now: Now, cx: &Context<'_>) {

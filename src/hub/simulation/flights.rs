@@ -2,7 +2,7 @@
 
 use rand::{Rng, seq::IteratorRandom};
 
-use super::{database::terminal_since, mix::Feature, world::World};
+use super::{client::Flaw, database::terminal_since, mix::Feature, world::World};
 use crate::{
     event::{Snapshot, SnapshotQuery, Timestamp},
     hub::{DueReads, Reconciled, rules::Rule},
@@ -97,6 +97,15 @@ impl World {
                 })
                 .collect()
         });
+        for outcome in &outcomes {
+            // What the store refused is seen to be missing before the hub hears why.
+            if let Reconciled::Done(corrections) = outcome
+                && !corrections.is_empty()
+                && self.refused.is_empty()
+            {
+                self.flaws.push((Flaw::Alarm, format!("{corrections:?}")));
+            }
+        }
         self.say(|| format!("answered at {:?}: {:?} {outcomes:?}", snapshot.positions(), flight.due));
     }
 }

@@ -28,7 +28,7 @@ pub(super) struct World {
     fanout: Vec<Position>,
     backup: Option<Database>,
     /// What the store refused and the hub has not heard of.
-    refused: Vec<Stamp>,
+    pub(super) refused: Vec<Stamp>,
     pub(super) previous: Previous,
     pub(super) mailbox_bytes: usize,
     pub(super) off: Option<Rule>,

@@ -6,6 +6,7 @@
 mod apply;
 mod connections;
 mod progress;
+mod replays;
 mod schema;
 mod snapshot;
 mod write;
@@ -15,9 +16,10 @@ use async_trait::async_trait;
 use self::connections::Connections;
 pub use self::snapshot::SNAPSHOT;
 use super::{
-    Applied, Batch, InvalidUrl, Limits, Progress, ProgressReading, Relocation, Store, StoreError, TopicOpening,
+    Applied, Batch, DeadLetterStore, InvalidUrl, Limits, Progress, ProgressReading, RecordId, Relocation, Replay,
+    Store, StoreError, StoredLetter, TopicOpening,
 };
-use crate::event::{Snapshot, SnapshotQuery, Timestamp};
+use crate::event::{Epoch, Snapshot, SnapshotQuery, Timestamp};
 
 /// A pool of connections to PostgreSQL.
 pub(super) struct PostgresStore {
@@ -75,5 +77,28 @@ impl Store for PostgresStore {
 
     async fn forget_erased(&self, erased_before: Timestamp) -> Result<u64, StoreError> {
         self.connections.transaction(async |connection| write::forget_erased(connection, erased_before).await).await
+    }
+}
+
+#[async_trait]
+impl DeadLetterStore for PostgresStore {
+    async fn held_letters(&self, topic: &str, after: i64) -> Result<Vec<StoredLetter>, StoreError> {
+        self.connections.transaction(async |connection| replays::held(connection, topic, after).await).await
+    }
+
+    async fn epoch_of(&self, topic: &str, record: RecordId) -> Result<Option<Epoch>, StoreError> {
+        self.connections.transaction(async |connection| replays::epoch(connection, topic, record).await).await
+    }
+
+    async fn replays(&self, topic: &str) -> Result<Vec<Replay>, StoreError> {
+        self.connections.transaction(async |connection| replays::all(connection, topic).await).await
+    }
+
+    async fn begin_replay(&self, topic: &str, record: RecordId, again: bool) -> Result<bool, StoreError> {
+        self.connections.transaction(async |connection| replays::begin(connection, topic, record, again).await).await
+    }
+
+    async fn end_replay(&self, topic: &str, record: RecordId, sent_to: Option<(i32, i64)>) -> Result<(), StoreError> {
+        self.connections.transaction(async |connection| replays::end(connection, topic, record, sent_to).await).await
     }
 }

@@ -5,6 +5,7 @@
 mod apply;
 mod connections;
 mod progress;
+mod replays;
 mod snapshot;
 mod write;
 
@@ -16,9 +17,10 @@ use sqlx::{
 
 use self::connections::Connections;
 use super::{
-    Applied, Batch, InvalidUrl, Limits, Progress, ProgressReading, Relocation, Store, StoreError, TopicOpening, schema,
+    Applied, Batch, DeadLetterStore, InvalidUrl, Limits, Progress, ProgressReading, RecordId, Relocation, Replay,
+    Store, StoreError, StoredLetter, TopicOpening, schema,
 };
-use crate::event::{Snapshot, SnapshotQuery, Timestamp};
+use crate::event::{Epoch, Snapshot, SnapshotQuery, Timestamp};
 
 /// A writing connection and some reading ones to one file.
 pub(super) struct SqliteStore {
@@ -91,6 +93,34 @@ impl Store for SqliteStore {
         let forgotten = write::forget_erased(&mut transaction, erased_before).await?;
         transaction.commit().await?;
         Ok(forgotten)
+    }
+}
+
+#[async_trait]
+impl DeadLetterStore for SqliteStore {
+    async fn held_letters(&self, topic: &str, after: i64) -> Result<Vec<StoredLetter>, StoreError> {
+        replays::held(&mut *self.connections.read().await?, topic, after).await
+    }
+
+    async fn epoch_of(&self, topic: &str, record: RecordId) -> Result<Option<Epoch>, StoreError> {
+        replays::epoch(&mut *self.connections.read().await?, topic, record).await
+    }
+
+    async fn replays(&self, topic: &str) -> Result<Vec<Replay>, StoreError> {
+        replays::all(&mut *self.connections.read().await?, topic).await
+    }
+
+    async fn begin_replay(&self, topic: &str, record: RecordId, again: bool) -> Result<bool, StoreError> {
+        let mut transaction = self.connections.write().await?;
+        let begun = replays::begin(&mut transaction, topic, record, again).await?;
+        transaction.commit().await?;
+        Ok(begun)
+    }
+
+    async fn end_replay(&self, topic: &str, record: RecordId, sent_to: Option<(i32, i64)>) -> Result<(), StoreError> {
+        let mut transaction = self.connections.write().await?;
+        replays::end(&mut transaction, topic, record, sent_to).await?;
+        Ok(transaction.commit().await?)
     }
 }
 

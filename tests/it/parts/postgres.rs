@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::str::FromStr;
 
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, Row};
 use tempfile::TempDir;
 use url::Url;
 
@@ -50,6 +50,25 @@ impl Database {
         url.set_port(Some(port)).expect("a URL with a host");
         url.set_path(&self.name);
         url.into()
+    }
+
+    /// Runs a statement, past whatever lies between the program under test and its database.
+    pub async fn run(&self, statement: &str) {
+        run(&self.url(), statement.to_owned()).await;
+    }
+
+    /// The first number a query answers.
+    pub async fn number(&self, query: &str) -> Option<i64> {
+        let mut connection = PgConnection::connect(&self.url()).await.expect("PostgreSQL answers");
+        let row = sqlx::raw_sql(AssertSqlSafe(query.to_owned())).fetch_optional(&mut connection).await;
+        row.expect("the query runs").map(|row| row.get(0))
+    }
+
+    /// All texts a query answers.
+    pub async fn texts(&self, query: &str) -> Vec<String> {
+        let mut connection = PgConnection::connect(&self.url()).await.expect("PostgreSQL answers");
+        let rows = sqlx::raw_sql(AssertSqlSafe(query.to_owned())).fetch_all(&mut connection).await;
+        rows.expect("the query runs").iter().map(|row| row.get(0)).collect()
     }
 
     /// The port of the database's server, for a proxy to lead to.

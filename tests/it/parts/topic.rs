@@ -83,6 +83,17 @@ impl Topic {
         deleted.into_iter().for_each(|deleted| drop(deleted.expect("the topic is deleted")));
     }
 
+    /// Whether the broker knows the topic.
+    pub async fn exists(&self) -> bool {
+        let (name, reader) = (self.name.clone(), self.client());
+        blocking(move || {
+            let reader: BaseConsumer = reader.create().expect("a consumer");
+            let metadata = reader.fetch_metadata(None, PATIENCE).expect("Kafka answers");
+            metadata.topics().iter().any(|topic| topic.name() == name)
+        })
+        .await
+    }
+
     /// Writes one record; answers its partition and offset.
     pub async fn produce(&self, record: Record) -> (i32, i64) {
         self.produce_all(&[record]).await[0]
@@ -128,6 +139,18 @@ impl Topic {
         blocking(move || {
             let reader: BaseConsumer = reader.create().expect("a consumer");
             reader.fetch_watermarks(&name, partition, PATIENCE).expect("Kafka answers")
+        })
+        .await
+    }
+
+    /// The id of the broker that leads a partition now, as the others see it.
+    pub async fn leader(&self, partition: i32) -> i32 {
+        let (name, reader) = (self.name.clone(), self.client());
+        blocking(move || {
+            let reader: BaseConsumer = reader.create().expect("a consumer");
+            let metadata = reader.fetch_metadata(Some(&name), PATIENCE).expect("Kafka answers");
+            let partitions = metadata.topics()[0].partitions();
+            partitions.iter().find(|listed| listed.id() == partition).map_or(-1, |listed| listed.leader())
         })
         .await
     }

@@ -2,11 +2,11 @@
 
 use ordercast::{
     event::Epoch,
-    store::{DeadLetter, HeldRecord, MAX_DEAD_LETTERS_READ, Relocation},
+    store::{DeadLetter, HeldRecord, MAX_DEAD_LETTERS_READ, RecordId, Relocation, connect_to_dead_letters},
 };
 
 use super::{
-    databases::{Database, LOG_ID, TOPIC},
+    databases::{Database, LIMITS, LOG_ID, TOPIC},
     drafts::{batch, part},
 };
 
@@ -105,4 +105,40 @@ pub(super) async fn a_held_record_is_kept_byte_for_byte(database: &Database) {
     assert_eq!((text(0, 4), text(0, 5), text(0, 6)), ("1".into(), "rejected_by_store".into(), "-5".into()));
     assert_eq!((text(1, 1), text(1, 2), text(1, 3), text(1, 4)), ("".into(), "".into(), "[]".into(), "1".into()));
     assert_eq!((text(2, 2), rows[2][3].clone(), text(2, 4)), ("".into(), None, "0".into()));
+}
+
+pub(super) async fn held_letters_come_back_whole_and_a_replay_is_remembered(database: &Database) {
+    database.open(1).await;
+    let held = |offset| {
+        let headers = vec![("trace".to_owned(), Some(vec![0, 255])), ("none".to_owned(), None)];
+        DeadLetter { held_record: Some(HeldRecord { value: Some(vec![offset as u8]), headers }), ..letter(offset) }
+    };
+    let all = (0..45).map(|offset| if offset == 3 { letter(3) } else { held(offset) }).collect();
+    refuse(database, 0, 0, all).await;
+    let store = connect_to_dead_letters(&database.url, LIMITS).unwrap();
+    let (mut read, mut after) = (Vec::new(), 0);
+    loop {
+        let page = store.held_letters(TOPIC, after).await.unwrap();
+        let Some(last) = page.last() else { break };
+        after = last.id;
+        read.extend(page);
+    }
+    assert_eq!(read.iter().map(|letter| letter.record.offset).filter(|offset| *offset != 3).count(), 44);
+    let first = &read[0];
+    assert_eq!((first.key.clone(), Some(&first.held_record)), (letter(0).key, held(0).held_record.as_ref()));
+    assert_eq!((first.code.as_str(), first.record.timestamp_millis), ("rejected_by_store", -5));
+
+    let record = RecordId { partition: 0, offset: 3, timestamp_millis: -5 };
+    assert_eq!(store.epoch_of(TOPIC, record).await.unwrap(), Some(Epoch::of(LOG_ID, 0)));
+    let elsewhere = RecordId { timestamp_millis: 9, ..record };
+    assert_eq!(store.epoch_of(TOPIC, elsewhere).await.unwrap(), None);
+    assert!(store.begin_replay(TOPIC, record, false).await.unwrap());
+    assert!(!store.begin_replay(TOPIC, record, false).await.unwrap());
+    assert_eq!(store.replays(TOPIC).await.unwrap()[0].sent_to, None);
+    store.end_replay(TOPIC, record, Some((0, 77))).await.unwrap();
+    let [replay] = store.replays(TOPIC).await.unwrap()[..] else { panic!() };
+    assert_eq!((replay.record, replay.sent_to), (record, Some((0, 77))));
+    assert!(store.begin_replay(TOPIC, record, true).await.unwrap());
+    store.end_replay(TOPIC, record, None).await.unwrap();
+    assert!(store.replays(TOPIC).await.unwrap().is_empty());
 }

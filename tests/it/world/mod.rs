@@ -1,7 +1,10 @@
 //! A small world for one test: a topic and a database of its own, instances of Ordercast on them, and people who watch.
 
+mod crowd;
+mod process;
 mod screen;
 mod service;
+mod truth;
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -15,11 +18,15 @@ use ordercast::{
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-pub use self::{screen::Screen, service::Service};
-use crate::parts::{
-    kafka::shared_broker,
-    postgres::Database,
-    topic::{Record, Topic},
+use self::process::Served;
+pub use self::{crowd::Crowd, screen::Screen, service::Service, truth::Shop};
+use crate::{
+    cli::{Answer, answer, ordercast},
+    parts::{
+        kafka::shared_broker,
+        postgres::Database,
+        topic::{Record, Topic},
+    },
 };
 
 /// How long anything may take that a test waits for; far more than it ever should.
@@ -37,8 +44,14 @@ pub struct World {
 pub struct Instance {
     pub address: SocketAddr,
     pub operations: SocketAddr,
-    stop: CancellationToken,
-    running: tokio::task::JoinHandle<Result<(), ordercast::app::RunError>>,
+    running: Running,
+}
+
+enum Running {
+    /// In the test's own process.
+    Here(CancellationToken, tokio::task::JoinHandle<Result<(), ordercast::app::RunError>>),
+    /// `ordercast serve`, which can be killed.
+    Apart(Served),
 }
 
 impl World {
@@ -99,7 +112,16 @@ impl World {
         let (address, operations) = (app.address().unwrap(), app.operations_address().unwrap());
         let stop = CancellationToken::new();
         let running = tokio::spawn(app.run_until_stopped(stop.clone().cancelled_owned()));
-        Instance { address, operations, stop, running }
+        Instance { address, operations, running: Running::Here(stop, running) }
+    }
+
+    /// Starts `ordercast serve` as a process of its own and waits until it is ready.
+    pub async fn serve(&self) -> Instance {
+        let served = Served::start(&self.settings);
+        let (address, operations) = served.addresses().await;
+        let instance = Instance { address, operations, running: Running::Apart(served) };
+        instance.wait_until_ready().await;
+        instance
     }
 
     /// Publishes one event, with the order as its key.
@@ -128,14 +150,31 @@ impl World {
         })
     }
 
+    /// Calls the binary with the settings of this world.
+    pub async fn call(&self, arguments: &[&str]) -> Answer {
+        let settings = self.settings.clone();
+        let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let called = tokio::task::spawn_blocking(move || {
+            let directory = tempfile::TempDir::new().unwrap();
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            let settings: Vec<(&str, &str)> = settings.iter().map(|(key, value)| (&**key, &**value)).collect();
+            answer(ordercast(directory.path(), &arguments, &settings))
+        });
+        called.await.unwrap()
+    }
+
     /// A user who watches on an instance; the first snapshot has come.
     pub async fn watch(&self, instance: &Instance, user: &str) -> Screen {
         Screen::open(instance.address, &self.token(user)).await
     }
 }
 
+/// An event as Kafka takes it; one without a status erases its order.
 fn record(event: &Value) -> Record {
     let order = event["order_id"].as_str().expect("a test names orders by text");
+    if event["status"].is_null() {
+        return Record::tombstone(order);
+    }
     Record::new(order, event.to_string())
 }
 
@@ -169,8 +208,34 @@ impl Instance {
 
     /// Asks it to leave, as SIGTERM does, and waits until it has.
     pub async fn stop(self) {
-        self.stop.cancel();
-        tokio::time::timeout(PATIENCE, self.running).await.expect("it ends in time").unwrap().expect("a good end");
+        match self.running {
+            Running::Here(stop, running) => {
+                stop.cancel();
+                tokio::time::timeout(PATIENCE, running).await.expect("it ends in time").unwrap().expect("a good end");
+            }
+            Running::Apart(served) => assert!(served.end("TERM").await.success(), "a good end"),
+        }
+    }
+
+    /// SIGKILL: no goodbye to anybody.
+    pub async fn kill(self) {
+        let Running::Apart(served) = self.running else { panic!("only a process of its own can be killed") };
+        served.end("KILL").await;
+    }
+
+    /// SIGSTOP: connections stay, answers do not come.
+    pub fn pause(&self) {
+        self.signal("STOP");
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let Running::Apart(served) = &self.running else { panic!("only a process of its own can be paused") };
+        served.signal(signal);
     }
 }
 

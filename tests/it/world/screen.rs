@@ -71,6 +71,13 @@ impl Screen {
         }
     }
 
+    /// Watches for a while, as an open page does.
+    pub async fn watch_until(&mut self, ends: tokio::time::Instant) {
+        while let Ok(frame) = tokio::time::timeout_at(ends, self.next()).await {
+            frame.unwrap_or_else(|code| panic!("closed with {code:?}: {:#?}", self.frames));
+        }
+    }
+
     /// Reads to the end of the session and gives its close code.
     pub async fn close_code(&mut self) -> Option<u16> {
         tokio::time::timeout(PATIENCE, async {
@@ -84,13 +91,19 @@ impl Screen {
         .expect("the session ends in time")
     }
 
+    /// Whether the screen was ever stale for this reason.
+    pub fn told_stale_for(&self, reason: &str) -> bool {
+        let reasons = self.frames.iter().filter_map(|frame| frame["reasons"].as_array());
+        reasons.flatten().any(|told| told == reason)
+    }
+
     pub fn statuses_of(&self, order: &str) -> Vec<String> {
         let updates = self.frames.iter().filter(|frame| frame["type"] == "order_status" && frame["order_id"] == order);
         updates.map(|frame| frame["status"].as_str().unwrap().to_owned()).collect()
     }
 
     /// Takes one message; the error is the close code.
-    async fn next(&mut self) -> Result<(), Option<u16>> {
+    pub async fn next(&mut self) -> Result<(), Option<u16>> {
         match self.socket.next().await {
             Some(Ok(Message::Text(text))) => {
                 let frame: Value = serde_json::from_str(&text).expect("every text frame is JSON");

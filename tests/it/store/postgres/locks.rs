@@ -111,7 +111,7 @@ async fn dead_letters_of_another_recorder_wait_for_the_earlier_number() {
     refusing.next_offset = 1;
     refusing.dead_letters.push(ordercast::store::DeadLetter {
         offset: 0,
-        code: "empty",
+        code: "rejected_by_store",
         message: String::new(),
         timestamp_millis: None,
         key: None,

@@ -1,0 +1,64 @@
+//! `ordercast dead-letters`: the records that could not be used, listed and sent to their topic again.
+
+mod filter;
+mod list;
+mod replay;
+mod table;
+
+use std::sync::Arc;
+
+use clap::Subcommand;
+use secrecy::ExposeSecret;
+
+use super::{block_on, context::Context, error::CommandError};
+use crate::{
+    config::{Need, Settings},
+    ingest::{KafkaClients, dead_letters::DeadLetters},
+    store::{self, DeadLetterStore},
+};
+
+/// What to do with dead letters.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Show them: what was put aside, when and why
+    List(list::List),
+    /// Send them to the topic they came from again, each once
+    Replay(replay::Replay),
+}
+
+/// What both are given.
+struct Desk {
+    settings: Settings,
+    clients: KafkaClients,
+    store: Arc<dyn DeadLetterStore>,
+}
+
+impl Command {
+    /// Does it.
+    pub(super) fn run(self, context: &Context) -> Result<(), CommandError> {
+        let settings = context.settings_or_dev(&[Need::Brokers, Need::Database])?;
+        block_on(async {
+            let desk = Desk::open(settings).await?;
+            match self {
+                Self::List(list) => list.run(&desk).await,
+                Self::Replay(replay) => replay.run(&desk).await,
+            }
+        })?
+    }
+}
+
+impl Desk {
+    async fn open(settings: Settings) -> Result<Self, CommandError> {
+        let url = settings.database.url.as_ref().map_or("", |url| url.expose_secret());
+        let store = store::connect_to_dead_letters(url, crate::app::store_limits(&settings))
+            .map_err(|error| CommandError::Usage(format!("database.url {error}")))?;
+        store.check_schema().await.map_err(CommandError::failed)?;
+        let clients = KafkaClients::new(&settings.kafka)
+            .map_err(|error| CommandError::Usage(format!("kafka.properties: {error}")))?;
+        Ok(Self { settings, clients, store })
+    }
+
+    fn letters(&self) -> Result<DeadLetters, CommandError> {
+        DeadLetters::open(&self.clients, &self.settings.kafka, self.store.clone()).map_err(CommandError::failed)
+    }
+}

@@ -1,0 +1,164 @@
+//! How dead letters are written down: a table for people, one JSON object per line for programs. What others wrote is
+//! shown, never obeyed.
+
+use std::collections::HashMap;
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use serde_json::{Map, Value, json};
+
+use super::{super::output::clean, filter::Place};
+use crate::{
+    event::Timestamp,
+    ingest::dead_letters::Letter,
+    store::{RecordId, Replay},
+};
+
+/// What the widest line has room for.
+const WIDTH: usize = 100;
+const MAX_KEY_CHARS: usize = 20;
+const HEADINGS: [&str; 6] = ["PUT ASIDE (UTC)", "RECORD", "CODE", "KEY", "REPLAYED", "WHY"];
+
+/// The replays there were, by record.
+pub(super) type Replays = HashMap<RecordId, Replay>;
+
+/// The table, with a line of headings.
+pub(super) fn table(letters: &[Letter], replays: &Replays) -> String {
+    let rows: Vec<[String; 6]> = letters.iter().map(|letter| row(letter, replays)).collect();
+    let headings = HEADINGS.map(str::to_owned);
+    let lines = || std::iter::once(&headings).chain(&rows);
+    let widths: [usize; 5] =
+        std::array::from_fn(|column| lines().map(|row| row[column].chars().count()).max().unwrap_or(0));
+    let left = WIDTH.saturating_sub(widths.iter().sum::<usize>() + 2 * widths.len()).max(20);
+    let line = |row: &[String; 6]| {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(widths) {
+            line += &format!("{cell:<width$}  ");
+        }
+        line += &short(&row[5], left);
+        line.trim_end().to_owned()
+    };
+    lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// One letter in one line, for where nothing is lined up.
+pub(super) fn line(letter: &Letter) -> String {
+    short(&clean(&format!("{}  {}  {}  {}", Place::of(letter), letter.code, key(letter), letter.message)), WIDTH)
+}
+
+fn row(letter: &Letter, replays: &Replays) -> [String; 6] {
+    [
+        minute(letter.put_aside_at),
+        Place::of(letter).to_string(),
+        letter.code.clone(),
+        key(letter),
+        replayed(letter, replays),
+        letter.message.clone(),
+    ]
+    .map(|cell| clean(&cell))
+}
+
+fn key(letter: &Letter) -> String {
+    letter.key.as_ref().map_or_else(|| "-".to_owned(), |key| short(&String::from_utf8_lossy(key), MAX_KEY_CHARS))
+}
+
+fn replayed(letter: &Letter, replays: &Replays) -> String {
+    let first = letter.first();
+    match replays.get(&first).map(|replay| replay.sent_to) {
+        _ if first != letter.record => format!("is {}:{}", first.partition, first.offset),
+        None => "-".to_owned(),
+        Some(Some((partition, offset))) => format!("as {partition}:{offset}"),
+        Some(None) => "perhaps".to_owned(),
+    }
+}
+
+/// One letter with all there is to know, as one line.
+pub(super) fn json_line(letter: &Letter, replays: &Replays) -> String {
+    let record = letter.record;
+    let first = letter.first();
+    let replay = replays.get(&first).map(|replay| {
+        let (partition, offset) = replay.sent_to.unzip();
+        json!({ "at": replay.begun_at, "partition": partition, "offset": offset })
+    });
+    let headers = letter.headers.iter().map(|(name, value)| {
+        let mut header = Map::from_iter([("name".to_owned(), json!(name))]);
+        bytes(&mut header, "value", value.as_deref());
+        Value::Object(header)
+    });
+    let mut line = Map::new();
+    let mut put = |name: &str, value: Value| drop(line.insert(name.to_owned(), value));
+    put("partition", json!(record.partition));
+    put("offset", json!(record.offset));
+    put("timestamp", json!(Timestamp::from_millis(record.timestamp_millis).filter(|at| at.as_millis() >= 0)));
+    put("put_aside_at", json!(letter.put_aside_at));
+    put("code", json!(letter.code));
+    put("message", json!(letter.message));
+    put("held_in_database", json!(letter.held));
+    put("replay", json!(replay));
+    put("replay_of", json!((first != record).then(|| json!({"partition": first.partition, "offset": first.offset}))));
+    put("headers", headers.collect());
+    bytes(&mut line, "key", letter.key.as_deref());
+    bytes(&mut line, "value", letter.value.as_deref());
+    Value::Object(line).to_string()
+}
+
+/// Text where it is text, base64 under another name where it is not.
+fn bytes(object: &mut Map<String, Value>, name: &str, bytes: Option<&[u8]>) {
+    let (name, value) = match bytes.map(|bytes| (bytes, std::str::from_utf8(bytes))) {
+        None => (name.to_owned(), Value::Null),
+        Some((_, Ok(text))) => (name.to_owned(), json!(text)),
+        Some((bytes, Err(_))) => (format!("{name}_base64"), json!(BASE64_STANDARD.encode(bytes))),
+    };
+    object.insert(name, value);
+}
+
+fn minute(moment: Timestamp) -> String {
+    moment.to_string().get(..16).map_or_else(|| moment.to_string(), |minute| minute.replace('T', " "))
+}
+
+fn short(text: &str, max_chars: usize) -> String {
+    if text.chars().count() <= max_chars {
+        return text.to_owned();
+    }
+    text.chars().take(max_chars.saturating_sub(1)).chain(['…']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::filter::tests::letter, *};
+
+    fn replays(sent_to: Option<(i32, i64)>) -> Replays {
+        let record = letter().record;
+        HashMap::from([(record, Replay { record, begun_at: Timestamp::from_millis(0).unwrap(), sent_to })])
+    }
+
+    #[test]
+    fn a_table_fits_a_hundred_columns_whatever_was_sent() {
+        let wide = Letter {
+            code: "unsupported_encoding".to_owned(),
+            key: Some(b"\x1b[31m a key that somebody made very long".to_vec()),
+            message: "a reason ".repeat(30),
+            ..letter()
+        };
+        let table = table(&[letter(), wide], &replays(Some((2, 90))));
+        let lines: Vec<&str> = table.lines().collect();
+        assert!(lines.iter().all(|line| line.chars().count() <= WIDTH), "{table}");
+        assert!(!table.contains('\x1b'), "{table}");
+        assert!(lines[0].starts_with("PUT ASIDE (UTC)   RECORD  CODE"), "{table}");
+        let words: Vec<&str> = lines[1].split_whitespace().take(7).collect();
+        assert_eq!(words, ["2026-11-21", "09:30", "2:17", "not_json", "A-1", "as", "2:90"], "{table}");
+    }
+
+    #[test]
+    fn json_tells_every_byte() {
+        let letter = Letter {
+            value: Some(vec![0xff]),
+            headers: vec![("a".to_owned(), Some(b"b".to_vec())), ("none".to_owned(), None)],
+            ..letter()
+        };
+        let line: Value = serde_json::from_str(&json_line(&letter, &replays(None))).unwrap();
+        assert_eq!((&line["key"], &line["value_base64"]), (&json!("A-1"), &json!("/w==")));
+        assert_eq!(line["headers"], json!([{"name": "a", "value": "b"}, {"name": "none", "value": null}]));
+        assert_eq!(line["replay"]["offset"], Value::Null);
+        assert_eq!((&line["partition"], &line["offset"]), (&json!(2), &json!(17)));
+    }
+}

@@ -1,0 +1,133 @@
+//! Reads a dead-letter topic from its beginning to where it ends at that moment, on a thread of its own.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    Message, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+    error::{KafkaError, RDKafkaErrorCode},
+};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio_util::sync::CancellationToken;
+
+use super::{Letter, ReadError};
+use crate::{
+    event::Timestamp,
+    ingest::{
+        client::{ClientEvents, KafkaClients, create},
+        component::Component,
+        record,
+    },
+};
+
+/// How long the brokers may take for an answer, and how long nothing may come while there is something to come.
+const TIMEOUT: Duration = Duration::from_secs(10);
+const POLL_TIMEOUT: Duration = Duration::from_millis(200);
+/// Letters on their way to whoever reads: each may be as large as a record can be.
+const QUEUED_LETTERS: usize = 16;
+
+/// The reading thread; ends with this value.
+pub(super) struct TopicReader {
+    _thread: Component,
+}
+
+impl TopicReader {
+    /// Starts to read. The channel ends behind the last letter or the first error.
+    pub(super) fn start(
+        clients: &KafkaClients,
+        topic: &str,
+        source: &str,
+    ) -> Result<(Self, Receiver<Result<Letter, ReadError>>), ReadError> {
+        let consumer: BaseConsumer<ClientEvents> = create(&clients.fanout(), ClientEvents::new("dead-letters"))?;
+        let (letters, receiver) = channel(QUEUED_LETTERS);
+        let (topic, source) = (topic.to_owned(), source.to_owned());
+        let thread = Component::thread("dead-letters", move |stop| {
+            if let Err(error) = read(&consumer, &topic, &source, &letters, &stop) {
+                // Who has left does not need to know.
+                let _ = letters.blocking_send(Err(error));
+            }
+        })?;
+        Ok((Self { _thread: thread }, receiver))
+    }
+}
+
+fn read(
+    consumer: &BaseConsumer<ClientEvents>,
+    topic: &str,
+    source: &str,
+    letters: &Sender<Result<Letter, ReadError>>,
+    stop: &CancellationToken,
+) -> Result<(), ReadError> {
+    let mut ends = ends(consumer, topic)?;
+    let mut beginnings = TopicPartitionList::new();
+    for partition in ends.keys() {
+        beginnings.add_partition_offset(topic, *partition, Offset::Beginning)?;
+    }
+    consumer.assign(&beginnings)?;
+    let mut heard_at = Instant::now();
+    while !ends.is_empty() && !stop.is_cancelled() {
+        match consumer.poll(POLL_TIMEOUT) {
+            Some(Ok(message)) => {
+                let (partition, offset) = (message.partition(), message.offset());
+                if ends.get(&partition).is_none_or(|end| offset >= *end) {
+                    continue;
+                }
+                let headers = record::headers(&message).into_iter();
+                let headers = headers.map(|(name, value)| (name.to_owned(), value.map(<[u8]>::to_vec))).collect();
+                let at = message.timestamp().to_millis().and_then(Timestamp::from_millis);
+                let at = at.unwrap_or_else(Timestamp::now);
+                let letter = Letter::from_topic(source, at, message.key(), message.payload(), headers);
+                if letter.is_some_and(|letter| letters.blocking_send(Ok(letter)).is_err()) {
+                    return Ok(());
+                }
+                // Whoever reads may take its time.
+                heard_at = Instant::now();
+                if ends.get(&partition).is_some_and(|end| offset + 1 >= *end) {
+                    ends.remove(&partition);
+                }
+            }
+            // What lies below the end and does not come was never committed.
+            Some(Err(KafkaError::PartitionEOF(partition))) => {
+                ends.remove(&partition);
+                heard_at = Instant::now();
+            }
+            Some(Err(KafkaError::MessageConsumption(code))) if !may_pass(code) => {
+                return Err(KafkaError::MessageConsumption(code).into());
+            }
+            // The silence tells, if it lasts.
+            Some(Err(_)) | None => {}
+        }
+        if heard_at.elapsed() >= TIMEOUT {
+            return Err(ReadError::Silence);
+        }
+    }
+    Ok(())
+}
+
+/// The end of every partition that has records.
+fn ends(consumer: &BaseConsumer<ClientEvents>, topic: &str) -> Result<BTreeMap<i32, i64>, ReadError> {
+    let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT)?;
+    let known = metadata.topics().first().filter(|known| known.error().is_none());
+    let known = known.ok_or_else(|| ReadError::NoTopic(topic.to_owned()))?;
+    let mut ends = BTreeMap::new();
+    for partition in known.partitions() {
+        let (low, high) = consumer.fetch_watermarks(topic, partition.id(), TIMEOUT)?;
+        if low < high {
+            ends.insert(partition.id(), high);
+        }
+    }
+    Ok(ends)
+}
+
+fn may_pass(code: RDKafkaErrorCode) -> bool {
+    !matches!(
+        code,
+        RDKafkaErrorCode::TopicAuthorizationFailed
+            | RDKafkaErrorCode::GroupAuthorizationFailed
+            | RDKafkaErrorCode::UnknownTopicOrPartition
+            | RDKafkaErrorCode::UnknownTopic
+    )
+}

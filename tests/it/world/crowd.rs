@@ -1,0 +1,144 @@
+//! Many people who watch, each as a page does: they come, stay for a while, lose the connection, and come back.
+
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+
+use rand::{Rng, SeedableRng, rngs::SmallRng};
+use serde_json::json;
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{Instant, timeout, timeout_at},
+};
+
+use super::{PATIENCE, Screen, Shop, World};
+
+/// Viewers who come and go until they are asked what they see.
+pub struct Crowd {
+    viewers: JoinSet<usize>,
+    addresses: watch::Sender<Vec<SocketAddr>>,
+    asked: watch::Sender<Option<Arc<Shop>>>,
+}
+
+impl Crowd {
+    /// The heartbeat interval that instances have to be given: a viewer takes a socket that is silent for two for dead.
+    pub const HEARTBEAT: &str = "1s";
+
+    /// One viewer for each of the first `size` users of a shop.
+    pub fn come(world: &World, size: usize, addresses: &[SocketAddr]) -> Self {
+        let (addresses, seen) = watch::channel(addresses.to_vec());
+        let (asked, question) = watch::channel(None);
+        let mut viewers = JoinSet::new();
+        for number in 0..size {
+            let user = Shop::user(number);
+            let viewer = Viewer {
+                token: world.token(&user),
+                user,
+                rng: SmallRng::seed_from_u64(number as u64),
+                addresses: seen.clone(),
+                asked: question.clone(),
+            };
+            viewers.spawn(viewer.live());
+        }
+        Self { viewers, addresses, asked }
+    }
+
+    /// From now on these are the instances there are.
+    pub fn go_to(&self, addresses: &[SocketAddr]) {
+        self.addresses.send_replace(addresses.to_vec());
+    }
+
+    /// Waits until every screen shows the truth and says that it is fresh; answers how often they connected in all.
+    pub async fn settle(mut self, truth: Shop) -> usize {
+        self.asked.send_replace(Some(Arc::new(truth)));
+        let mut connections = 0;
+        while let Some(settled) = self.viewers.join_next().await {
+            connections += settled.expect("every screen ends at the truth");
+        }
+        connections
+    }
+}
+
+struct Viewer {
+    user: String,
+    token: String,
+    rng: SmallRng,
+    addresses: watch::Receiver<Vec<SocketAddr>>,
+    asked: watch::Receiver<Option<Arc<Shop>>>,
+}
+
+impl Viewer {
+    async fn live(mut self) -> usize {
+        let mut connections = 0;
+        let mut deadline = None;
+        loop {
+            let truth = self.asked.borrow().clone();
+            if truth.is_some() {
+                let deadline = deadline.get_or_insert_with(|| Instant::now() + PATIENCE);
+                assert!(Instant::now() < *deadline, "{} finds no instance that keeps it", self.user);
+            }
+            let address = {
+                let addresses = self.addresses.borrow();
+                addresses[self.rng.random_range(0..addresses.len())]
+            };
+            let query = format!("token={}", self.token);
+            let Ok(Ok(mut screen)) = timeout(Duration::from_secs(5), Screen::connect(address, &query)).await else {
+                tokio::time::sleep(Duration::from_millis(self.rng.random_range(50..300))).await;
+                continue;
+            };
+            connections += 1;
+            let stay = Instant::now() + Duration::from_millis(self.rng.random_range(300..4_000));
+            match truth {
+                None => self.watch(&mut screen, stay).await,
+                Some(truth) => {
+                    let wanted = truth.shown_to(&self.user);
+                    if self.watch_for(&mut screen, &wanted, deadline.unwrap_or(stay)).await {
+                        return connections;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Watches until it is time to go, or the connection is lost. Nothing foreign is ever shown.
+    async fn watch(&self, screen: &mut Screen, until: Instant) {
+        while let Ok(true) = timeout_at(until, self.look(screen)).await {}
+    }
+
+    /// Whether the screen came to show this, and said that it is fresh; `false` if the connection was lost.
+    async fn watch_for(&self, screen: &mut Screen, wanted: &BTreeMap<String, (String, u64)>, until: Instant) -> bool {
+        loop {
+            let orders = screen.orders.iter();
+            let shown: BTreeMap<_, _> = orders
+                .map(|(id, order)| {
+                    let status = order["status"].as_str().unwrap().to_owned();
+                    (id.clone(), (status, order["version"].as_u64().unwrap()))
+                })
+                .collect();
+            if screen.has_snapshot() && screen.stale.is_none() && shown == *wanted {
+                return true;
+            }
+            match timeout_at(until, self.look(screen)).await {
+                Ok(true) => {}
+                Ok(false) => return false,
+                Err(_) => panic!(
+                    "{} shows {shown:#?}\nwanted {wanted:#?}\nstale {:?}, the last frames {:#?}",
+                    self.user,
+                    screen.stale,
+                    &screen.frames[screen.frames.len().saturating_sub(8)..]
+                ),
+            }
+        }
+    }
+
+    /// Takes one frame; `false` if the connection is lost, or silent for too long.
+    async fn look(&self, screen: &mut Screen) -> bool {
+        if !matches!(timeout(Duration::from_secs(3), screen.next()).await, Ok(Ok(()))) {
+            return false;
+        }
+        for (id, order) in &screen.orders {
+            let named = order["details"]["named"].as_array().unwrap();
+            assert!(named.contains(&json!(self.user)), "{} is shown {id}: {order}", self.user);
+        }
+        true
+    }
+}
