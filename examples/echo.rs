@@ -26,7 +26,7 @@ const RULES: FrameRules =
 /// Longer than any case of a suite waits between two pieces of a frame.
 const SEND_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a client that broke a rule may take to read our Close.
-const CLOSE_TIMEOUT: Duration = Duration::from_millis(200);
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Says what it hears.
 #[derive(Default)]

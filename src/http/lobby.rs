@@ -103,6 +103,7 @@ mod tests {
         drop(first);
         assert!(lobby.enter(address("192.0.2.1")).is_some());
         drop((second, proxy));
-        assert_eq!((lobby.guests.lock().unwrap().all, lobby.guests.lock().unwrap().by_address.len()), (0, 0));
+        let guests = lobby.guests.lock().unwrap();
+        assert_eq!((guests.all, guests.by_address.len()), (0, 0));
     }
 }

@@ -20,6 +20,7 @@ mod live;
 mod page;
 mod parts;
 mod parts_smoke;
+mod service;
 mod settings;
 mod store;
 mod transport;

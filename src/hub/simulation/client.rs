@@ -48,11 +48,12 @@ pub(super) type Flaws = Vec<(Flaw, String)>;
 /// What was said of the states before, by rev: the same to every session.
 pub(super) type Previous = HashMap<String, (Option<String>, Option<u64>)>;
 
-/// What comes over the wire, and when the server began to serve another subscription.
+/// What comes over the wire, and when the server began to serve another subscription or another token.
 #[derive(Debug)]
 pub(super) enum Wire {
     Frame(Frame),
     Subscribed(Option<HashSet<OrderId>>),
+    Refreshed(Viewer),
 }
 
 /// One order on a screen.
@@ -149,6 +150,7 @@ impl Client {
             match self.wire.pop_front() {
                 Some(Wire::Frame(frame)) => self.on_frame(&frame, upstream, previous, flaws),
                 Some(Wire::Subscribed(orders)) => self.subscription = orders,
+                Some(Wire::Refreshed(viewer)) => self.viewer = viewer,
                 None => return,
             }
         }

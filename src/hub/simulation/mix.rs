@@ -33,6 +33,8 @@ pub(super) enum Feature {
     Subscribe,
     /// Some viewers are links, or users whose token lists orders.
     Links,
+    /// Sessions go on with tokens that list other orders.
+    Refresh,
     /// Statements fail, are split, or are answered before the fanout has come to where they were read.
     BadReads,
     /// A partition is added.
@@ -53,8 +55,8 @@ pub(super) struct Mix {
 }
 
 use Feature::{
-    BadReads, Cap, Content, Gap, Grow, Kinds, Leave, Links, NewLog, Rebuild, Recreate, Rejected, Restore, SmallMailbox,
-    Subscribe, Sync, Trim,
+    BadReads, Cap, Content, Gap, Grow, Kinds, Leave, Links, NewLog, Rebuild, Recreate, Refresh, Rejected, Restore,
+    SmallMailbox, Subscribe, Sync, Trim,
 };
 
 /// What the small model of the design calls everything.
@@ -67,7 +69,7 @@ impl Mix {
 
     /// Everything happens.
     pub(super) fn everything() -> Self {
-        let more = [Recreate, NewLog, Kinds, SmallMailbox, Subscribe, Links, BadReads, Grow];
+        let more = [Recreate, NewLog, Kinds, SmallMailbox, Subscribe, Links, Refresh, BadReads, Grow];
         let features = MODEL.into_iter().chain(more).collect();
         Self { name: "everything", features, steps: 200, orders: 4, late: 0.25, audit: 0.05 }
     }
@@ -89,7 +91,7 @@ impl Mix {
 
     /// Clients that talk much and read little.
     pub(super) fn talkative() -> Self {
-        let features = vec![Cap, Content, Sync, Subscribe, Links, SmallMailbox, Rejected, BadReads, Leave];
+        let features = vec![Cap, Content, Sync, Subscribe, Links, Refresh, SmallMailbox, Rejected, BadReads, Leave];
         Self { name: "talkative", features, steps: 200, orders: 4, late: 0.25, audit: 0.02 }
     }
 

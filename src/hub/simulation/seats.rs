@@ -18,7 +18,7 @@ use super::{
     world::World,
 };
 use crate::{
-    event::{OrderId, Stamp, Viewer},
+    event::{OrderId, Stamp, Timestamp, Viewer},
     hub::{Delivery, Joining, Mailbox, SessionKey},
 };
 
@@ -43,6 +43,7 @@ pub(super) enum Said {
     /// Without claims.
     SyncAll,
     Subscribe(Option<Vec<OrderId>>),
+    Refresh(Viewer),
 }
 
 #[derive(Default)]
@@ -51,6 +52,15 @@ struct WakeFlag(AtomicBool);
 impl Wake for WakeFlag {
     fn wake(self: Arc<Self>) {
         self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The same user or a link as before, whose token lists these orders, or none where it may.
+fn other_eyes(viewer: &Viewer, orders: Vec<OrderId>, lists: bool) -> Viewer {
+    let orders = Arc::new(orders.into_iter().collect());
+    match viewer {
+        Viewer::User { id, .. } => Viewer::User { id: id.clone(), only: lists.then_some(orders) },
+        Viewer::Link { .. } => Viewer::Link { orders },
     }
 }
 
@@ -115,6 +125,7 @@ impl World {
     /// A client says something, or the server hears what it said.
     pub(super) fn speak(&mut self) {
         let orders = self.some_orders();
+        let refresh = self.mix.has(Feature::Refresh) && self.rng.random_bool(0.2);
         let (sync, subscribe) = (self.mix.has(Feature::Sync), self.mix.has(Feature::Subscribe));
         let chance = self.rng.random::<f64>();
         let Some(place) = (0..self.seats.len()).choose(&mut self.rng) else { return };
@@ -123,6 +134,7 @@ impl World {
         }
         let seat = &mut self.seats[place];
         seat.said = match chance {
+            _ if refresh => Some(Said::Refresh(other_eyes(&seat.client.viewer, orders, chance < 0.6))),
             x if x < 0.35 && sync => {
                 let mut claims = seat.client.claims();
                 if x < 0.1 {
@@ -148,11 +160,16 @@ impl World {
         let seat = &mut self.seats[place];
         let key = seat.key;
         let Some(said) = seat.said.take() else { return };
+        let now = Timestamp::from_millis(0).expect("1970 is a moment");
         self.hub.step(|hub| match &said {
             Said::Sync(claims) => hub.sync(key, claims.clone()),
             Said::SyncAll => hub.restart(key),
             Said::Subscribe(orders) => hub.subscribe(key, orders.clone()),
+            Said::Refresh(viewer) => hub.refresh(key, viewer.clone(), now),
         });
+        if let Said::Refresh(viewer) = &said {
+            seat.client.wire.push_back(Wire::Refreshed(viewer.clone()));
+        }
         if let Said::Subscribe(orders) = &said {
             let orders = orders.clone().map(|orders| orders.into_iter().collect::<HashSet<_>>());
             seat.client.wire.push_back(Wire::Subscribed(orders));

@@ -3,6 +3,7 @@
 mod crowd;
 mod process;
 mod screen;
+mod service;
 mod truth;
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
@@ -18,7 +19,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use self::process::Served;
-pub use self::{crowd::Crowd, screen::Screen, truth::Shop};
+pub use self::{crowd::Crowd, screen::Screen, service::Service, truth::Shop};
 use crate::{
     cli::{Answer, answer, ordercast},
     parts::{

@@ -47,17 +47,27 @@ impl Served {
     }
 
     pub(super) fn signal(&self, signal: &str) {
-        let pid = self.child.id().expect("it runs").to_string();
+        let pid = self.pid().to_string();
         assert!(Command::new("kill").args([format!("-{signal}"), pid]).status().unwrap().success());
     }
 
     pub(super) async fn end(mut self, signal: &str) -> ExitStatus {
         self.signal(signal);
+        self.ended(signal).await
+    }
+
+    /// Waits for the end that `signal` asked for.
+    pub(super) async fn ended(&mut self, signal: &str) -> ExitStatus {
         let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
         ended.unwrap_or_else(|_| panic!("still there after SIG{signal}:\n{}", self.log())).unwrap()
     }
 
-    fn log(&self) -> String {
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id().expect("it runs")
+    }
+
+    /// Every byte it has written.
+    pub(super) fn log(&self) -> String {
         fs::read_to_string(self.log.path()).unwrap()
     }
 }

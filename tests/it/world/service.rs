@@ -1,0 +1,49 @@
+//! `ordercast serve` watched from outside: what it writes, what it takes, how it ends.
+
+use std::{fs, net::SocketAddr, process::ExitStatus};
+
+use super::{World, eventually, process::Served};
+
+/// The running binary; killed when it is dropped.
+pub struct Service {
+    pub address: SocketAddr,
+    pub operations: SocketAddr,
+    served: Served,
+}
+
+impl Service {
+    /// Starts it on the world's topic and database, and waits until it is ready.
+    pub async fn start(world: &World) -> Self {
+        let served = Served::start(&world.settings);
+        let (address, operations) = served.addresses().await;
+        let url = format!("http://{operations}/health/ready");
+        eventually("it is ready", async || reqwest::get(&url).await.is_ok_and(|answer| answer.status().is_success()))
+            .await;
+        Self { address, operations, served }
+    }
+
+    /// Every byte it has written.
+    pub fn output(&self) -> String {
+        self.served.log()
+    }
+
+    /// A figure of `/proc/<pid>/status` in KiB.
+    pub fn status_kib(&self, field: &str) -> i64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.served.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':')).unwrap();
+        line.trim().trim_end_matches("kB").trim().parse().unwrap()
+    }
+
+    /// Forgets the peak of its memory.
+    pub fn reset_peak(&self) {
+        fs::write(format!("/proc/{}/clear_refs", self.served.pid()), "5").unwrap();
+    }
+
+    pub fn terminate(&self) {
+        self.served.signal("TERM");
+    }
+
+    pub async fn ended(&mut self) -> ExitStatus {
+        self.served.ended("TERM").await
+    }
+}
