@@ -8,6 +8,7 @@ mod leaders;
 mod network;
 mod outages;
 mod refusals;
+mod storms;
 
 use serde_json::{Value, json};
 
