@@ -104,6 +104,11 @@ impl ReadQueue {
 }
 
 impl Hub {
+    /// How many reads are due.
+    pub fn due_reads(&self) -> usize {
+        self.reads.sessions.len() + self.reads.orders.len()
+    }
+
     /// Whether a read is due.
     pub fn has_due_reads(&self) -> bool {
         !self.reads.is_empty()

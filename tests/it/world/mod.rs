@@ -233,6 +233,12 @@ impl Instance {
         self.signal("CONT");
     }
 
+    /// Memory that the process holds.
+    pub fn resident_bytes(&self) -> usize {
+        let Running::Apart(served) = &self.running else { panic!("only a process of its own has memory of its own") };
+        served.resident_bytes()
+    }
+
     fn signal(&self, signal: &str) {
         let Running::Apart(served) = &self.running else { panic!("only a process of its own can be paused") };
         served.signal(signal);
