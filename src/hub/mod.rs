@@ -10,6 +10,7 @@
 //!   first sight of an order ──► due read ──► snapshot ── prove ──► mailboxes of all who show it
 //! ```
 
+mod badge;
 mod mailbox;
 mod reads;
 mod reconcile;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 use hashbrown::{HashMap, HashSet};
 
 pub use self::{
+    badge::{Badge, SessionInfo, Shows, Whom},
     mailbox::{Delivery, Mailbox, PendingSnapshot, Put},
     reads::{DueReads, OrderRead, SessionRead},
     reconcile::{Correction, Reconciled},
@@ -74,6 +76,8 @@ pub struct Joining {
     pub start: bool,
     /// How many open sessions the user may have, this one included; `None` does not count this session at all.
     pub max_per_user: Option<usize>,
+    /// Who it is, for operators; `None` for who stays a moment only.
+    pub badge: Option<Badge>,
 }
 
 /// The user has as many sessions as are allowed.
@@ -285,6 +289,7 @@ impl Hub {
             subscription: None,
             mailbox: joining.mailbox,
             counts: joining.max_per_user.is_some(),
+            badge: joining.badge,
             phase: Phase::Waiting(Answer::Everything),
             has_been_live: false,
             unanswered: false,

@@ -9,10 +9,11 @@ use slotmap::{SlotMap, new_key_type};
 
 use super::{
     Counters,
+    badge::Badge,
     mailbox::{Mailbox, PendingSnapshot, Put},
 };
 use crate::{
-    event::{OrderId, OrderState, Stamp, UserId, Viewer},
+    event::{OrderId, OrderState, Stamp, Timestamp, UserId, Viewer},
     protocol::{Frame, OrderView},
 };
 
@@ -28,6 +29,8 @@ pub(super) struct Registry {
     pub(super) orders: HashMap<OrderId, ShownOrder>,
     by_user: HashMap<UserId, HashSet<SessionKey>>,
     by_link: HashMap<OrderId, HashSet<SessionKey>>,
+    pub(super) by_name: HashMap<Box<str>, SessionKey>,
+    by_token: HashMap<Box<str>, HashSet<SessionKey>>,
     /// Sessions whose mailbox passed its limit in this step; what they show is forgotten at its end.
     overflowed: Vec<SessionKey>,
     /// Mailboxes with news for a session that waits; woken once the hub's lock is released.
@@ -44,6 +47,8 @@ pub(super) struct Session {
     pub(super) mailbox: Arc<Mailbox>,
     /// Counts towards the limit per user; a single `GET /orders` does not.
     pub(super) counts: bool,
+    /// A single `GET /orders` wears none.
+    pub(super) badge: Option<Badge>,
     pub(super) phase: Phase,
     /// Something was sent on this socket, so frames may be on their way to the client when it speaks.
     pub(super) has_been_live: bool,
@@ -168,7 +173,14 @@ impl Session {
 impl Registry {
     pub(super) fn insert(&mut self, session: Session) -> SessionKey {
         let viewer = session.viewer.clone();
+        let badge = session.badge.clone();
         let key = self.sessions.insert(session);
+        if let Some(badge) = badge {
+            if let Some(token_id) = badge.token_id {
+                self.by_token.entry(token_id).or_default().insert(key);
+            }
+            self.by_name.insert(badge.session_id, key);
+        }
         match &viewer {
             Viewer::User { id, .. } => {
                 self.by_user.entry_ref(id).or_default().insert(key);
@@ -189,12 +201,46 @@ impl Registry {
             Viewer::User { id, .. } => take_out(&mut self.by_user, id, key),
             Viewer::Link { orders } => orders.iter().for_each(|order| take_out(&mut self.by_link, order, key)),
         }
+        if let Some(badge) = session.badge {
+            self.by_name.remove(&badge.session_id);
+            if let Some(token_id) = &badge.token_id {
+                take_out(&mut self.by_token, token_id, key);
+            }
+        }
+    }
+
+    /// The sessions of a user, links excepted.
+    pub(super) fn keys_of_user(&self, user: &UserId) -> Vec<SessionKey> {
+        self.by_user.get(user).into_iter().flatten().copied().collect()
+    }
+
+    /// The sessions that were opened with a token of this id.
+    pub(super) fn keys_of_token(&self, token_id: &str) -> Vec<SessionKey> {
+        self.by_token.get(token_id).into_iter().flatten().copied().collect()
+    }
+
+    /// Notes that a session goes on with another token.
+    pub(super) fn exchange_token(&mut self, key: SessionKey, token_id: Option<Box<str>>, issued_at: Option<Timestamp>) {
+        let Some(badge) = self.sessions.get_mut(key).and_then(|session| session.badge.as_mut()) else { return };
+        badge.issued_at = issued_at;
+        let before = std::mem::replace(&mut badge.token_id, token_id.clone());
+        if let Some(before) = before {
+            take_out(&mut self.by_token, &before, key);
+        }
+        if let Some(token_id) = token_id {
+            self.by_token.entry(token_id).or_default().insert(key);
+        }
     }
 
     /// Whether nothing is left of any session.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.sessions.is_empty() && self.orders.is_empty() && self.by_user.is_empty() && self.by_link.is_empty()
+        self.sessions.is_empty()
+            && self.orders.is_empty()
+            && self.by_user.is_empty()
+            && self.by_link.is_empty()
+            && self.by_name.is_empty()
+            && self.by_token.is_empty()
     }
 
     /// Open sockets of a user.

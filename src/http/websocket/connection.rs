@@ -105,6 +105,7 @@ impl Connection {
             let request = self.session.on_time(now);
             self.ask(request);
             self.take_deliveries(cx);
+            self.hear_hub(now);
             if let Some(bytes) = self.session.take_output(WRITE_BYTES) {
                 self.pace.unanswered_since.get_or_insert(now.instant);
                 return Poll::Ready(Some(bytes));
@@ -159,6 +160,14 @@ impl Connection {
         let proven = self.membership.mailbox().is_proven();
         let since = if staleness.reasons.is_fresh() { now.wall } else { staleness.since };
         self.session.on_stale(staleness.reasons, since, proven);
+    }
+
+    /// The hub ends sessions, whatever else waits for them. Looked at after the mailbox has kept the waker, so that an
+    /// end which comes in between is not slept through.
+    fn hear_hub(&mut self, now: Now) {
+        if let Some(cause) = self.membership.mailbox().closed() {
+            self.session.close(cause, None, now);
+        }
     }
 
     fn take_deliveries(&mut self, cx: &Context<'_>) {

@@ -30,8 +30,12 @@ impl Membership {
     ) -> Result<Self, TooManySessions> {
         let mailbox = joining.mailbox.clone();
         let key = hub.step(|hub| hub.join(joining))?;
-        metrics.opened();
         Ok(Self { hub, key, mailbox, session_id, joined: Instant::now(), metrics })
+    }
+
+    /// The socket is open: from now on there is an end to be told.
+    pub(super) fn open(&self) {
+        self.metrics.opened();
     }
 
     /// Where its deliveries are.
@@ -48,7 +52,7 @@ impl Membership {
         });
     }
 
-    /// Leaves, for this reason.
+    /// Leaves after [`open`](Self::open), for this reason.
     pub(super) fn end(&mut self, cause: CloseCause) {
         let orders = self.hub.step(|hub| {
             let orders = hub.shown_orders(self.key);
@@ -64,5 +68,12 @@ impl Membership {
             session.orders = orders,
             "session ended"
         );
+    }
+}
+
+/// Also of who never opened: a ticket that somebody else was quicker to use, a handshake that fails.
+impl Drop for Membership {
+    fn drop(&mut self) {
+        self.hub.step(|hub| hub.leave(self.key));
     }
 }

@@ -15,8 +15,9 @@ use super::{
 };
 use crate::{
     auth::{Principal, SUBPROTOCOL},
+    event::Timestamp,
     http::{access, public::Public, refusal::Refusal},
-    hub::{Joining, Mailbox},
+    hub::{Badge, Joining, Mailbox},
     protocol::CloseCause,
     session::{Now, Opening, Session},
 };
@@ -62,7 +63,7 @@ fn connect(request: &HttpRequest, payload: web::Payload, public: &web::Data<Publ
     if public.at_capacity() {
         return Err(Refusal::AtCapacity);
     }
-    match join(public, &principal, waits_for_sync(request)) {
+    match join(request, public, &principal) {
         Ok((session, membership)) => open(request, payload, public, session, membership),
         Err(refusal) if from_page => {
             public.metrics.refused(refusal.code());
@@ -85,18 +86,29 @@ fn waits_for_sync(request: &HttpRequest) -> bool {
     access::query(request, "sync").is_some_and(|sync| sync == "wait")
 }
 
-fn join(public: &Public, principal: &Principal, waits_for_sync: bool) -> Result<(Session, Membership), Refusal> {
+fn join(request: &HttpRequest, public: &Public, principal: &Principal) -> Result<(Session, Membership), Refusal> {
+    let waits_for_sync = waits_for_sync(request);
     let opening = Opening {
         session_id: Ulid::generate().to_string(),
         user: principal.viewer.user().cloned(),
         expires_at: principal.expires_at,
         waits_for_sync,
     };
+    let badge = Badge {
+        session_id: opening.session_id.as_str().into(),
+        token_id: principal.token_id.as_deref().map(Into::into),
+        issued_at: principal.issued_at,
+        transport: "websocket",
+        address: request.peer_addr().map(|peer| peer.ip()),
+        connected_at: Timestamp::now(),
+        expires_at: principal.expires_at,
+    };
     let joining = Joining {
         viewer: principal.viewer.clone(),
         mailbox: Arc::new(Mailbox::new(public.limits.mailbox_bytes)),
         start: !waits_for_sync,
         max_per_user: Some(public.limits.max_per_user),
+        badge: Some(badge),
     };
     let membership = Membership::join(public.hub.clone(), joining, opening.session_id.clone(), public.metrics.clone())
         .map_err(|_| Refusal::TooManySessions)?;
@@ -115,6 +127,7 @@ fn open(
     let (response, messages) = handshake(request, rebuilt(request, guarded))?;
     let limit = MAX_MESSAGE_BYTES as usize;
     let messages = messages.max_frame_size(limit).aggregate_continuations().max_continuation_size(limit);
+    membership.open();
     Ok(response.map_body(|_, handshake| {
         BoxBody::new(Connection::new(Parts {
             session,
