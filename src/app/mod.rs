@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! build    settings → metrics, store, hub → listeners bound
-//! run      listeners serve (not ready) → schema checked → log watched → progress → recorder, fanout, snapshots
-//! stop     not ready → sessions told to go → listeners → fanout, recorder, snapshots, progress, log watch
+//! run      listeners serve (not ready) → schema checked → log watched → progress → recorder, fanout, snapshots, control
+//! stop     not ready → sessions told to go → listeners → control, fanout, recorder, snapshots, progress, log watch
 //! ```
 //!
 //! Nothing here decides anything about orders. A component that ends early ends the process, with its name in the log.
@@ -23,7 +23,7 @@ use tokio::sync::watch;
 
 use self::pipelines::Pipelines;
 use crate::{
-    auth::{Origins, Verifier},
+    auth::{Origins, RevocationList, Verifier},
     config::{Settings, SettingsError},
     event::{
         Timestamp,
@@ -31,12 +31,12 @@ use crate::{
     },
     http::{
         instance::Instance,
-        operations::Operations,
+        operations::{Guard, Operations},
         public::{Limits, Public},
         server::{Listening, bind, serve_operations, serve_public},
     },
     hub::{Hub, SharedHub},
-    ingest::topic::StartError,
+    ingest::{KafkaClients, control::ControlWriter, topic::StartError},
     protocol::{StaleReason, Staleness},
     session::Rules,
     store::{self, InvalidUrl, Store},
@@ -61,6 +61,9 @@ pub struct App {
     decoder: Arc<Decoder>,
     hub: Arc<SharedHub>,
     instance: Arc<Instance>,
+    revocations: Arc<RevocationList>,
+    /// What lists of sessions call this instance.
+    name: String,
     signs: Signs,
     public: std::net::TcpListener,
     operations: std::net::TcpListener,
@@ -133,11 +136,13 @@ impl App {
         let (staleness, staleness_seen) = watch::channel(unproved);
         let (progress_read_at, _) = watch::channel(None);
         let instance = Arc::new(Instance::new(staleness_seen));
+        let revocations = Arc::<RevocationList>::default();
         let public_state = web::Data::new(Public {
             hub: hub.clone(),
             instance: instance.clone(),
             ready: ready_seen,
             verifier,
+            revocations: revocations.clone(),
             origins: Origins::new(&settings.http),
             rules: Arc::new(Rules {
                 heartbeat_interval: settings.session.heartbeat_interval,
@@ -162,6 +167,8 @@ impl App {
             decoder,
             hub,
             instance,
+            revocations,
+            name: ulid::Ulid::generate().to_string(),
             public_state,
             extra_routes,
         })
@@ -177,7 +184,7 @@ impl App {
         self.operations.local_addr()
     }
 
-    /// Tells when the instance has caught up with the log for the first time.
+    /// Tells when the instance has caught up with the log, and knows what is revoked, for the first time.
     pub fn ready(&self) -> watch::Receiver<bool> {
         self.signs.ready.subscribe()
     }
@@ -194,12 +201,15 @@ impl App {
 
     /// Runs until `stop` resolves, then leaves in good order: within `shutdown.spread` and `shutdown.grace`.
     pub async fn run_until_stopped(self, stop: impl Future<Output = ()>) -> Result<(), RunError> {
-        let (mut public, mut operations) = self.serve()?;
+        let kafka = &self.settings.kafka;
+        let clients = KafkaClients::new(kafka).map_err(StartError::from)?;
+        let control = Arc::new(ControlWriter::new(&clients, &kafka.control_topic).map_err(StartError::from)?);
+        let (mut public, mut operations) = self.serve(control.clone())?;
         tracing::info!(http.listen = %public.address, operations.listen = %operations.address, "listening");
         tokio::pin!(stop);
         let pipelines = tokio::select! {
             () = &mut stop => None,
-            () = schema::wait_until_current(&*self.store) => Some(Pipelines::start(&self)?),
+            () = schema::wait_until_current(&*self.store) => Some(Pipelines::start(&self, clients, control)?),
         };
         let outcome = match &pipelines {
             None => Ok(()),
@@ -223,7 +233,7 @@ impl App {
         outcome
     }
 
-    fn serve(&self) -> Result<(Listening, Listening), RunError> {
+    fn serve(&self, control: Arc<ControlWriter>) -> Result<(Listening, Listening), RunError> {
         let extra = self.extra_routes.clone();
         let workers = std::thread::available_parallelism().map_or(1, usize::from);
         let public =
@@ -234,6 +244,11 @@ impl App {
             ready: self.signs.ready.subscribe(),
             database_answers: Box::new(move || read_at.borrow().is_some_and(|at| at.elapsed() < ACQUIRE_TIMEOUT)),
             metrics: self.metrics.clone(),
+            name: self.name.clone(),
+            hub: self.hub.clone(),
+            revocations: self.revocations.clone(),
+            control,
+            guard: Guard::new(self.settings.operations.token.as_ref(), self.operations.local_addr()?),
         };
         Ok((public, serve_operations(self.operations.try_clone()?, web::Data::new(operations))?))
     }

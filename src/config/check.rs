@@ -37,11 +37,15 @@ fn listeners(settings: &Settings, reader: &mut Reader) {
 
 fn topics(settings: &Settings, reader: &mut Reader) {
     let kafka = &settings.kafka;
-    if kafka.topic == kafka.dead_letter_topic {
-        reader.refuse(
-            &["kafka.topic", "kafka.dead_letter_topic"],
-            format!("kafka.topic and kafka.dead_letter_topic: must not both be {:?}", kafka.topic),
-        );
+    let topics = [
+        ("kafka.topic", &kafka.topic),
+        ("kafka.dead_letter_topic", &kafka.dead_letter_topic),
+        ("kafka.control_topic", &kafka.control_topic),
+    ];
+    for (index, (key, topic)) in topics.iter().enumerate() {
+        for (other, _) in topics[..index].iter().filter(|(_, other)| other == topic) {
+            reader.refuse(&[other, key], format!("{other} and {key}: must not both be {topic:?}"));
+        }
     }
 }
 

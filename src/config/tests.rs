@@ -71,6 +71,7 @@ fn contradictions_name_both_settings() {
         (&[("http.listen", "127.0.0.1:9090")], &["http.listen", "operations.listen"]),
         (&[("http.listen", "0.0.0.0:9090")], &["http.listen", "operations.listen"]),
         (&[("kafka.topic", "a"), ("kafka.dead_letter_topic", "a")], &["kafka.topic", "kafka.dead_letter_topic"]),
+        (&[("kafka.control_topic", "order-status")], &["kafka.topic", "kafka.control_topic"]),
         (&[("auth.secret", SECRET), ("auth.public_key_files", KEY_FILE)], &["auth.secret", "auth.public_key_files"]),
         (&[("auth.public_key_files", KEY_FILE)], &["auth.algorithms", "auth.public_key_files"]),
         (&[("auth.secret", SECRET), ("auth.algorithms", "HS256,RS256")], &["auth.algorithms", "auth.secret"]),

@@ -51,12 +51,20 @@ pub(super) fn principal(request: &HttpRequest, public: &Public) -> Result<Princi
         protocols: &headers(request, SEC_WEBSOCKET_PROTOCOL),
     };
     let checked = presented.token().and_then(|token| public.verifier.verify(token.expose_secret(), Timestamp::now()));
-    checked.map_err(|error| {
+    let principal = checked.map_err(|error| {
         if let Some(flaw) = error.flaw() {
             tracing::debug!(auth.flaw = ?flaw, "refused a token");
         }
         Refusal::from(error)
-    })
+    })?;
+    check_revocation(&principal, public)?;
+    Ok(principal)
+}
+
+/// Whether an operator took the token back. Asked again after joining the hub: a revocation that comes between the two
+/// ends no session that has not joined.
+pub(super) fn check_revocation(principal: &Principal, public: &Public) -> Result<(), Refusal> {
+    if public.revocations.is_revoked(principal, Timestamp::now()) { Err(Refusal::Revoked) } else { Ok(()) }
 }
 
 impl From<TokenError> for Refusal {

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use super::{instance::Instance, refusal::Refusal};
 use crate::{
-    auth::{Origins, Verifier},
+    auth::{Origins, RevocationList, Verifier},
     hub::SharedHub,
     session::Rules,
     telemetry::SessionMetrics,
@@ -22,6 +22,8 @@ pub struct Public {
     pub ready: watch::Receiver<bool>,
     /// Checks tokens.
     pub verifier: Arc<Verifier>,
+    /// Which good tokens are good no more.
+    pub revocations: Arc<RevocationList>,
     /// Which pages may connect.
     pub origins: Origins,
     /// The rules of every session.

@@ -7,10 +7,11 @@
 //! ```
 //!
 //! Read in the order of the data: [`topic`] and [`log_check`] (is it the log we know?), [`fanout`] (and [`freshness`]),
-//! [`recorder`], [`progress`], [`snapshots`].
+//! [`recorder`], [`progress`], [`snapshots`]. Beside them, [`control`]: what one instance tells the others.
 
 mod client;
 mod component;
+pub mod control;
 pub mod embedded;
 pub mod fanout;
 pub mod freshness;

@@ -7,6 +7,7 @@
     reason = "a test binary has no other crate to be reached from, and may say what it does"
 )]
 
+mod control;
 mod live;
 mod parts;
 mod parts_smoke;

@@ -65,6 +65,7 @@ impl Server {
             instance: Arc::new(Instance::new(stale)),
             ready,
             verifier: Arc::new(Verifier::new(&settings.auth).unwrap()),
+            revocations: Default::default(),
             origins: Origins::new(&settings.http),
             rules: Arc::new(Rules {
                 heartbeat_interval: Duration::from_secs(25),

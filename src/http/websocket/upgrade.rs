@@ -48,13 +48,7 @@ fn connect(request: &HttpRequest, payload: web::Payload, public: &web::Data<Publ
     let told_after_upgrade = from_page && handshake.is_ok();
     let principal = match access::principal(request, public) {
         Ok(principal) => principal,
-        Err(refusal) => match farewell_of(refusal) {
-            Some((cause, retry)) if told_after_upgrade => {
-                public.metrics.refused(refusal.code());
-                return farewell(request, payload, cause, retry);
-            }
-            _ => return Err(refusal),
-        },
+        Err(refusal) => return turn_away(request, payload, public, refusal, told_after_upgrade),
     };
     handshake.map_err(|error| match error {
         HandshakeError::BadWebsocketKey => Refusal::BadRequest("the Sec-WebSocket-Key is missing or malformed"),
@@ -63,13 +57,27 @@ fn connect(request: &HttpRequest, payload: web::Payload, public: &web::Data<Publ
     if public.at_capacity() {
         return Err(Refusal::AtCapacity);
     }
-    match join(request, public, &principal) {
+    let joined = join(request, public, &principal);
+    match joined.and_then(|joined| access::check_revocation(&principal, public).map(|()| joined)) {
         Ok((session, membership)) => open(request, payload, public, session, membership),
-        Err(refusal) if from_page => {
+        Err(refusal) => turn_away(request, payload, public, refusal, told_after_upgrade),
+    }
+}
+
+/// Tells why not: a browser's script after the upgrade, where the same token cannot cure it, and everybody else by HTTP.
+fn turn_away(
+    request: &HttpRequest,
+    payload: web::Payload,
+    public: &Public,
+    refusal: Refusal,
+    told_after_upgrade: bool,
+) -> Result<HttpResponse, Refusal> {
+    match farewell_of(refusal) {
+        Some((cause, retry)) if told_after_upgrade => {
             public.metrics.refused(refusal.code());
-            farewell(request, payload, CloseCause::TooManySessions, Some(TOO_MANY_RETRY))
+            farewell(request, payload, cause, retry)
         }
-        Err(refusal) => Err(refusal),
+        _ => Err(refusal),
     }
 }
 
@@ -78,6 +86,8 @@ fn farewell_of(refusal: Refusal) -> Option<(CloseCause, Option<Duration>)> {
     match refusal {
         Refusal::ExpiredToken => Some((CloseCause::TokenExpired, None)),
         Refusal::MissingToken | Refusal::InvalidToken => Some((CloseCause::InvalidToken, None)),
+        Refusal::Revoked => Some((CloseCause::Revoked, None)),
+        Refusal::TooManySessions => Some((CloseCause::TooManySessions, Some(TOO_MANY_RETRY))),
         _ => None,
     }
 }

@@ -15,7 +15,7 @@ use prometheus_client::{
 };
 
 pub use pipeline::PipelineMetrics;
-pub use rooms::{DeadLetterMetrics, HubMetrics, SessionMetrics, SnapshotMetrics};
+pub use rooms::{ControlMetrics, DeadLetterMetrics, HubMetrics, SessionMetrics, SnapshotMetrics};
 
 use crate::event::Timestamp;
 
@@ -38,6 +38,8 @@ pub struct Metrics {
     pub hub: Arc<HubMetrics>,
     /// Reads from SQL and what they corrected.
     pub snapshots: Arc<SnapshotMetrics>,
+    /// What instances tell each other.
+    pub control: Arc<ControlMetrics>,
     /// Sockets.
     pub sessions: Arc<SessionMetrics>,
     /// Panics caught by the hook.
@@ -121,6 +123,11 @@ impl Metrics {
             names.add("stale", "Whether screens may be out of date for this reason: 1 or 0", Family::default()),
         );
 
+        let control = ControlMetrics::new(
+            names.add("revocations", "Tokens and users with something revoked", Gauge::default()),
+            names.add("control_records", "Records read from the control topic, by kind", Family::default()),
+        );
+
         let panics = names.add("panics", "Panics of any thread", Counter::default());
         names.0.register("build", "The version that runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         let start = Gauge::<f64, AtomicU64>::default();
@@ -133,6 +140,7 @@ impl Metrics {
             dead_letters: Arc::new(dead_letters),
             hub: Arc::new(hub),
             snapshots: Arc::new(snapshots),
+            control: Arc::new(control),
             sessions: Arc::new(sessions),
             panics,
             registry: Arc::new(names.0),
