@@ -36,7 +36,7 @@ use crate::{
         server::{Listening, bind, serve_operations, serve_public},
     },
     hub::{Hub, SharedHub},
-    ingest::{KafkaClients, control::ControlWriter, topic::StartError},
+    ingest::{KafkaClients, StartError, control::ControlWriter},
     protocol::{StaleReason, Staleness},
     session::Rules,
     store::{self, InvalidUrl, Store},
@@ -124,11 +124,7 @@ impl App {
         let verifier = Arc::new(Verifier::new(&settings.auth)?);
         let store = store::connect(
             settings.database.url.as_ref().map_or("", |url| secrecy::ExposeSecret::expose_secret(url)),
-            store::Limits {
-                max_connections: settings.database.max_connections,
-                acquire_timeout: ACQUIRE_TIMEOUT,
-                transaction_timeout: TRANSACTION_TIMEOUT,
-            },
+            store_limits(&settings),
         )?;
         let hub = Arc::new(SharedHub::new(Hub::new(settings.hub.tail_bytes)));
         let unproved = Staleness { reasons: [StaleReason::CatchingUp].into_iter().collect(), since: Timestamp::now() };
@@ -270,7 +266,17 @@ fn lines(problems: &[InvalidSetting]) -> String {
     problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
-fn decoder_options(settings: &Settings) -> DecoderOptions {
+/// How much of the database an instance takes.
+pub fn store_limits(settings: &Settings) -> store::Limits {
+    store::Limits {
+        max_connections: settings.database.max_connections,
+        acquire_timeout: ACQUIRE_TIMEOUT,
+        transaction_timeout: TRANSACTION_TIMEOUT,
+    }
+}
+
+/// How the settings want events decoded.
+pub fn decoder_options(settings: &Settings) -> DecoderOptions {
     let fields = settings.event.fields.clone();
     DecoderOptions {
         fields: FieldPointers {

@@ -9,12 +9,9 @@ use super::{App, RunError};
 use crate::{
     hub::Hub,
     ingest::{
-        Component, KafkaClients,
+        Component, KafkaClients, Policies, ReadsInFlight,
         control::{self, ControlParts, ControlWriter},
-        fanout,
-        log_check::Policies,
-        progress::{self, ReadsInFlight},
-        recorder, snapshots, topic,
+        fanout, log_watch, progress, recorder, snapshots,
     },
 };
 
@@ -34,7 +31,7 @@ impl Pipelines {
         let reads = Arc::<ReadsInFlight>::default();
         let policies = Policies { on_gap: kafka.on_log_gap, on_regression: kafka.on_log_regression };
 
-        let (log_watch, log, look_now) = topic::start(&clients, kafka)?;
+        let (log_watch, log, look_now) = log_watch::start(&clients, kafka)?;
         let (progress, progress_views) = progress::start(progress::ProgressParts {
             store: app.store.clone(),
             topic: kafka.topic.clone(),

@@ -10,7 +10,7 @@ pub(super) enum CommandError {
     /// The settings cannot be used.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// The arguments cannot be used together, or not here.
+    /// The arguments cannot be used together, or not here. One problem per line.
     #[error("{0}")]
     Usage(String),
     /// It was tried and failed.
@@ -29,14 +29,11 @@ impl CommandError {
 
     /// What to tell on stderr: every problem at once, one per line.
     pub(super) fn message(&self) -> Option<String> {
-        match self {
-            Self::Settings(error) => {
-                let problems: Vec<String> = error.problems.iter().map(|problem| format!("error: {problem}")).collect();
-                Some(problems.join("\n"))
-            }
-            Self::Usage(reason) | Self::Failed(reason) => Some(format!("error: {reason}")),
-            Self::ReaderLeft => None,
-        }
+        let problems = match self {
+            Self::ReaderLeft => return None,
+            problems => problems.to_string(),
+        };
+        Some(problems.lines().map(|problem| format!("error: {problem}")).collect::<Vec<_>>().join("\n"))
     }
 
     /// What the process ends with.

@@ -4,14 +4,12 @@
 //! serves. An outage of Kafka or SQL does not take readiness away, so it makes no container unhealthy; only catching up at
 //! the start and leaving do. Whatever restarts containers that fail the check should ask with `--live`.
 
-use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    time::Duration,
-};
+use std::time::Duration;
 
 use clap::Args;
 
 use super::{block_on, context::Context, error::CommandError, output::print};
+use crate::dev::reachable;
 
 /// Container runtimes give a check 30 s by default; a process that takes this long to answer is not well.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -52,28 +50,4 @@ async fn ask(url: &str) -> reqwest::Result<(reqwest::StatusCode, String)> {
 fn no_answer(url: &str, error: &reqwest::Error) -> CommandError {
     let reason = if error.is_timeout() { "no answer in time" } else { "nobody listens there" };
     CommandError::Failed(format!("{url}: {reason}"))
-}
-
-/// The address to reach a listener at from its own machine.
-fn reachable(listen: SocketAddr) -> SocketAddr {
-    let ip = match listen.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, listen.port())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_listener_on_every_address_is_asked_on_loopback() {
-        for (listen, asked) in
-            [("0.0.0.0:9090", "127.0.0.1:9090"), ("[::]:9090", "[::1]:9090"), ("10.0.0.7:9090", "10.0.0.7:9090")]
-        {
-            assert_eq!(reachable(listen.parse().unwrap()).to_string(), asked);
-        }
-    }
 }

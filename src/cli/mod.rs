@@ -5,11 +5,15 @@
 
 mod config;
 mod context;
-mod decoder;
+mod dev;
 mod error;
 mod healthcheck;
+mod migrate;
 mod output;
 mod publish;
+mod serve;
+mod service;
+mod signals;
 mod token;
 mod watch;
 
@@ -41,12 +45,18 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the service, against Kafka and SQL
+    Serve,
+    /// Try it: everything in one process, with an embedded broker, a page and orders that move
+    Dev(dev::Dev),
     /// Print a token, signed with auth.secret
     Token(token::Token),
     /// Publish an order event, or erase an order
     Publish(publish::Publish),
     /// Follow the orders a token may see
     Watch(watch::Watch),
+    /// Prepare what serve needs: the database schema and the dead-letter topic
+    Migrate,
     /// Print the settings as they take effect, each with where it came from; secrets starred
     Config,
     /// Ask a running instance whether it is ready: for containers without curl
@@ -80,9 +90,12 @@ pub fn run(
 
 fn execute(command: Command, context: &Context) -> Result<(), CommandError> {
     match command {
+        Command::Serve => serve::run(context),
+        Command::Dev(dev) => dev.run(context),
         Command::Token(token) => token.run(context),
         Command::Publish(publish) => publish.run(context),
         Command::Watch(watch) => watch.run(context),
+        Command::Migrate => migrate::run(context),
         Command::Config => config::run(context),
         Command::Healthcheck(healthcheck) => healthcheck.run(context),
     }

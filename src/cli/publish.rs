@@ -8,12 +8,13 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{block_on, context::Context, decoder::decoder, error::CommandError, output::print};
+use super::{block_on, context::Context, error::CommandError, output::print};
 use crate::{
+    app::decoder_options,
     config::{Kafka, Need, Settings},
     event::{
         Epoch, OrderId, Timestamp, UserId,
-        decode::{LogContext, RawRecord},
+        decode::{Decoder, LogContext, RawRecord},
     },
     ingest::{
         KafkaClients,
@@ -115,7 +116,9 @@ impl Publish {
     }
 
     fn check(&self, settings: &Settings, value: Option<&[u8]>) -> Result<(), CommandError> {
-        let decoder = decoder(settings)?;
+        let decoder = Decoder::new(&decoder_options(settings)).map_err(|problems| {
+            CommandError::Usage(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+        })?;
         let record = RawRecord {
             partition: 0,
             offset: 0,

@@ -4,6 +4,7 @@
 //! [`refusal`]. The only room that names actix.
 
 mod access;
+pub mod demo;
 pub mod instance;
 pub mod operations;
 mod orders;

@@ -60,8 +60,8 @@ pub struct Shows {
     pub session_id: Box<str>,
     /// Its user; `None` for a link.
     pub user: Option<UserId>,
-    /// The version on its screen.
-    pub version: u64,
+    /// The version on its screen, where it is known.
+    pub version: Option<u64>,
     /// The state on its screen; `None`: nobody knows which, and it is about to be told.
     pub stamp: Option<Stamp>,
 }

@@ -15,10 +15,13 @@ mod mailbox;
 mod reads;
 mod reconcile;
 mod registry;
+mod rules;
 mod shared;
 #[cfg(test)]
 mod simulation;
 mod tail;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -36,6 +39,7 @@ pub use self::{
 use self::{
     reads::ReadQueue,
     registry::{Answer, Delivered, Phase, Registry, Session, ShownOrder},
+    rules::{Rule, Rules},
 };
 use crate::{
     event::{Known, OrderEvent, OrderId, OrderState, Position, Stamp, Verdict, Viewer, judge},
@@ -50,8 +54,7 @@ pub struct Hub {
     reads: ReadQueue,
     /// Records the store refused that the fanout has not reached yet.
     refused: HashSet<Stamp>,
-    #[cfg(test)]
-    rules_off: Vec<Rule>,
+    rules: Rules,
 }
 
 /// What has happened since the counters were last taken.
@@ -85,31 +88,6 @@ pub struct Joining {
 #[error("the user has as many open sessions as are allowed")]
 pub struct TooManySessions;
 
-/// The rules the simulation switches off one by one, to show that each is needed and that it would notice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Rule {
-    /// What was folded from nothing is a doubt about the order until a read asked for it.
-    Unproven,
-    /// States are compared by the record that set them, not by version.
-    Stamp,
-    /// A record below the tail's end is ignored.
-    OffsetGuard,
-    /// A reconcile for a session that left does nothing.
-    GoneGuard,
-    /// A jump forward empties the partition's tail and doubts every screen.
-    Gap,
-    /// A reconnecting client gets what differs from what it names, compared by stamp.
-    SyncRev,
-    /// Nothing is settled without start ≤ V ≤ end in every partition.
-    Proof,
-    /// Who shows an order is found by the order, too.
-    OrderIndex,
-    /// A record the store refused is struck, and who may have seen it is read again.
-    Refused,
-    /// A read covers the orders the session shows.
-    PointRead,
-}
-
 impl Hub {
     /// A hub without partitions, whose tail holds at most `tail_bytes`.
     pub fn new(tail_bytes: usize) -> Self {
@@ -118,8 +96,7 @@ impl Hub {
             registry: Registry::default(),
             reads: ReadQueue::default(),
             refused: HashSet::new(),
-            #[cfg(test)]
-            rules_off: Vec::new(),
+            rules: Rules::default(),
         }
     }
 
@@ -143,7 +120,7 @@ impl Hub {
     pub fn on_record(&mut self, event: &Arc<OrderEvent>) -> Option<Verdict> {
         let Stamp { epoch, partition, offset } = event.stamp;
         let (current, end) = self.tail.end(partition)?;
-        if (epoch != current || offset < end) && self.rule_holds(Rule::OffsetGuard) {
+        if (epoch != current || offset < end) && self.rules.hold(Rule::OffsetGuard) {
             return None;
         }
         if self.refused.remove(&event.stamp) {
@@ -187,7 +164,7 @@ impl Hub {
     /// The store refused what decode had accepted: the event is struck, or ignored when it comes, and whoever may have
     /// seen it is read again.
     pub fn refused(&mut self, record: Stamp) {
-        if !self.rule_holds(Rule::Refused) {
+        if !self.rules.hold(Rule::Refused) {
             return;
         }
         match self.tail.end(record.partition) {
@@ -204,7 +181,7 @@ impl Hub {
     /// The fanout goes on elsewhere: records in between come no more. The partition's tail begins anew there, and every
     /// screen is doubted.
     pub fn gap(&mut self, to: Position) {
-        if self.rule_holds(Rule::Gap) {
+        if self.rules.hold(Rule::Gap) {
             self.begin(to);
             self.doubt_all();
         } else {
@@ -223,7 +200,7 @@ impl Hub {
             let named: HashSet<SessionKey> = named.iter().copied().collect();
             let withdrawn: Vec<SessionKey> =
                 self.registry.orders[order_id].sessions.iter().copied().filter(|key| !named.contains(key)).collect();
-            if self.rule_holds(Rule::OrderIndex) {
+            if self.rules.hold(Rule::OrderIndex) {
                 withdrawn.into_iter().for_each(|key| self.registry.withdraw(key, order_id));
             }
         }
@@ -240,7 +217,7 @@ impl Hub {
         self.registry.forget_unshown(order_id);
         if first_sight && let Some(order) = self.registry.orders.get_mut(order_id) {
             order.untold = true;
-            if self.rule_holds(Rule::Unproven) {
+            if self.rules.hold(Rule::Unproven) {
                 self.reads.order_due(order_id);
             }
         }
@@ -248,7 +225,7 @@ impl Hub {
 
     fn on_erased(&mut self, order_id: &OrderId) {
         let Some(order) = self.registry.orders.get(order_id) else { return };
-        if self.rule_holds(Rule::OrderIndex) {
+        if self.rules.hold(Rule::OrderIndex) {
             for key in order.sessions.iter().copied().collect::<Vec<_>>() {
                 self.registry.withdraw(key, order_id);
             }
@@ -305,7 +282,7 @@ impl Hub {
 
     /// Removes a session. A read under way for it will do nothing.
     pub fn leave(&mut self, key: SessionKey) {
-        if !self.rule_holds(Rule::GoneGuard) {
+        if !self.rules.hold(Rule::GoneGuard) {
             self.registry.forget_shown(key);
             return;
         }
@@ -409,15 +386,5 @@ impl Hub {
         {
             self.reads.session_due(key);
         }
-    }
-
-    #[cfg(test)]
-    fn rule_holds(&self, rule: Rule) -> bool {
-        !self.rules_off.contains(&rule)
-    }
-
-    #[cfg(not(test))]
-    const fn rule_holds(&self, _rule: Rule) -> bool {
-        true
     }
 }

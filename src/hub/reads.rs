@@ -163,7 +163,7 @@ impl Hub {
         if session.phase == Phase::Overflowed {
             return None;
         }
-        let orders = if self.rule_holds(Rule::PointRead) { session.orders_by_name() } else { Vec::new() };
+        let orders = if self.rules.hold(Rule::PointRead) { session.orders_by_name() } else { Vec::new() };
         Some(SessionRead { key, serial: session.serial, user: session.viewer.user().cloned(), orders })
     }
 }

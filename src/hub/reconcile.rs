@@ -65,7 +65,7 @@ impl Hub {
     /// proof may hold; any other session is left as it is until then. `now` is the moment the answer is true for.
     pub fn reconcile(&mut self, read: &SessionRead, snapshot: &Snapshot, now: Timestamp) -> Reconciled {
         let key = read.key;
-        let proven = !self.rule_holds(Rule::Proof) || self.tail.proves(snapshot.positions());
+        let proven = !self.rules.hold(Rule::Proof) || self.tail.proves(snapshot.positions());
         let Some(session) = self.registry.sessions.get_mut(key) else { return Reconciled::Gone };
         let answer = match session.phase {
             Phase::Waiting(answer) => Some(answer),
@@ -112,7 +112,7 @@ impl Hub {
     /// Settles an order that was seen for the first time, for all who show it.
     pub fn prove(&mut self, read: &OrderRead, snapshot: &Snapshot, now: Timestamp) -> Reconciled {
         let order_id = &read.order_id;
-        if self.rule_holds(Rule::Proof) && !self.tail.proves(snapshot.positions()) {
+        if self.rules.hold(Rule::Proof) && !self.tail.proves(snapshot.positions()) {
             self.reads.postpone_order(order_id);
             return Reconciled::Unproven;
         }
@@ -222,7 +222,7 @@ impl Hub {
                 });
             }
             self.registry.show(key, order_id, view.as_ref(), settled, &mut snapshot);
-            if view.is_some() && !settled && self.rule_holds(Rule::Unproven) {
+            if view.is_some() && !settled && self.rules.hold(Rule::Unproven) {
                 if let Some(order) = self.registry.orders.get_mut(order_id) {
                     order.untold = true;
                 }

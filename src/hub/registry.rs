@@ -11,6 +11,7 @@ use super::{
     Counters,
     badge::Badge,
     mailbox::{Mailbox, PendingSnapshot, Put},
+    rules::{Rule, Rules},
 };
 use crate::{
     event::{OrderId, OrderState, Stamp, Timestamp, UserId, Viewer},
@@ -31,6 +32,7 @@ pub(super) struct Registry {
     by_link: HashMap<OrderId, HashSet<SessionKey>>,
     pub(super) by_name: HashMap<Box<str>, SessionKey>,
     by_token: HashMap<Box<str>, HashSet<SessionKey>>,
+    pub(super) rules: Rules,
     /// Sessions whose mailbox passed its limit in this step; what they show is forgotten at its end.
     overflowed: Vec<SessionKey>,
     /// Mailboxes with news for a session that waits; woken once the hub's lock is released.
@@ -86,7 +88,8 @@ pub(super) enum Answer {
 pub(super) struct Shown {
     /// The record that set what is shown; `None` differs from every state.
     pub(super) stamp: Option<Stamp>,
-    pub(super) version: u64,
+    /// `None`: the client only says that it shows it.
+    pub(super) version: Option<u64>,
     /// Whether its whole timeline was shown: not, if an update of a record was the first the client saw of the order.
     pub(super) timeline: bool,
 }
@@ -94,7 +97,18 @@ pub(super) struct Shown {
 impl Shown {
     /// What a client says it shows; `None`: whatever it shows, it is to be told.
     fn claimed(stamp: Option<Stamp>) -> Self {
-        Self { stamp, version: 0, timeline: true }
+        Self { stamp, version: None, timeline: true }
+    }
+}
+
+impl Shown {
+    /// Whether exactly this state is shown.
+    fn is(self, state: &OrderState, rules: Rules) -> bool {
+        match self.version {
+            Some(version) if !rules.hold(Rule::Stamp) => version == state.version.number,
+            None if !rules.hold(Rule::SyncRev) => self.stamp.is_some_and(|seen| seen.offset >= state.stamp.offset),
+            _ => self.stamp == Some(state.stamp),
+        }
     }
 }
 
@@ -264,10 +278,10 @@ impl Registry {
     pub(super) fn deliver(&mut self, key: SessionKey, state: &Arc<OrderState>, update: &Frame) -> Delivered {
         let Some(session) = self.sessions.get_mut(key) else { return Delivered::Shown };
         let before = session.shown.get(&state.order_id).copied();
-        if before.is_some_and(|before| before.stamp == Some(state.stamp)) {
+        if before.is_some_and(|before| before.is(state, self.rules)) {
             return Delivered::Shown;
         }
-        let reset = before.is_some_and(|before| state.version.number <= before.version);
+        let reset = before.and_then(|before| before.version).is_some_and(|version| state.version.number <= version);
         let put = session.mailbox.put_update(&state.order_id, before.is_some(), reset, update);
         self.counters.deliveries += 1;
         let put = self.note(key, put);
@@ -278,7 +292,7 @@ impl Registry {
         self.counters.coalesced += u64::from(put != Put::Queued);
         // A `removed` takes the timeline from the screen, too.
         let timeline = before.is_some_and(|before| before.timeline) && !reset && put != Put::ReplacedFirst;
-        let shown = Shown { stamp: Some(state.stamp), version: state.version.number, timeline };
+        let shown = Shown { stamp: Some(state.stamp), version: Some(state.version.number), timeline };
         session.shown.insert(state.order_id.clone(), shown);
         if let Some(order) = self.orders.get_mut(&state.order_id) {
             order.sessions.insert(key);
@@ -316,13 +330,13 @@ impl Registry {
             self.unlink(key, order_id);
             return;
         };
-        let same = before.is_some_and(|before| before.stamp == Some(view.state.stamp));
+        let same = before.is_some_and(|before| before.is(&view.state, self.rules));
         let told = before.is_some_and(|before| before.timeline) || view.timeline.steps().len() < 2;
         if !same || (timeline && !told) {
             snapshot.put(order_id, Some(view.clone()));
         }
         let timeline = timeline || before.is_some_and(|before| before.timeline);
-        let shown = Shown { stamp: Some(view.state.stamp), version: view.state.version.number, timeline };
+        let shown = Shown { stamp: Some(view.state.stamp), version: Some(view.state.version.number), timeline };
         session.shown.insert(order_id.clone(), shown);
         if let Some(order) = self.orders.get_mut(order_id) {
             order.sessions.insert(key);

@@ -11,7 +11,7 @@ use rdkafka::{
     ClientConfig, ClientContext, Statistics,
     config::{FromClientConfigAndContext, RDKafkaLogLevel},
     consumer::ConsumerContext,
-    error::{KafkaError, KafkaResult},
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
     util::Timeout,
 };
 use secrecy::ExposeSecret;
@@ -77,6 +77,8 @@ impl KafkaClients {
             .set("partition.assignment.strategy", "range")
             .set("session.timeout.ms", self.session_timeout.as_millis().to_string())
             .set("heartbeat.interval.ms", (self.session_timeout.as_millis() / 5).clamp(100, 3_000).to_string());
+        // How soon the group notices that the topic has more partitions.
+        self.unless_given(&mut config, &[("topic.metadata.refresh.interval.ms", "5000")]);
         config
     }
 
@@ -198,6 +200,10 @@ impl ClientContext for ClientEvents {
     fn stats_raw(&self, _: &[u8]) {}
 
     fn error(&self, error: KafkaError, reason: &str) {
+        // Not an error: it was asked for.
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
+            return;
+        }
         let kind = error.rdkafka_error_code().map_or_else(|| error.to_string(), |code| format!("{code:?}"));
         if let Some(suppressed) = self.admit(&kind, Instant::now()) {
             tracing::warn!(kafka.client = self.client, error = kind, suppressed, "kafka client error: {reason}");

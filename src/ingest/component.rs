@@ -59,7 +59,7 @@ impl Component {
     }
 
     /// Asks it to end and waits for that.
-    pub async fn stop(self, within: Duration) -> Result<(), Overdue> {
+    pub async fn stop(&self, within: Duration) -> Result<(), Overdue> {
         self.stop.cancel();
         timeout(within, self.ended.cancelled()).await.map_err(|_| Overdue { component: self.name })
     }

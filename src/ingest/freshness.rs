@@ -35,7 +35,8 @@ pub struct Proofs {
 
 #[derive(Debug, Default)]
 struct Proof {
-    position: i64,
+    /// `None` until the partition is followed.
+    position: Option<i64>,
     proved_at: Option<Instant>,
     queried_at: Option<Instant>,
     /// The oldest watermark the position has not reached. A newer one would be a moving target.
@@ -62,7 +63,7 @@ impl Proofs {
     pub fn on_watermark(&mut self, partition: i32, high: i64, queried_at: Instant) {
         let Some(proof) = self.partitions.get_mut(&partition) else { return };
         proof.queried_at = Some(queried_at);
-        if proof.position >= high {
+        if proof.position.is_some_and(|position| position >= high) {
             proof.proved_at = Some(queried_at);
             proof.awaited = None;
         } else if proof.awaited.is_none() {
@@ -73,7 +74,7 @@ impl Proofs {
     /// The position of the partition is `position` now.
     pub fn on_position(&mut self, partition: i32, position: i64) {
         let Some(proof) = self.partitions.get_mut(&partition) else { return };
-        proof.position = position;
+        proof.position = Some(position);
         if let Some((_, queried_at)) = proof.awaited.take_if(|(high, _)| *high <= position) {
             proof.proved_at = Some(queried_at);
         }
@@ -82,7 +83,7 @@ impl Proofs {
     /// The position jumped: what was awaited counts in another life of the log.
     pub fn on_jump(&mut self, partition: i32, position: i64) {
         if let Some(proof) = self.partitions.get_mut(&partition) {
-            *proof = Proof { position, queried_at: proof.queried_at, ..Proof::default() };
+            *proof = Proof { position: Some(position), queried_at: proof.queried_at, ..Proof::default() };
         }
     }
 
@@ -165,6 +166,8 @@ mod tests {
         let start = Instant::now();
         let mut proofs = proofs(1, start);
         proofs.on_watermark(0, 0, start);
+        assert!(!proofs.reasons(start).is_fresh());
+        proofs.on_position(0, 0);
         assert!(proofs.reasons(start).is_fresh());
         proofs.on_jump(0, 7);
         assert_eq!(proofs.reasons(start), only(StaleReason::CatchingUp));

@@ -1,13 +1,14 @@
 //! Ingest: from the log to the hub and to SQL, and from SQL back to screens. The only room that knows Kafka clients.
 //!
 //! ```text
-//!              ┌── topic: what the log looks like ──┐     progress: how far the recorder is, once a second
+//!              ┌── log_watch: what the log looks like ──┐     progress: how far the recorder is, once a second
 //!              ▼                                    ▼        │
 //!   Kafka ─► fanout ─► hub                 Kafka ─► recorder ─► SQL ─► snapshots ─► hub
 //! ```
 //!
-//! Read in the order of the data: [`topic`] and [`log_check`] (is it the log we know?), [`fanout`] (and [`freshness`]),
-//! [`recorder`], [`progress`], [`snapshots`]. Beside them, [`control`]: what one instance tells the others.
+//! Read in the order of the data: [`log_watch`] and [`log_check`] (is it the log we know?), [`fanout`] (and [`freshness`]),
+//! [`recorder`], [`progress`], [`snapshots`]. Beside them, [`control`]: what one instance
+//! tells the others.
 
 mod client;
 mod component;
@@ -16,13 +17,16 @@ pub mod embedded;
 pub mod fanout;
 pub mod freshness;
 pub mod log_check;
+pub mod log_watch;
 pub mod producer;
 pub mod progress;
 mod record;
 pub mod recorder;
 pub mod snapshots;
-pub mod topic;
 pub mod topics;
 
 pub use client::KafkaClients;
 pub use component::{Component, Overdue};
+pub use log_check::Policies;
+pub use log_watch::StartError;
+pub use progress::ReadsInFlight;

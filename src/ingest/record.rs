@@ -81,3 +81,28 @@ impl OwnedRecord {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::message::Header;
+
+    use super::*;
+
+    /// Headers as rdkafka reads them: it panics on a name that is not UTF-8.
+    struct AsRead(Vec<Result<&'static str, ()>>);
+
+    impl Headers for AsRead {
+        fn count(&self) -> usize {
+            self.0.len()
+        }
+
+        fn try_get(&self, index: usize) -> Option<Header<'_, &[u8]>> {
+            self.0.get(index).map(|name| Header { key: name.unwrap(), value: None })
+        }
+    }
+
+    #[test]
+    fn a_header_whose_name_is_not_utf8_is_left_out_and_ends_nothing() {
+        assert_eq!(readable(&AsRead(vec![Ok("a"), Err(()), Ok("b")])), [("a", None), ("b", None)]);
+    }
+}

@@ -83,6 +83,12 @@ impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         use sqlx::Error::{Database, Io, PoolClosed, PoolTimedOut, Protocol, Tls, WorkerCrashed};
         match &error {
+            // Another recorder has inserted what this one found missing.
+            Database(refusal)
+                if refusal.is_unique_violation() && matches!(refusal.table(), Some("orders" | "erased_orders")) =>
+            {
+                Self::Contended
+            }
             Database(refusal) => match Code::of(refusal.as_ref()).answer() {
                 Answer::Contended => Self::Contended,
                 Answer::ComeAgain => Self::Unavailable(error),

@@ -64,8 +64,10 @@ where
         LogFormat::Json => fmt::layer().json().flatten_event(true).with_span_list(false).with_writer(writer).boxed(),
         LogFormat::Text => fmt::layer().with_ansi(is_terminal).with_writer(writer).boxed(),
     };
+    // The web server's own start-up chatter says nothing that our lines do not; a directive of the settings wins.
+    let level = format!("actix_server=warn,{}", log.level);
     // The settings have refused what does not parse, so nothing is lost here.
-    tracing_subscriber::registry().with(lines).with(EnvFilter::builder().parse_lossy(&log.level))
+    tracing_subscriber::registry().with(lines).with(EnvFilter::builder().parse_lossy(level))
 }
 
 #[cfg(test)]

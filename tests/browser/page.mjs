@@ -1,24 +1,18 @@
 // The demo page in a real Chromium, against a running `ordercast dev --no-simulator`:
 //
-//     node page.mjs http://127.0.0.1:8080/
+//     node run.mjs ./page.mjs http://127.0.0.1:8080/
 //
-// It looks only at what a person could see (and at the hooks that name it). One line per check; exit code 1 at the first that fails.
-// CHROMIUM names the browser, /usr/bin/chromium otherwise.
+// It looks only at what a person could see (and at the hooks that name it). One line per check; the first that fails ends it.
 
 import assert from "node:assert/strict";
-import { chromium } from "playwright-core";
 
-const PATIENCE_MS = 20_000;
 const CSP =
   "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-const FLAGS = [
-  "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
-];
 
-const address = new URL(process.argv[2] ?? "http://127.0.0.1:8080/");
 const order = `T-${Date.now().toString(36).toUpperCase()}`;
 const complaints = [];
 
+let address;
 let page;
 const view = (name) => page.locator(`[data-view="${name}"]`);
 const shown = (name, status) => view(name).locator(`[data-order-id="${order}"]${status ? `[data-status="${status}"]` : ""}`);
@@ -162,10 +156,10 @@ const checks = {
   },
 };
 
-const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: FLAGS });
-try {
+export default async function test({ browser, args }) {
+  address = new URL(args[0]);
   page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
-  page.setDefaultTimeout(PATIENCE_MS);
+  page.setDefaultTimeout(20_000);
   page.on("console", (message) => ["error", "warning"].includes(message.type()) && complaints.push(`console: ${message.text()}`));
   page.on("pageerror", (error) => complaints.push(`error: ${error.message}`));
   const asked = (url) => url.startsWith("data:") || new URL(url).host === address.host || complaints.push(`asked ${url}`);
@@ -177,11 +171,7 @@ try {
       await check();
       console.log(`ok      ${name}`);
     } catch (error) {
-      console.error(`FAILED  ${name}\n${error.message}\n${complaints.join("\n")}`);
-      process.exitCode = 1;
-      break;
+      throw new Error(`${name}\n${complaints.join("\n")}`, { cause: error });
     }
   }
-} finally {
-  await browser.close();
 }

@@ -1,7 +1,5 @@
 //! What one instance tells the others: revocations, kicks, announcements.
 
-use std::time::Duration;
-
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Error;
@@ -50,6 +48,13 @@ async fn refused(instance: &Instance, token: &str) -> bool {
     status == 401 && problem["code"] == "invalid_token"
 }
 
+/// Asks and hears: what was on its way before has come by then.
+async fn still_open(screen: &mut Screen) {
+    let id = screen.frames.len();
+    screen.send(json!({"type": "ping", "id": id})).await;
+    screen.until("the pong", |screen| screen.frames.iter().any(|frame| frame["id"] == id)).await;
+}
+
 fn announcements(screen: &Screen) -> Vec<&str> {
     let frames = screen.frames.iter().filter(|frame| frame["type"] == "announcement");
     frames.map(|frame| frame["content"].as_str().unwrap()).collect()
@@ -67,7 +72,7 @@ async fn a_revoked_token_ends_its_sessions_everywhere_and_opens_no_more_across_r
     assert_eq!((here.close_code().await, there.close_code().await), (Some(4503), Some(4503)));
     let closing = there.frames.last().unwrap();
     assert_eq!((&closing["reason"], &closing["retry"]), (&json!("revoked"), &json!(false)));
-    other.read_for(Duration::from_millis(200)).await;
+    still_open(&mut other).await;
     assert!(other.frames.iter().all(|frame| frame["type"] != "closing"));
     for instance in [&one, &two] {
         assert!(refused(instance, &stolen).await);
@@ -108,7 +113,7 @@ async fn a_user_s_older_tokens_are_revoked_and_later_ones_are_good() {
     let mut stranger = world.watch(&two, "u-2").await;
     post(&one, "/revocations", json!({"user_id": "u-1"})).await;
     assert_eq!(screen.close_code().await, Some(4503));
-    stranger.read_for(Duration::from_millis(200)).await;
+    still_open(&mut stranger).await;
     assert!(stranger.frames.iter().all(|frame| frame["type"] != "closing"));
     knows(&one, 1).await;
     assert!(refused(&one, &world.token_issued("u-1", -60)).await);
@@ -152,8 +157,8 @@ async fn an_operator_ends_sessions_by_user_or_by_name_wherever_they_are_and_they
     let mut back = world.watch(&one, "u-1").await;
     let fresh = world.start().await;
     let mut elsewhere = world.watch(&fresh, "u-1").await;
-    back.read_for(Duration::from_millis(300)).await;
-    elsewhere.read_for(Duration::from_millis(300)).await;
+    still_open(&mut back).await;
+    still_open(&mut elsewhere).await;
     for screen in [back, elsewhere] {
         assert!(screen.frames.iter().all(|frame| frame["type"] != "closing"), "a kick is never replayed");
     }
@@ -181,7 +186,7 @@ async fn an_announcement_is_told_once_to_who_is_there_and_to_nobody_later() {
     let fresh = world.start().await;
     for (instance, user) in [(&one, "u-1"), (&fresh, "u-2")] {
         let mut later = world.watch(instance, user).await;
-        later.read_for(Duration::from_millis(300)).await;
+        still_open(&mut later).await;
         assert_eq!(announcements(&later), [""; 0]);
     }
     for content in [String::new(), "x".repeat(1_025)] {

@@ -7,8 +7,12 @@
     reason = "a test binary has no other crate to be reached from, and may say what it does"
 )]
 
+mod cli;
 mod control;
+mod faults;
+mod ingest;
 mod live;
+mod page;
 mod parts;
 mod parts_smoke;
 mod settings;

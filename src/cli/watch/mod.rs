@@ -9,11 +9,11 @@ mod screen;
 mod tests;
 mod wire;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use jiff::{Timestamp, tz::TimeZone};
-use tokio::{signal, time};
+use tokio::time;
 use url::Url;
 
 use super::{
@@ -21,10 +21,14 @@ use super::{
     context::Context,
     error::CommandError,
     output::{print, say},
+    signals::Signals,
 };
-use client::{Client, Ending, Next, Notice, Step};
+use client::{Client, Ending, Next, Notice, State, Step};
 use connection::Connection;
 use screen::Screen;
+
+/// How long *live* is held back.
+const STALE_MAY_FOLLOW: Duration = Duration::from_millis(100);
 
 /// Arguments of `ordercast watch`.
 #[derive(Debug, Args)]
@@ -74,7 +78,7 @@ enum Left {
 
 impl Watching<'_> {
     async fn run(mut self, url: Url, mut token: String, context: &Context) -> Result<(), CommandError> {
-        let mut interrupted = std::pin::pin!(interrupted());
+        let mut signals = Signals::listen().map_err(CommandError::failed)?;
         loop {
             let mut url = url.clone();
             if self.client.waits_for_sync() {
@@ -82,13 +86,13 @@ impl Watching<'_> {
             }
             let opened = tokio::select! {
                 opened = Connection::open(&url, &token) => opened,
-                () = &mut interrupted => return Ok(()),
+                () = signals.next() => return Ok(()),
             };
             let ending = match opened {
                 Ok(mut connection) => {
                     let left = tokio::select! {
                         left = self.follow(&mut connection) => left?,
-                        () = &mut interrupted => Left::Interrupted,
+                        () = signals.next() => Left::Interrupted,
                     };
                     connection.close().await;
                     match left {
@@ -113,15 +117,29 @@ impl Watching<'_> {
             self.tell(self.screen.reconnecting(&ending, after, Timestamp::now()))?;
             tokio::select! {
                 () = time::sleep(after) => {}
-                () = &mut interrupted => return Ok(()),
+                () = signals.next() => return Ok(()),
             }
         }
     }
 
     /// Shows what comes until the connection ends.
     async fn follow(&mut self, connection: &mut Connection) -> Result<Left, CommandError> {
+        // Where a `stale` is due it comes right behind the snapshot: *live* is said when none has come.
+        let mut held = None;
         loop {
-            let text = match connection.next(self.client.silence_limit()).await {
+            let next = connection.next(self.client.silence_limit());
+            let next = match &held {
+                None => next.await,
+                Some(live) => match time::timeout(STALE_MAY_FOLLOW, next).await {
+                    Ok(next) => next,
+                    Err(_) => {
+                        self.show(live)?;
+                        held = None;
+                        continue;
+                    }
+                },
+            };
+            let text = match next {
                 Ok(text) => text,
                 Err(ending) => return Ok(Left::Ended(ending)),
             };
@@ -131,7 +149,13 @@ impl Watching<'_> {
             }
             for step in self.client.on_text(&text, Instant::now()) {
                 match step {
-                    Step::Show(notice) => self.show(&notice)?,
+                    Step::Show(notice @ Notice::State(State::Live)) => held = Some(notice),
+                    Step::Show(notice) => {
+                        if matches!(notice, Notice::State(_)) {
+                            held = None;
+                        }
+                        self.show(&notice)?;
+                    }
                     Step::Send(text) => {
                         if let Err(ending) = connection.send(text).await {
                             return Ok(Left::Ended(ending));
@@ -166,21 +190,6 @@ impl Watching<'_> {
             return Ok(None);
         }
         Ok(context.dev()?.map(|dev| dev.token).filter(|token| token != expired))
-    }
-}
-
-/// Ends on Ctrl-C and on SIGTERM.
-async fn interrupted() {
-    let terminated = async {
-        match signal::unix::signal(signal::unix::SignalKind::terminate()) {
-            Ok(mut terminate) => drop(terminate.recv().await),
-            Err(_) => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        // Without a handler the default holds, which ends the process as well.
-        result = signal::ctrl_c() => if result.is_err() { std::future::pending().await },
-        () = terminated => {}
     }
 }
 

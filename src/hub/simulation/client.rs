@@ -158,7 +158,7 @@ impl Client {
             Ok(message) => message,
             Err(error) => return flaws.push((Flaw::Garbled, format!("{error}: {text}"))),
         };
-        if !self.has_begun && message.r#type != "snapshot" || self.in_pages && message.r#type != "snapshot" {
+        if (self.in_pages || !self.has_begun) && message.r#type != "snapshot" {
             flaws.push((Flaw::Sequence, format!("before or within a snapshot: {text}")));
         }
         match message.r#type.as_str() {

@@ -97,9 +97,4 @@ impl Mix {
     pub(super) fn of(name: &'static str, features: &[Feature]) -> Self {
         Self { name, features: features.to_vec(), ..Self::late() }
     }
-
-    /// The mixes that must be clean.
-    pub(super) fn all() -> [Self; 5] {
-        [Self::everything(), Self::model(), Self::late(), Self::unaudited(), Self::talkative()]
-    }
 }

@@ -39,6 +39,11 @@ impl Log {
     pub(super) fn end(&self) -> i64 {
         self.records.len() as i64
     }
+
+    fn append(&mut self, event: OrderEvent) -> &OrderEvent {
+        self.records.push(Arc::new(event));
+        &self.records[self.records.len() - 1]
+    }
 }
 
 impl Upstream {
@@ -53,8 +58,8 @@ impl Upstream {
         }
     }
 
-    /// Appends one record and says what it was.
-    pub(super) fn produce(&mut self, mix: &Mix, rng: &mut SmallRng) -> String {
+    /// Appends one record.
+    pub(super) fn produce(&mut self, mix: &Mix, rng: &mut SmallRng) -> &OrderEvent {
         let order = rng.random_range(0..self.orders.len());
         let partition = order % self.logs.len();
         let log = &mut self.logs[partition];
@@ -62,8 +67,7 @@ impl Upstream {
         let order_id = self.orders[order].clone();
         let kind = rng.random::<f64>();
         if kind < 0.08 {
-            log.records.push(Arc::new(OrderEvent { order_id: order_id.clone(), stamp, change: Change::Erase }));
-            return format!("{stamp} erases {order_id}");
+            return log.append(OrderEvent { order_id, stamp, change: Change::Erase });
         }
         let known = self.versions[order];
         let number = if kind < mix.late && known > 0 { rng.random_range(1..=known) } else { known + 1 };
@@ -91,11 +95,8 @@ impl Upstream {
         if mix.has(Feature::Rejected) && rng.random_bool(0.05) {
             log.bad.insert(stamp.offset);
         }
-        let bad = if log.bad.contains(&stamp.offset) { ", to be refused" } else { "" };
-        let said = format!("{stamp} sets {order_id} to {} for {named:?}{bad}", state.version.number);
         self.states.insert(stamp.to_string(), state.clone());
-        log.records.push(Arc::new(OrderEvent { order_id, stamp, change: Change::Set(state) }));
-        said
+        log.append(OrderEvent { order_id, stamp, change: Change::Set(state) })
     }
 
     /// The versions of an order start again.

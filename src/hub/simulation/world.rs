@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     event::{OrderId, Position, Snapshot, SnapshotQuery, Stamp, Timestamp, Viewer},
-    hub::{Delivery, DueReads, Hub, Joining, Mailbox, Reconciled, Rule, SessionKey, SharedHub},
+    hub::{Delivery, DueReads, Hub, Joining, Mailbox, Reconciled, SessionKey, SharedHub, rules::Rule},
 };
 
 pub(super) struct World {
@@ -39,6 +39,7 @@ pub(super) struct World {
     refused: Vec<Stamp>,
     previous: Previous,
     mailbox_bytes: usize,
+    off: Option<Rule>,
     trace: bool,
 }
 
@@ -89,11 +90,12 @@ impl World {
         let small = mix.has(Feature::SmallMailbox);
         let mailbox_bytes = if small { [300, 700, 65_536][rng.random_range(0..3)] } else { 65_536 };
         let mut hub = Hub::new(tail_bytes);
-        hub.rules_off.extend(off);
+        (hub.rules.off, hub.registry.rules.off) = (off, off);
         let mut world = Self {
             upstream: Upstream::new(&mix, partitions),
             database: Database::default(),
             hub: SharedHub::new(hub),
+            off,
             seats: Vec::new(),
             flights: Vec::new(),
             flaws: Vec::new(),
@@ -120,18 +122,15 @@ impl World {
         }
     }
 
-    fn off(&self, rule: Rule) -> bool {
-        self.hub.step(|hub| !hub.rule_holds(rule))
-    }
-
     /// One step of the run.
     pub(super) fn step(&mut self) {
-        let mix = self.mix.clone();
         let partition = self.rng.random_range(0..self.upstream.logs.len());
         match self.rng.random::<f64>() {
             x if x < 0.30 => {
-                let said = self.upstream.produce(&mix, &mut self.rng);
-                self.say(|| said);
+                let event = self.upstream.produce(&self.mix, &mut self.rng);
+                if self.trace {
+                    println!("produced {event:?}");
+                }
             }
             x if x < 0.52 => self.fan(partition),
             x if x < 0.66 => {
@@ -381,8 +380,8 @@ impl World {
             _ if subscribe => Some(Said::Subscribe(None)),
             _ => None,
         };
-        let said = format!("{:?} says {:?}", seat.key, seat.said);
-        self.say(|| said);
+        let seat = &self.seats[place];
+        self.say(|| format!("{:?} says {:?}", seat.key, seat.said));
         if self.rng.random_bool(0.5) {
             self.hear(place);
         }
@@ -441,34 +440,25 @@ impl World {
         let waker = Waker::from(seat.waker.clone());
         let bytes = seat.mailbox.pending_bytes();
         let wire = &mut seat.client.wire;
-        let said = match seat.mailbox.poll_take(&Context::from_waker(&waker)) {
-            Delivery::Nothing => {
-                seat.waits = true;
-                return false;
-            }
-            Delivery::Snapshot(snapshot) => {
-                let said = format!("{:?} takes {snapshot:?}", seat.key);
-                wire.extend(snapshot.into_pages(page_orders).map(Wire::Frame));
-                said
-            }
-            Delivery::NotVisible(orders) => format!("{:?} does not see {orders:?}", seat.key),
+        let delivery = seat.mailbox.poll_take(&Context::from_waker(&waker));
+        if self.trace {
+            println!("{:?} takes {delivery:?}", seat.key);
+        }
+        match delivery {
+            Delivery::Nothing => seat.waits = true,
+            Delivery::Snapshot(snapshot) => wire.extend(snapshot.into_pages(page_orders).map(Wire::Frame)),
+            Delivery::NotVisible(_) => {}
             Delivery::Updates(frames) => {
                 let updates =
                     frames.iter().filter(|frame| !frame.payload().starts_with(b"{\"type\":\"removed")).count();
                 if bytes > limit && updates > 1 {
                     self.flaws.push((Flaw::Unbounded, format!("{bytes} bytes in {} frames", frames.len())));
                 }
-                let said = format!("{:?} takes {frames:?}", seat.key);
                 wire.extend(frames.into_iter().map(Wire::Frame));
-                said
             }
-            Delivery::Overflowed => {
-                seat.overflowed = true;
-                format!("{:?} has overflowed", seat.key)
-            }
-        };
-        self.say(|| said);
-        true
+            Delivery::Overflowed => seat.overflowed = true,
+        }
+        !seat.waits
     }
 
     // ── reads ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -534,7 +524,7 @@ impl World {
 
     /// The hub gets an answer, if it has come to where that was read or is tired of waiting.
     pub(super) fn answer(&mut self, place: usize, impatient: bool) {
-        let proof_off = self.off(Rule::Proof);
+        let proof_off = self.off == Some(Rule::Proof);
         let Some(snapshot) = self.flights[place].snapshot.as_ref() else { return };
         if !impatient && !proof_off && !self.hub.step(|hub| hub.has_reached(snapshot)) {
             return;

@@ -27,7 +27,7 @@ pub use self::{
 use super::{
     client::{ClientEvents, KafkaClients, create},
     component::Component,
-    topic::StartError,
+    log_watch::StartError,
     topics::Topics,
 };
 use crate::{auth::RevocationList, hub::SharedHub, telemetry::ControlMetrics};

@@ -136,7 +136,7 @@ impl Reader {
             Some(policy) if policy.trim() != "compact" => Err(Unfit::Policy(policy)),
             Some(_) => Ok(()),
             None => {
-                tracing::warn!(kafka.topic = topic, "the brokers do not tell whether the control topic is compacted");
+                tracing::info!(kafka.topic = topic, "the brokers do not tell whether the control topic is compacted");
                 Ok(())
             }
         }

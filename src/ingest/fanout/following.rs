@@ -8,8 +8,8 @@ use std::{
 
 use super::super::{
     log_check::{Watermarks, place},
+    log_watch::LogView,
     progress::ProgressView,
-    topic::LogView,
 };
 use crate::event::{Epoch, Position};
 
@@ -211,7 +211,7 @@ mod tests {
     fn view(partitions: &[(i64, i64)], at: Instant) -> LogView {
         let log = |(low, high): &(i64, i64)| Some(Watermarks { low: *low, high: *high, queried_at: at });
         let partitions: BTreeMap<_, _> = (0..).zip(partitions.iter().map(log)).collect();
-        LogView { log_id: "log".into(), partitions, listed_at: at }
+        LogView { log_id: "log".into(), partitions, listed_at: at, compacted: None }
     }
 
     fn progress(log_id: &str, generation: i32, offsets: &[i64], at: Instant) -> ProgressView {

@@ -25,10 +25,10 @@ use super::{
     component::Component,
     freshness::{self, Proofs},
     log_check::{self, Decision, Policies},
+    log_watch::{LogView, LogViews, StartError},
     progress::{ProgressView, ProgressViews},
     record,
     recorder::Halts,
-    topic::{LogView, LogViews, StartError},
 };
 use crate::{
     event::{
@@ -341,8 +341,6 @@ impl Fanout {
                 false => tracing::warn!(reasons = ?named, "this instance may be out of date"),
             }
             self.staleness.send_replace(staleness);
-            self.parts.metrics.sessions.set_stale(reasons);
-            self.parts.hub.step(|hub| hub.nudge_all());
         }
     }
 }

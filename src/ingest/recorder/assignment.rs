@@ -14,7 +14,10 @@ use std::{
 };
 
 use super::{
-    super::log_check::{self, Continuity, Decision, Halt, Move, Policies, Watermarks},
+    super::{
+        log_check::{self, Continuity, Decision, Halt, Move, Policies, Watermarks},
+        log_watch::LogView,
+    },
     batch::Collected,
 };
 use crate::{
@@ -29,6 +32,7 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Assignment {
     log_id: String,
+    compacted: Option<bool>,
     policies: Policies,
     partitions: BTreeMap<i32, Partition>,
     last_number: u64,
@@ -61,6 +65,14 @@ enum Phase {
     Halted(Halt),
 }
 
+/// What stands where the last applied record was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ReadBack {
+    Same,
+    Other,
+    Missing,
+}
+
 /// What to do with a record that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Intake {
@@ -82,6 +94,7 @@ impl Assignment {
     pub(super) fn new(policies: Policies) -> Self {
         Self {
             log_id: String::new(),
+            compacted: None,
             policies,
             partitions: BTreeMap::new(),
             last_number: 0,
@@ -116,9 +129,12 @@ impl Assignment {
             if offset < expected.offset {
                 return Intake::Pass;
             }
-            let same = expected == LastRecord { offset, digest };
-            let next = entry.phase.read_back(same, &self.log_id, self.policies);
-            entry.phase = next;
+            let found = match (offset == expected.offset, digest == expected.digest) {
+                (true, true) => ReadBack::Same,
+                (true, false) => ReadBack::Other,
+                (false, _) => ReadBack::Missing,
+            };
+            entry.phase = entry.phase.read_back(found, self.compacted, &self.log_id, self.policies);
             self.stands_elsewhere |= !matches!(entry.phase, Phase::Reading { .. });
         }
         let Phase::Reading { collected } = &mut entry.phase else { return Intake::Pass };
@@ -126,8 +142,8 @@ impl Assignment {
             return Intake::Pass;
         }
         collected.on_record(offset, digest);
-        match self.rejected.remove(&(partition, offset)) {
-            Some(message) => Intake::Reject { message },
+        match self.rejected.get(&(partition, offset)) {
+            Some(message) => Intake::Reject { message: message.clone() },
             None => Intake::Take { epoch: collected.epoch() },
         }
     }
@@ -136,7 +152,7 @@ impl Assignment {
     pub(super) fn on_end_of_partition(&mut self, partition: i32) {
         let Some(entry) = self.partitions.get_mut(&partition) else { return };
         if matches!(entry.phase, Phase::ReadingBack { .. }) {
-            entry.phase = entry.phase.read_back(false, &self.log_id, self.policies);
+            entry.phase = entry.phase.read_back(ReadBack::Missing, self.compacted, &self.log_id, self.policies);
             self.stands_elsewhere = true;
         }
     }
@@ -208,11 +224,12 @@ impl Assignment {
 
     /// Compares partitions whose progress was read with the log. Another log under way makes all begin again: then it
     /// returns the highest number that is void now.
-    pub(super) fn on_log(&mut self, log_id: &str, watermarks: &BTreeMap<i32, Watermarks>) -> Option<u64> {
-        let replaced = !self.log_id.is_empty() && self.log_id != log_id;
-        if self.log_id != log_id {
-            log_id.clone_into(&mut self.log_id);
-        }
+    pub(super) fn on_log(&mut self, view: &LogView) -> Option<u64> {
+        let log_id = &view.log_id;
+        let watermarks: BTreeMap<i32, Watermarks> = view.watermarks().collect();
+        self.compacted = view.compacted;
+        let replaced = !self.log_id.is_empty() && self.log_id != *log_id;
+        log_id.clone_into(&mut self.log_id);
         if replaced {
             return Some(self.on_lost(None));
         }
@@ -315,13 +332,22 @@ impl Phase {
     }
 
     /// The record to be read back came, or another one, or the end.
-    fn read_back(&self, same: bool, log_id: &str, policies: Policies) -> Self {
+    fn read_back(&self, found: ReadBack, compacted: Option<bool>, log_id: &str, policies: Policies) -> Self {
         let Self::ReadingBack { progress, watermarks, .. } = self else {
             unreachable!("only a partition that reads back is asked")
         };
-        if same {
-            return Self::Reading { collected: Collected::from(progress) };
+        match (found, compacted) {
+            // Compaction takes records whose key has a newer one.
+            (ReadBack::Same, _) | (ReadBack::Missing, Some(true)) => {
+                Self::Reading { collected: Collected::from(progress) }
+            }
+            (ReadBack::Missing, None) => Self::opening(Some(watermarks.queried_at + RETRY_INTERVAL)),
+            (ReadBack::Other, _) | (ReadBack::Missing, Some(false)) => {
+                Self::decided(Continuity::Replaced, progress.clone(), log_id, *watermarks, policies)
+            }
         }
-        Self::decided(Continuity::Replaced, progress.clone(), log_id, *watermarks, policies)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -30,9 +30,9 @@ use super::{
     client::KafkaClients,
     component::Component,
     log_check::{Halt, Policies},
+    log_watch::{LogViews, LookNow, StartError},
     producer::Producer,
     progress::ProgressViews,
-    topic::{LogViews, LookNow, StartError},
 };
 use crate::{event::decode::Decoder, store::Store, telemetry::Metrics};
 

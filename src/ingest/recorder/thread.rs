@@ -32,8 +32,8 @@ use crate::{
     ingest::{
         client::{create, retire},
         fanout::offsets,
+        log_watch::{LogView, StartError},
         record::{self, OwnedRecord},
-        topic::{LogView, StartError},
     },
     store::{Relocation, TopicOpening},
 };
@@ -203,7 +203,7 @@ impl RecorderThread {
         self.view = self.parts.log.borrow_and_update().clone();
         let Some(view) = &self.view else { return };
         let mut assignment = self.consumer.context().assignment();
-        if let Some(void) = assignment.on_log(&view.log_id, &view.watermarks().collect()) {
+        if let Some(void) = assignment.on_log(view) {
             self.hand.void(void);
         }
         let halts = assignment.halts();

@@ -109,6 +109,18 @@ impl Database {
     }
 }
 
+/// Waits until somebody in this database waits for a lock.
+pub(super) async fn somebody_waits(observer: &mut PgConnection, how_many: i64) {
+    let waiting = "select count(*) from pg_stat_activity
+                   where datname = current_database() and wait_event_type = 'Lock'";
+    let waits = async {
+        while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut *observer).await.unwrap() < how_many {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), waits).await.expect("nobody waits for a lock");
+}
+
 fn server() -> String {
     std::env::var("ORDERCAST_TEST_POSTGRES")
         .expect("ORDERCAST_TEST_POSTGRES must name a superuser of a running PostgreSQL; scripts/test starts one")

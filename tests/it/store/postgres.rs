@@ -1,1 +1,6 @@
-//! later
+//! What PostgreSQL alone has to show: locks, plans of its planner, and a network between.
+
+mod locks;
+mod network;
+mod query_plan;
+mod throughput;

@@ -65,7 +65,7 @@ pub(super) async fn orders_asked_by_name_are_answered_at_any_age(database: &Data
     assert!(store.snapshot("another-topic", &SnapshotQuery::default()).await.unwrap().positions().is_empty());
 }
 
-pub(super) async fn an_order_listed_for_several_users_is_read_once(database: &Database) {
+pub(super) async fn an_order_of_several_users_is_listed_for_each(database: &Database) {
     database.open(1).await;
     let store = &database.store;
     apply(store, 0, 0, [set("A-1", 1, "created").seen_by(&["m-1", "c-1"]), set("A-2", 1, "created").of("m-1")]).await;

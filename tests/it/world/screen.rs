@@ -1,10 +1,6 @@
 //! What somebody sees: a WebSocket client that is not ours, and a screen that shows what the last frame said.
 
-use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, net::SocketAddr, time::Instant};
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
@@ -81,14 +77,6 @@ impl Screen {
                 }
             }
         }
-    }
-
-    /// Reads what comes within `quiet`, to show that nothing does.
-    pub async fn read_for(&mut self, quiet: Duration) {
-        let deadline = Instant::now() + quiet;
-        while let Ok(Ok(())) =
-            tokio::time::timeout(deadline.saturating_duration_since(Instant::now()), self.next()).await
-        {}
     }
 
     /// Reads to the end of the session and gives its close code.

@@ -6,7 +6,7 @@
 use std::{
     collections::BTreeMap,
     io,
-    sync::{Arc, mpsc},
+    sync::{Arc, OnceLock, mpsc},
     time::{Duration, Instant},
 };
 
@@ -15,13 +15,14 @@ use rdkafka::{
     consumer::{BaseConsumer, Consumer},
     error::{KafkaError, KafkaResult, RDKafkaErrorCode},
 };
-use tokio::sync::watch;
+use tokio::{runtime::Handle, sync::watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     client::{ClientEvents, KafkaClients, create},
     component::Component,
     log_check::Watermarks,
+    topics::Topics,
 };
 use crate::config;
 
@@ -29,6 +30,8 @@ use crate::config;
 const INTERVAL: Duration = Duration::from_secs(1);
 /// How long one look may take.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(3);
+/// How often it is asked whether the topic is compacted, before it is taken not to be.
+const COMPACTION_ATTEMPTS: usize = 3;
 /// How often a topic that stays away is mentioned.
 const REMINDER_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -41,6 +44,8 @@ pub struct LogView {
     pub partitions: BTreeMap<i32, Option<Watermarks>>,
     /// When the partitions were asked for.
     pub listed_at: Instant,
+    /// Whether the topic is compacted, so that single records may be missing from the log. `None`: not known yet.
+    pub compacted: Option<bool>,
 }
 
 impl LogView {
@@ -72,11 +77,43 @@ impl LookNow {
 /// Starts watching.
 pub fn start(clients: &KafkaClients, settings: &config::Kafka) -> Result<(Component, LogViews, LookNow), StartError> {
     let consumer = create(&clients.inquirer(), ClientEvents::new("log-watch"))?;
+    let topics = Topics::new(clients)?;
     let (views, receiver) = watch::channel(None);
     let (look_now, asked) = mpsc::sync_channel(1);
-    let watcher = Watcher { consumer, topic: settings.topic.clone(), epoch: settings.epoch, views, reminded_at: None };
-    let component = Component::thread("log-watch", move |stop| watcher.run(&stop, &asked))?;
+    let compacted = Arc::<OnceLock<bool>>::default();
+    let watcher = Watcher {
+        consumer,
+        topic: settings.topic.clone(),
+        epoch: settings.epoch,
+        views,
+        compacted: compacted.clone(),
+        reminded_at: None,
+    };
+    let (runtime, topic) = (Handle::current(), settings.topic.clone());
+    let component = Component::thread("log-watch", move |stop| {
+        runtime.spawn(stop.clone().run_until_cancelled_owned(ask_for_compaction(topics, topic, compacted)));
+        watcher.run(&stop, &asked);
+    })?;
     Ok((component, receiver, LookNow(look_now)))
+}
+
+/// Asks once, off the thread: some brokers and some rights do not allow it, and then it takes long to fail.
+async fn ask_for_compaction(topics: Topics, topic: String, answer: Arc<OnceLock<bool>>) {
+    let mut compacted = None;
+    for _ in 0..COMPACTION_ATTEMPTS {
+        compacted = topics.is_compacted(&topic).await;
+        if compacted.is_some() {
+            break;
+        }
+        tokio::time::sleep(INTERVAL).await;
+    }
+    if compacted == Some(true) {
+        tracing::warn!(
+            kafka.topic = topic,
+            "the topic is compacted: of an order's records the last stays, which may be a late one"
+        );
+    }
+    answer.get_or_init(|| compacted.unwrap_or(false));
 }
 
 /// A part of the room could not be started.
@@ -95,6 +132,7 @@ struct Watcher {
     topic: String,
     epoch: i32,
     views: watch::Sender<Option<Arc<LogView>>>,
+    compacted: Arc<OnceLock<bool>>,
     reminded_at: Option<Instant>,
 }
 
@@ -141,7 +179,7 @@ impl Watcher {
                 partitions.insert(partition, Some(watermarks));
             }
         }
-        Ok(LogView { log_id, partitions, listed_at })
+        Ok(LogView { log_id, partitions, listed_at, compacted: self.compacted.get().copied() })
     }
 
     /// Asks the leaders of all partitions; one request to each broker for either end.

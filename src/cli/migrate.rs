@@ -1,0 +1,50 @@
+//! `ordercast migrate`: prepares what `serve` needs: the schema, and the dead-letter and control topics.
+
+use secrecy::ExposeSecret;
+
+use super::{block_on, context::Context, error::CommandError, output::print};
+use crate::{
+    config::{Need, Settings},
+    ingest::{
+        KafkaClients,
+        topics::{Prepared, Topics},
+    },
+    store,
+};
+
+/// Prepares all; running it again changes nothing.
+pub(super) fn run(context: &Context) -> Result<(), CommandError> {
+    let settings = context.settings(&[Need::Brokers, Need::Database])?;
+    block_on(migrate(&settings))?
+}
+
+async fn migrate(settings: &Settings) -> Result<(), CommandError> {
+    let url = settings.database.url.as_ref().map_or("", |url| url.expose_secret());
+    let store = store::connect(url, crate::app::store_limits(settings))
+        .map_err(|error| CommandError::Usage(format!("database.url {error}")))?;
+    store.migrate().await.map_err(CommandError::failed)?;
+    print("the database schema is up to date")?;
+
+    let kafka = &settings.kafka;
+    let clients =
+        KafkaClients::new(kafka).map_err(|error| CommandError::Usage(format!("kafka.properties: {error}")))?;
+    let topics = Topics::new(&clients).map_err(CommandError::failed)?;
+    let dead_letters = topics.prepare_dead_letters(kafka).await.map_err(CommandError::failed)?;
+    print(format_args!("the dead-letter topic {} {}", kafka.dead_letter_topic, did(dead_letters)))?;
+    let control = topics.prepare_control(kafka).await.map_err(CommandError::failed)?;
+    print(format_args!("the control topic {} {}", kafka.control_topic, did(control)))?;
+    if topics.is_compacted(&kafka.topic).await == Some(true) {
+        super::output::say(format_args!(
+            "warning: the topic {} is compacted, which keeps the last record of an order, and that may be a late one",
+            kafka.topic
+        ));
+    }
+    Ok(())
+}
+
+fn did(prepared: Prepared) -> &'static str {
+    match prepared {
+        Prepared::Created => "was made",
+        Prepared::Existing => "is there",
+    }
+}

@@ -1,0 +1,182 @@
+//! What records do: order of versions, withdrawal, refusals, gaps.
+
+use super::*;
+use crate::{event::Verdict, hub::rules::Rule};
+
+#[test]
+fn an_update_is_shown_to_whom_it_names_and_to_nobody_else() {
+    let mut scene = Scene::new();
+    let (ann, bob) = (scene.live("ann"), scene.live("bob"));
+    scene.set("A-1", 1, &["ann"]);
+    scene.fan();
+    assert_eq!((ann.hear(), bob.hear()), (vec!["A-1 v1".to_owned()], vec![]));
+}
+
+#[test]
+fn a_late_event_and_a_duplicate_are_not_shown() {
+    let mut scene = Scene::new();
+    let ann = scene.live("ann");
+    for number in [2, 1, 2] {
+        scene.set("A-1", number, &["ann"]);
+    }
+    let verdicts: Vec<_> = scene.log.clone().iter().map(|event| scene.hub.on_record(event).unwrap()).collect();
+    assert!(matches!(verdicts[1..], [Verdict::Late, Verdict::Duplicate]), "{verdicts:?}");
+    assert_eq!(ann.hear(), ["A-1 v2"]);
+}
+
+#[test]
+fn a_record_below_the_tails_end_is_ignored() {
+    for rule_holds in [true, false] {
+        let mut scene = Scene::new();
+        scene.hub.rules.off = (!rule_holds).then_some(Rule::OffsetGuard);
+        let ann = scene.live("ann");
+        let first = scene.set("A-1", 1, &["ann"]);
+        scene.erase("A-1");
+        scene.fan();
+        ann.hear();
+        // A rebuilt fanout brings it again.
+        assert_eq!(scene.hub.on_record(&first).is_none(), rule_holds);
+        assert_eq!(ann.hear().is_empty(), rule_holds, "an erased order must not flash up");
+    }
+}
+
+#[test]
+fn a_record_of_another_log_is_ignored() {
+    let mut scene = Scene::new();
+    let ann = scene.live("ann");
+    let event = scene.set("A-1", 1, &["ann"]);
+    let elsewhere = Stamp { epoch: Epoch(8), ..event.stamp };
+    let event = OrderEvent { stamp: elsewhere, ..(*event).clone() };
+    assert!(scene.hub.on_record(&Arc::new(event)).is_none());
+    assert!(ann.hear().is_empty());
+}
+
+#[test]
+fn a_removed_goes_before_a_version_that_is_not_greater() {
+    let mut scene = Scene::new();
+    let ann = scene.live("ann");
+    scene.set("A-1", 5, &["ann"]);
+    scene.fan();
+    assert_eq!(ann.hear(), ["A-1 v5"]);
+    scene.set_as("A-1", Version { kind: VersionKind::Log(EPOCH), number: 2 }, &["ann"]);
+    scene.fan();
+    assert_eq!(ann.hear(), ["-A-1", "A-1 v2"]);
+}
+
+#[test]
+fn a_tombstone_withdraws_from_everybody() {
+    let mut scene = Scene::new();
+    let seats = [scene.live("ann"), scene.live("ann"), scene.live("bob")];
+    scene.set("A-1", 1, &["ann", "bob"]);
+    scene.fan();
+    seats.iter().for_each(|seat| _ = seat.hear());
+    scene.erase("A-1");
+    scene.fan();
+    for seat in &seats {
+        assert_eq!(seat.hear(), ["-A-1"]);
+        assert_eq!(scene.hub.shown_orders(seat.key), 0);
+    }
+}
+
+#[test]
+fn who_is_no_longer_named_is_told_so_and_nothing_more() {
+    let mut scene = Scene::new();
+    let (ann, bob) = (scene.live("ann"), scene.live("bob"));
+    scene.set("A-1", 1, &["ann", "bob"]);
+    scene.fan();
+    (ann.hear(), bob.hear());
+    scene.set("A-1", 2, &["ann"]);
+    scene.set("A-1", 3, &["ann"]);
+    scene.fan();
+    assert_eq!((ann.hear(), bob.hear()), (vec!["A-1 v3".to_owned()], vec!["-A-1".to_owned()]));
+}
+
+#[test]
+fn an_order_that_came_and_went_between_two_looks_is_not_mentioned() {
+    let mut scene = Scene::new();
+    let ann = scene.live("ann");
+    scene.set("A-1", 1, &["ann"]);
+    scene.erase("A-1");
+    scene.fan();
+    assert!(ann.hear().is_empty());
+}
+
+#[test]
+fn previous_is_the_state_before_the_event_for_every_session() {
+    let mut scene = Scene::new();
+    let (reads_all, is_behind) = (scene.live("ann"), scene.live("ann"));
+    for number in [1, 2, 3] {
+        scene.set("A-1", number, &["ann"]);
+        scene.fan();
+        if number < 3 {
+            reads_all.hear();
+        }
+    }
+    for seat in [reads_all, is_behind] {
+        let Delivery::Updates(frames) = seat.mailbox.take() else { panic!("an update") };
+        let message = json(frames.last().unwrap());
+        assert_eq!(
+            (&message["version"], &message["previous_version"], &message["previous_status"]),
+            (&3.into(), &2.into(), &"s2".into())
+        );
+    }
+}
+
+#[test]
+fn what_the_store_refused_is_struck_and_its_order_read_again() {
+    let mut scene = Scene::new();
+    scene.set("A-1", 1, &["ann"]);
+    scene.fan();
+    scene.save();
+    let ann = scene.live("ann");
+    scene.set("A-1", 2, &["ann"]);
+    scene.fan();
+    assert_eq!(ann.hear(), ["A-1 v2"]);
+    scene.saved = 2;
+    scene.hub.refused(stamp(1));
+    scene.answer();
+    assert_eq!(ann.hear(), ["some: A-1 v1/1"]);
+}
+
+#[test]
+fn a_record_that_is_known_to_be_refused_is_ignored_when_it_comes() {
+    let mut scene = Scene::new();
+    let ann = scene.live("ann");
+    scene.set("A-1", 1, &["ann"]);
+    scene.hub.refused(stamp(0));
+    scene.fan();
+    assert!(ann.hear().is_empty());
+    assert_eq!(scene.hub.end(0), Some(position(1)));
+}
+
+#[test]
+fn a_refusal_in_another_log_strikes_nothing_in_this_one() {
+    let mut scene = Scene::new();
+    let ann = scene.live("ann");
+    scene.hub.refused(Stamp { epoch: Epoch(6), ..stamp(0) });
+    scene.set("A-1", 1, &["ann"]);
+    scene.fan();
+    assert_eq!(ann.hear(), ["A-1 v1"]);
+}
+
+#[test]
+fn refusals_of_records_that_were_passed_are_forgotten() {
+    let mut scene = Scene::new();
+    (0..10).for_each(|offset| scene.hub.refused(stamp(offset)));
+    scene.hub.advance(0, 5);
+    assert_eq!(scene.hub.refused.len(), 5);
+    scene.hub.gap(position(9));
+    assert_eq!(scene.hub.refused.len(), 1);
+}
+
+#[test]
+fn a_gap_lets_every_screen_be_read_again() {
+    let mut scene = Scene::new();
+    let ann = scene.live("ann");
+    scene.set("A-1", 1, &["ann"]);
+    scene.save();
+    scene.hub.gap(position(1));
+    assert!(ann.hear().is_empty(), "the record was skipped");
+    scene.answer();
+    assert_eq!(ann.hear(), ["some: A-1 v1/1"]);
+}

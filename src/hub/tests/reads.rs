@@ -1,0 +1,228 @@
+//! Reads: first sights, proofs, corrections, and reads that fail.
+
+use super::*;
+
+#[test]
+fn the_first_sight_of_an_order_is_followed_by_its_earlier_steps() {
+    let mut scene = Scene::new();
+    scene.set("A-1", 1, &["bob"]);
+    scene.set("A-1", 2, &["bob"]);
+    scene.save();
+    scene.fan();
+    let ann = scene.live("ann");
+    scene.set("A-1", 3, &["ann"]);
+    scene.fan();
+    assert_eq!(ann.hear(), ["A-1 v3"]);
+    scene.answer();
+    assert_eq!(ann.hear(), ["some: A-1 v3/3"]);
+}
+
+#[test]
+fn an_order_without_earlier_steps_is_not_told_twice() {
+    let mut scene = Scene::new();
+    let ann = scene.live("ann");
+    scene.set("A-1", 1, &["ann"]);
+    scene.fan();
+    assert_eq!(ann.hear(), ["A-1 v1"]);
+    assert_eq!(scene.answer(), [Reconciled::Done(vec![])]);
+    assert!(ann.hear().is_empty());
+}
+
+#[test]
+fn steps_that_a_reader_skipped_before_it_saw_an_order_are_told() {
+    let mut scene = Scene::new();
+    let ann = scene.live("ann");
+    scene.set("A-1", 1, &["ann"]);
+    scene.fan();
+    scene.answer();
+    scene.set("A-1", 2, &["ann"]);
+    scene.fan();
+    scene.answer();
+    assert_eq!(ann.hear(), ["some: A-1 v2/2"], "version 1 was pending, and is a step of the timeline now");
+}
+
+#[test]
+fn a_removed_takes_the_timeline_so_it_is_told_again() {
+    let mut scene = Scene::new();
+    let ann = scene.live("ann");
+    scene.set("A-1", 5, &["ann"]);
+    scene.fan();
+    scene.answer();
+    ann.hear();
+    scene.set_as("A-1", Version { kind: VersionKind::Log(EPOCH), number: 2 }, &["ann"]);
+    scene.fan();
+    assert_eq!(ann.hear(), ["-A-1", "A-1 v2"]);
+    scene.answer();
+    assert_eq!(ann.hear(), ["some: A-1 v2/2"]);
+}
+
+#[test]
+fn a_late_event_that_was_shown_of_an_unknown_order_is_taken_back() {
+    let mut scene = Scene::new();
+    scene.set("A-1", 1, &["bob"]);
+    scene.set("A-1", 9, &["bob"]);
+    scene.save();
+    scene.fan();
+    let ann = scene.live("ann");
+    scene.set("A-1", 2, &["ann"]);
+    scene.fan();
+    assert_eq!(ann.hear(), ["A-1 v2"]);
+    assert_eq!(scene.answer(), [Reconciled::Done(vec![])], "the order was never proved, so nothing was wrong");
+    assert_eq!(ann.hear(), ["some: -A-1"]);
+}
+
+#[test]
+fn a_wrong_state_of_a_proved_order_is_a_correction_and_reaches_all_who_are_named() {
+    let mut scene = Scene::new();
+    scene.set("A-1", 1, &["ann"]);
+    scene.save();
+    scene.fan();
+    let (ann, bob) = (scene.live("ann"), scene.live("bob"));
+    // The hub never hears of this record.
+    scene.set("A-1", 2, &["bob"]);
+    scene.save();
+    scene.hub.advance(0, 2);
+    scene.hub.audit(ann.key);
+    let correction = Correction { order_id: order("A-1"), shown: stamp(0), truth: Some(stamp(1)) };
+    assert_eq!(scene.answer(), [Reconciled::Done(vec![correction])]);
+    assert_eq!((ann.hear(), bob.hear()), (vec!["some: -A-1".to_owned()], vec!["some: A-1 v2/2".to_owned()]));
+    scene.erase("A-1");
+    scene.fan();
+    assert_eq!(bob.hear(), ["-A-1"], "the order is still found by who shows it");
+}
+
+#[test]
+fn an_audit_of_a_true_screen_says_nothing() {
+    let mut scene = Scene::new();
+    scene.set("A-1", 1, &["ann"]);
+    scene.save();
+    scene.fan();
+    let ann = scene.live("ann");
+    scene.hub.audit(ann.key);
+    assert_eq!(scene.answer(), [Reconciled::Done(vec![])]);
+    assert!(ann.hear().is_empty());
+}
+
+#[test]
+fn a_start_without_proof_shows_what_there_is_and_is_proved_later() {
+    let mut scene = Scene::new();
+    scene.set("A-1", 1, &["ann"]);
+    scene.set("A-1", 2, &["ann"]);
+    scene.fan();
+    // The recorder is behind a tail that has been cut.
+    scene.hub.trim(&[position(1)]);
+    let ann = scene.join(Viewer::User { id: user("ann"), only: None }, true);
+    assert_eq!(scene.answer(), [Reconciled::Unproven]);
+    assert_eq!(ann.hear(), ["all: A-1 v2/1"]);
+    assert!(!ann.mailbox.is_proven());
+    assert_eq!(scene.answer(), [Reconciled::Unproven], "the order that was shown unproven");
+    scene.hub.retry_postponed(&scene.progress());
+    assert!(!scene.hub.has_due_reads(), "both would fail again");
+    scene.save();
+    scene.hub.retry_postponed(&scene.progress());
+    scene.answer();
+    assert_eq!(ann.hear(), ["some: A-1 v2/2"]);
+    assert!(ann.mailbox.is_proven());
+}
+
+#[test]
+fn records_before_what_a_start_without_proof_has_shown_are_not_applied_over_it() {
+    let mut scene = Scene::new();
+    scene.set("A-1", 5, &["ann"]);
+    scene.erase("A-1");
+    scene.set("A-1", 6, &["ann"]);
+    scene.save();
+    let ann = scene.join(Viewer::User { id: user("ann"), only: None }, true);
+    assert_eq!(scene.answer(), [Reconciled::Unproven], "the fanout is behind");
+    assert_eq!(ann.hear(), ["all: A-1 v6/1"]);
+    scene.fan();
+    assert!(ann.hear().is_empty());
+}
+
+#[test]
+fn an_audit_that_cannot_be_proved_is_put_off() {
+    let mut scene = Scene::new();
+    let ann = scene.live("ann");
+    scene.set("A-1", 1, &["ann"]);
+    scene.save();
+    scene.hub.audit(ann.key);
+    assert_eq!(scene.answer(), [Reconciled::Unproven]);
+    assert!(ann.hear().is_empty() && !scene.hub.has_due_reads());
+    scene.fan();
+    assert_eq!(ann.hear(), ["A-1 v1"]);
+    scene.hub.retry_postponed(&scene.progress());
+    assert!(scene.hub.has_due_reads());
+}
+
+#[test]
+fn reads_that_failed_are_due_again_and_can_be_halved() {
+    let mut scene = Scene::new();
+    let seats: Vec<Seat> =
+        (0..5).map(|n| scene.join(Viewer::User { id: user(&format!("u{n}")), only: None }, true)).collect();
+    let mut due = scene.ask();
+    let half = due.split_half();
+    assert_eq!((due.len(), half.len()), (3, 2));
+    let mut single = DueReads { sessions: due.sessions[..1].to_vec(), orders: vec![] };
+    assert!(single.split_half().is_empty(), "one read cannot be halved");
+    scene.hub.leave(seats[4].key);
+    scene.hub.retry(due);
+    scene.hub.retry(half);
+    assert_eq!(scene.ask().len(), 4, "one has left");
+}
+
+#[test]
+fn an_order_is_read_once_however_many_updates_come() {
+    let mut scene = Scene::new();
+    let ann = scene.live("ann");
+    scene.set("A-1", 1, &["ann"]);
+    scene.fan();
+    let due = scene.ask();
+    scene.set("A-1", 2, &["ann"]);
+    scene.fan();
+    scene.live("ann");
+    assert!(due.len() == 1 && !scene.hub.has_due_reads());
+    let snapshot = scene.snapshot(&due);
+    scene.settle(&due, &snapshot);
+    assert_eq!(ann.hear(), ["some: A-1 v2/2"]);
+}
+
+#[test]
+fn what_a_session_was_shown_after_its_read_was_sent_is_read_too_if_doubted() {
+    let mut scene = Scene::new();
+    scene.set("A-1", 1, &["ann"]);
+    scene.save();
+    scene.fan();
+    let (ann, bob) = (scene.live("ann"), scene.live("bob"));
+    scene.hub.audit(bob.key);
+    let of_bob = scene.ask();
+    let snapshot_of_bob = Snapshot::new(&SnapshotQuery::default(), vec![position(3)], HashMap::new());
+    // The hub misses a record that names bob, and ann's audit puts that right.
+    scene.set("A-1", 2, &["ann", "bob"]);
+    scene.save();
+    scene.hub.advance(0, 2);
+    scene.hub.audit(ann.key);
+    scene.answer();
+    assert_eq!(bob.hear(), ["some: A-1 v2/2"]);
+    // Then records are skipped, one of which takes the order from bob; ann leaves.
+    scene.set("A-1", 3, &["ann"]);
+    scene.save();
+    scene.hub.gap(position(3));
+    scene.hub.leave(ann.key);
+    scene.settle(&of_bob, &snapshot_of_bob);
+    scene.answer();
+    assert_eq!(bob.hear(), ["some: -A-1"]);
+}
+
+#[test]
+fn reads_do_not_pile_up_while_nobody_can_answer_them() {
+    let mut scene = Scene::new();
+    let ann = scene.live("ann");
+    for _ in 0..100 {
+        scene.hub.restart(ann.key);
+        scene.hub.audit(ann.key);
+        let gone = scene.join(Viewer::User { id: user("bob"), only: None }, true);
+        scene.hub.leave(gone.key);
+    }
+    scene.hub.trim(&[]);
+    assert_eq!(scene.ask().len(), 1);
+}

@@ -1,0 +1,153 @@
+//! Who sees what, how many may, and what becomes of a reader that stalls.
+
+use super::*;
+
+fn list_of(ids: &[&str]) -> crate::event::OrderList {
+    Arc::new(ids.iter().map(|id| order(id)).collect())
+}
+
+#[test]
+fn nothing_is_told_before_the_snapshot() {
+    let mut scene = Scene::new();
+    let ann = scene.join(Viewer::User { id: user("ann"), only: None }, true);
+    scene.set("A-1", 1, &["ann"]);
+    scene.fan();
+    assert!(ann.hear().is_empty());
+    scene.answer();
+    assert_eq!(ann.hear(), ["all: A-1 v1/1"], "the tail completes what was read before");
+}
+
+#[test]
+fn a_link_sees_the_orders_it_lists_whatever_events_name() {
+    let mut scene = Scene::new();
+    let link = scene.join(Viewer::Link { orders: list_of(&["A-1"]) }, true);
+    scene.answer();
+    link.hear();
+    scene.set("A-1", 1, &["ann"]);
+    scene.set("A-2", 1, &["ann"]);
+    scene.fan();
+    assert_eq!(link.hear(), ["A-1 v1"]);
+}
+
+#[test]
+fn a_tokens_list_narrows_what_its_user_sees() {
+    let mut scene = Scene::new();
+    let narrow = scene.join(Viewer::User { id: user("ann"), only: Some(list_of(&["A-1", "A-3"])) }, true);
+    scene.answer();
+    narrow.hear();
+    scene.set("A-1", 1, &["ann"]);
+    scene.set("A-2", 1, &["ann"]);
+    scene.set("A-3", 1, &["bob"]);
+    scene.fan();
+    assert_eq!(narrow.hear(), ["A-1 v1"]);
+}
+
+#[test]
+fn a_user_has_as_many_sessions_as_are_allowed() {
+    let mut scene = Scene::new();
+    let viewer = Viewer::User { id: user("ann"), only: None };
+    let join = |max_per_user| Joining {
+        viewer: viewer.clone(),
+        mailbox: Arc::new(Mailbox::new(65_536)),
+        start: true,
+        max_per_user,
+        badge: None,
+    };
+    scene.hub.join(join(None)).expect("a single answer does not count");
+    let first = scene.hub.join(join(Some(2))).unwrap();
+    scene.hub.join(join(Some(2))).unwrap();
+    assert_eq!(scene.hub.join(join(Some(2))), Err(TooManySessions));
+    scene.hub.leave(first);
+    scene.hub.join(join(Some(2))).expect("a place is free again");
+}
+
+#[test]
+fn the_key_of_a_session_that_left_does_nothing() {
+    let mut scene = Scene::new();
+    let gone = scene.join(Viewer::User { id: user("ann"), only: None }, true);
+    let due = scene.ask();
+    scene.hub.leave(gone.key);
+    let stays = scene.live("ann");
+    let snapshot = scene.snapshot(&due);
+    assert_eq!(scene.settle(&due, &snapshot), [Reconciled::Gone]);
+    scene.hub.leave(gone.key);
+    scene.hub.restart(gone.key);
+    scene.hub.sync(gone.key, HashMap::new());
+    scene.hub.subscribe(gone.key, None);
+    scene.hub.audit(gone.key);
+    assert!(!scene.hub.has_due_reads());
+    assert_eq!((scene.hub.sessions(), gone.hear(), stays.hear()), (1, vec![], vec![]));
+}
+
+#[test]
+fn nothing_stays_of_sessions_that_left() {
+    let mut scene = Scene::new();
+    let seats = [scene.live("ann"), scene.live("bob"), scene.join(Viewer::Link { orders: list_of(&["A-1"]) }, true)];
+    scene.set("A-1", 1, &["ann", "bob"]);
+    scene.fan();
+    seats.iter().for_each(|seat| scene.hub.leave(seat.key));
+    assert!(scene.hub.registry.is_empty());
+    scene.hub.trim(&[]);
+    assert!(!scene.hub.has_due_reads());
+}
+
+#[test]
+fn a_reader_that_stalls_is_brought_back_by_a_full_snapshot() {
+    let mut scene = Scene { mailbox_bytes: 1_000, ..Scene::new() };
+    let (stalled, other) = (scene.live("ann"), scene.live("bob"));
+    for n in 0..20 {
+        scene.set(&format!("A-{n}"), 1, &["ann"]);
+        scene.fan();
+        assert!(stalled.mailbox.pending_bytes() <= 1_000);
+    }
+    scene.set("B-1", 1, &["bob"]);
+    scene.fan();
+    assert_eq!(stalled.hear(), ["overflowed"]);
+    assert_eq!(scene.hub.shown_orders(stalled.key), 0, "what it shows is forgotten");
+    assert_eq!(scene.hub.take_counters().overflows, 1);
+    scene.hub.restart(stalled.key);
+    scene.answer();
+    let heard = stalled.hear();
+    assert!(heard.len() == 1 && heard[0].starts_with("all: A-0 v1/1 ") && heard[0].ends_with("A-9 v1/1"), "{heard:?}");
+    assert_eq!(other.hear(), ["B-1 v1"]);
+}
+
+#[test]
+fn others_are_still_found_after_the_only_session_that_showed_an_order_overflowed() {
+    let mut scene = Scene { mailbox_bytes: 300, ..Scene::new() };
+    scene.set("A-1", 1, &["ann"]);
+    scene.fan();
+    scene.save();
+    let ann = scene.live("ann");
+    scene.mailbox_bytes = 65_536;
+    let bob = scene.live("bob");
+    scene.set("A-2", 1, &["ann"]);
+    scene.set("A-1", 2, &["ann", "bob"]);
+    scene.set("A-1", 3, &["cid"]);
+    scene.fan();
+    assert_eq!(ann.hear(), ["overflowed"]);
+    scene.erase("A-1");
+    scene.fan();
+    assert!(bob.hear().is_empty(), "it came and went");
+    assert_eq!(scene.hub.shown_orders(bob.key), 0);
+}
+
+#[test]
+fn a_stalled_reader_is_not_owed_any_number_of_follow_ups() {
+    let mut scene = Scene { mailbox_bytes: 2_000, ..Scene::new() };
+    for n in 0..30 {
+        scene.set(&format!("A-{n}"), 1, &["bob"]);
+        scene.set(&format!("A-{n}"), 2, &["bob"]);
+    }
+    scene.fan();
+    scene.save();
+    let stalled = scene.live("ann");
+    for n in 0..30 {
+        scene.set(&format!("A-{n}"), 3, &["ann"]);
+        scene.fan();
+        scene.save();
+        scene.answer();
+        assert!(stalled.mailbox.pending_bytes() <= 2_000);
+    }
+    assert_eq!(stalled.hear(), ["overflowed"]);
+}

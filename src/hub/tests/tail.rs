@@ -1,0 +1,76 @@
+//! The tail: what completes a snapshot, what a proof needs, and how it stays small.
+
+use super::*;
+use crate::hub::Tail;
+
+fn tail(limit_bytes: usize, scene: &Scene) -> Tail {
+    let mut tail = Tail::new(limit_bytes);
+    tail.begin(position(0));
+    scene.log.iter().for_each(|event| tail.append(event));
+    tail
+}
+
+fn three_records() -> Scene {
+    let mut scene = Scene::new();
+    scene.set("A-1", 1, &["ann"]);
+    scene.set("A-1", 2, &["ann", "bob"]);
+    scene.set("A-2", 1, &["bob"]);
+    scene
+}
+
+#[test]
+fn a_proof_needs_every_partition_between_start_and_end_in_one_epoch() {
+    let mut tail = tail(usize::MAX, &three_records());
+    tail.trim(&[position(1)]);
+    let proved: Vec<bool> = (0..5).map(|offset| tail.proves(&[position(offset)])).collect();
+    assert_eq!(proved, [false, true, true, true, false]);
+    assert!(!tail.proves(&[Position { epoch: Epoch(8), ..position(2) }]));
+    assert!(!tail.proves(&[]) && !tail.proves(&[position(2), Position { partition: 1, ..position(0) }]));
+    tail.begin(Position { partition: 1, ..position(0) });
+    assert!(!tail.proves(&[position(2)]), "the snapshot does not know the new partition");
+}
+
+#[test]
+fn a_snapshot_is_completed_by_what_came_after_it() {
+    let scene = three_records();
+    let tail = tail(usize::MAX, &scene);
+    let version = |offset| {
+        let history = tail.complete(&order("A-1"), None, &[position(offset)])?;
+        Some(history.known.version().number)
+    };
+    assert_eq!((version(0), version(1), version(2)), (Some(2), Some(2), None));
+    let named: Vec<_> = tail.orders_naming(&user("bob"), &[position(1)]).map(OrderId::as_str).collect();
+    assert_eq!(named, ["A-1", "A-2"]);
+    assert_eq!(tail.orders_naming(&user("bob"), &[position(3)]).count(), 0);
+}
+
+#[test]
+fn beyond_the_byte_cap_the_oldest_events_go_and_proofs_with_them() {
+    let scene = three_records();
+    let whole = tail(usize::MAX, &scene).size();
+    let tail = tail(whole.1 - 1, &scene);
+    assert_eq!(tail.size().0, 2);
+    assert!(tail.size().1 < whole.1);
+    assert!(!tail.proves(&[position(0)]) && tail.proves(&[position(1)]));
+}
+
+#[test]
+fn what_was_trimmed_or_struck_is_in_no_index() {
+    let scene = three_records();
+    let mut tail = tail(usize::MAX, &scene);
+    assert!(tail.strike(0, 1).is_some() && tail.strike(0, 1).is_none());
+    assert!(tail.complete(&order("A-1"), None, &[position(1)]).is_none());
+    tail.trim(&[position(3)]);
+    assert_eq!(tail.size(), (0, 0));
+    assert_eq!(tail.orders_naming(&user("bob"), &[position(0)]).count(), 0);
+    assert_eq!(tail.end(0), Some((EPOCH, 3)));
+}
+
+#[test]
+fn a_trim_in_another_log_does_nothing_and_one_ahead_stops_at_the_end() {
+    let mut tail = tail(usize::MAX, &three_records());
+    tail.trim(&[Position { epoch: Epoch(8), ..position(3) }]);
+    assert_eq!(tail.size().0, 3);
+    tail.trim(&[position(99)]);
+    assert_eq!((tail.size().0, tail.end(0)), (0, Some((EPOCH, 3))));
+}

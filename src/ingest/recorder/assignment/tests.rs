@@ -1,0 +1,228 @@
+//! The recorder's decisions, without a broker: what comes in, what is asked for.
+
+use super::*;
+use crate::{
+    config::{OnLogGap, OnLogRegression},
+    ingest::recorder::batch::Work,
+};
+
+const HALT: Policies = Policies { on_gap: OnLogGap::Halt, on_regression: OnLogRegression::Halt };
+const GO_ON: Policies = Policies { on_gap: OnLogGap::Continue, on_regression: OnLogRegression::Reset };
+const SECOND: Duration = Duration::from_secs(1);
+
+fn progress(partition: i32, next_offset: i64, last: Option<i64>) -> Progress {
+    let last_record = last.map(|offset| LastRecord { offset, digest: 7 });
+    Progress { partition, log_id: "log".into(), generation: 0, next_offset, last_record }
+}
+
+fn view(partitions: &[(i64, i64)], at: Instant) -> LogView {
+    let log = |(low, high): &(i64, i64)| Some(Watermarks { low: *low, high: *high, queried_at: at });
+    let partitions = (0..).zip(partitions.iter().map(log)).collect();
+    LogView { log_id: "log".into(), partitions, listed_at: at, compacted: Some(false) }
+}
+
+/// One partition, read from progress 5 in a log from 0 to 9.
+fn reading(policies: Policies) -> Assignment {
+    let now = Instant::now();
+    let mut assignment = Assignment::new(policies);
+    assignment.on_assigned([0]);
+    open(&mut assignment, progress(0, 5, None), now);
+    assert_eq!(assignment.on_log(&view(&[(0, 9)], now)), None);
+    assert_eq!(assignment.take_stand(), Some(vec![(0, 5)]));
+    assignment
+}
+
+fn open(assignment: &mut Assignment, progress: Progress, now: Instant) {
+    let (number, partitions) = assignment.take_openings(now).expect("progress is to be read");
+    assert_eq!(partitions, [progress.partition]);
+    assignment.on_progress(number, &[progress], now);
+}
+
+fn takes(assignment: &mut Assignment, offset: i64) -> bool {
+    matches!(assignment.on_record(0, offset, 7), Intake::Take { .. })
+}
+
+#[test]
+fn nothing_is_read_before_progress_and_a_later_look_at_the_log() {
+    let now = Instant::now();
+    let mut assignment = Assignment::new(HALT);
+    assignment.on_assigned([0]);
+    assert_eq!(assignment.take_stand(), Some(vec![]));
+    assert!(!takes(&mut assignment, 5));
+    open(&mut assignment, progress(0, 50, None), now + SECOND);
+    // This answer is older than progress: that the log ends at 9 says nothing.
+    assignment.on_log(&view(&[(0, 9)], now));
+    assert!(assignment.halts().is_empty() && assignment.take_stand().is_none());
+    assignment.on_log(&view(&[(0, 60)], now + SECOND));
+    assert_eq!(assignment.take_stand(), Some(vec![(0, 50)]));
+    assert!(!takes(&mut assignment, 49));
+    assert!(takes(&mut assignment, 50));
+}
+
+#[test]
+fn a_batch_reaches_from_the_position_it_was_read_from_to_the_position_behind_it() {
+    let mut assignment = reading(HALT);
+    assert!(takes(&mut assignment, 5) && takes(&mut assignment, 7));
+    let work = Work::take("t", assignment.reading()).unwrap();
+    let part = &work.batch.partitions[0];
+    assert_eq!((part.read_from, part.next_offset), (5, 8));
+    assert_eq!(part.last_record, Some(LastRecord { offset: 7, digest: 7 }));
+    // A stretch of markers has no record, and moves progress all the same.
+    assignment.on_position(0, 9);
+    let work = Work::take("t", assignment.reading()).unwrap();
+    let part = &work.batch.partitions[0];
+    assert_eq!((part.read_from, part.next_offset, part.last_record), (8, 9, None));
+    assert!(Work::take("t", assignment.reading()).is_none());
+}
+
+#[test]
+fn the_last_applied_record_is_read_back_before_the_next_one_is_taken() {
+    for (offset, digest, compacted, goes_on) in
+        [(4, 7, Some(false), true), (4, 8, Some(true), false), (6, 7, Some(false), false), (6, 7, Some(true), true)]
+    {
+        let now = Instant::now();
+        let mut assignment = Assignment::new(HALT);
+        assignment.on_assigned([0]);
+        open(&mut assignment, progress(0, 5, Some(4)), now);
+        assignment.on_log(&LogView { compacted, ..view(&[(0, 9)], now) });
+        assert_eq!(assignment.take_stand(), Some(vec![(0, 4)]));
+        assert_eq!(matches!(assignment.on_record(0, offset, digest), Intake::Take { .. }), goes_on && offset > 4);
+        assert_eq!(assignment.halts().is_empty(), goes_on);
+        assert_eq!(takes(&mut assignment, 8), goes_on);
+    }
+}
+
+#[test]
+fn an_end_without_the_last_applied_record_means_another_log() {
+    let now = Instant::now();
+    let mut assignment = Assignment::new(HALT);
+    assignment.on_assigned([0]);
+    open(&mut assignment, progress(0, 5, Some(4)), now);
+    assignment.on_log(&view(&[(0, 5)], now));
+    assignment.on_end_of_partition(0);
+    assert_eq!(assignment.halts(), BTreeMap::from([(0, Halt::Regression)]));
+    assert_eq!(assignment.take_stand(), Some(vec![]));
+}
+
+#[test]
+fn a_missing_record_waits_for_the_answer_whether_the_topic_is_compacted() {
+    let now = Instant::now();
+    let mut assignment = Assignment::new(HALT);
+    assignment.on_assigned([0]);
+    open(&mut assignment, progress(0, 5, Some(4)), now);
+    assignment.on_log(&LogView { compacted: None, ..view(&[(0, 5)], now) });
+    assignment.on_end_of_partition(0);
+    assert!(assignment.halts().is_empty() && assignment.take_openings(now).is_none());
+    assert!(assignment.take_openings(now + SECOND).is_some());
+}
+
+#[test]
+fn a_gap_or_another_log_moves_progress_where_the_settings_say_so() {
+    for (log, to, generation) in [((7, 9), 7, 0), ((1, 3), 1, 1)] {
+        let now = Instant::now();
+        let mut assignment = Assignment::new(GO_ON);
+        assignment.on_assigned([0]);
+        open(&mut assignment, progress(0, 5, None), now);
+        assignment.on_log(&view(&[log], now));
+        let (_, from, moved) = assignment.take_move().expect("a move");
+        assert_eq!((from.next_offset, moved.to.next_offset, moved.to.generation), (5, to, generation));
+        assert!(assignment.take_move().is_none());
+        assignment.on_moved(0);
+        open(&mut assignment, moved.to, now);
+        assignment.on_log(&view(&[log], now));
+        assert!(takes(&mut assignment, to));
+    }
+}
+
+#[test]
+fn a_halted_partition_leaves_the_others_alone() {
+    let now = Instant::now();
+    let mut assignment = Assignment::new(HALT);
+    assignment.on_assigned([0, 1]);
+    let (number, _) = assignment.take_openings(now).unwrap();
+    assignment.on_progress(number, &[progress(0, 5, None), progress(1, 2, None)], now);
+    assignment.on_log(&view(&[(6, 9), (0, 9)], now));
+    assert_eq!(assignment.halts(), BTreeMap::from([(0, Halt::Gap)]));
+    assert_eq!(assignment.take_stand(), Some(vec![(1, 2)]));
+    assignment.on_lost(None);
+    assert_eq!(assignment.take_openings(now).unwrap().1, [1]);
+}
+
+#[test]
+fn what_is_lost_is_dropped_and_begins_again_under_a_new_number() {
+    let now = Instant::now();
+    let mut assignment = reading(HALT);
+    assert!(takes(&mut assignment, 5));
+    let given = Work::take("t", assignment.reading()).unwrap();
+    assert!(takes(&mut assignment, 6));
+    let void = assignment.on_lost(None);
+    assert!(given.highest_number() <= void);
+    assert!(Work::take("t", assignment.reading()).is_none() && !takes(&mut assignment, 7));
+    open(&mut assignment, progress(0, 6, None), now + SECOND);
+    assignment.on_log(&view(&[(0, 9)], now + SECOND));
+    assert_eq!(assignment.take_stand(), Some(vec![(0, 6)]));
+    assert!(takes(&mut assignment, 6));
+    assert!(Work::take("t", assignment.reading()).unwrap().highest_number() > void);
+}
+
+#[test]
+fn an_answer_to_an_older_question_is_not_taken() {
+    let now = Instant::now();
+    let mut assignment = Assignment::new(HALT);
+    assignment.on_assigned([0]);
+    let (old, _) = assignment.take_openings(now).unwrap();
+    let void = assignment.on_revoked();
+    assert!(old <= void);
+    assignment.on_assigned([0]);
+    let (new, _) = assignment.take_openings(now).unwrap();
+    assignment.on_progress(old, &[progress(0, 1, None)], now);
+    assignment.on_progress(new, &[progress(0, 5, None)], now);
+    assignment.on_log(&view(&[(0, 9)], now));
+    assert_eq!(assignment.take_stand(), Some(vec![(0, 5)]));
+}
+
+#[test]
+fn a_blocked_partition_begins_again_later_while_the_others_go_on() {
+    let now = Instant::now();
+    let mut assignment = Assignment::new(HALT);
+    assignment.on_assigned([0, 1]);
+    let (number, _) = assignment.take_openings(now).unwrap();
+    assignment.on_progress(number, &[progress(0, 5, None), progress(1, 2, None)], now);
+    assignment.on_log(&view(&[(0, 9), (0, 9)], now));
+    assert!(takes(&mut assignment, 5));
+    assignment.on_blocked(0, now + 15 * SECOND);
+    assert_eq!(assignment.take_stand(), Some(vec![(1, 2)]));
+    assert!(assignment.take_openings(now + 14 * SECOND).is_none());
+    open(&mut assignment, progress(0, 5, None), now + 15 * SECOND);
+}
+
+#[test]
+fn what_the_store_refused_comes_again_as_a_dead_letter_once() {
+    let now = Instant::now();
+    let mut assignment = reading(HALT);
+    assert!(takes(&mut assignment, 5));
+    assignment.on_rejected([((0, 5), "no".to_owned())]);
+    open(&mut assignment, progress(0, 5, None), now + SECOND);
+    assignment.on_log(&view(&[(0, 9)], now + SECOND));
+    // Read, dropped because something else was lost, and read again: still refused.
+    for _ in 0..2 {
+        assert_eq!(assignment.on_record(0, 5, 7), Intake::Reject { message: "no".into() });
+        assert!(takes(&mut assignment, 6));
+        assignment.on_lost(None);
+        open(&mut assignment, progress(0, 5, None), now + SECOND);
+        assignment.on_log(&view(&[(0, 9)], now + SECOND));
+    }
+    assignment.on_applied(0, 6);
+    assert!(takes(&mut assignment, 5));
+}
+
+#[test]
+fn another_log_under_way_makes_all_begin_again() {
+    let now = Instant::now();
+    let mut assignment = reading(HALT);
+    let other = LogView { log_id: "other".into(), ..view(&[(0, 9)], now) };
+    assert!(assignment.on_log(&other).is_some());
+    open(&mut assignment, progress(0, 5, None), now);
+    assert_eq!(assignment.on_log(&other), None);
+    assert_eq!(assignment.halts(), BTreeMap::from([(0, Halt::Regression)]));
+}

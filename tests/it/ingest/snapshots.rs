@@ -1,0 +1,56 @@
+//! Many screens, few statements.
+
+use super::{
+    fanout::event,
+    instance::{Database, Instance},
+};
+use crate::parts::{
+    kafka::shared_broker,
+    topic::{Record, Topic},
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_joins_share_a_few_statements() {
+    let database = Database::postgres().await;
+    let topic = Topic::create(&shared_broker(), 3).await;
+    let records: Vec<_> = (0..1_000)
+        .map(|n| {
+            let value = format!(r#"{{"order_id":"A-{n}","user_id":"u-{n}","status":"created","version":1}}"#);
+            Record::new(format!("A-{n}"), value)
+        })
+        .collect();
+    topic.produce_all(&records).await;
+    let mut instance = Instance::start(&shared_broker(), &topic, &database);
+    instance.until_ready().await;
+    database.until("select count(*) from orders", 1_000).await;
+    let before = instance.metric("ordercast_snapshot_statements_total");
+    let mut screens: Vec<_> = (0..1_000).map(|n| instance.screen(&format!("u-{n}"))).collect();
+    for (n, screen) in screens.iter_mut().enumerate() {
+        screen.until(&format!("A-{n}"), Some("created")).await;
+        assert_eq!(screen.orders.len(), 1);
+    }
+    let statements = instance.metric("ordercast_snapshot_statements_total") - before;
+    assert!(statements <= 20.0, "{statements} statements");
+    instance.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_sight_of_an_order_is_settled_by_one_more_read() {
+    let database = Database::sqlite().await;
+    let topic = Topic::create(&shared_broker(), 1).await;
+    topic.produce_all(&[event("A-1", "packed", 5)]).await;
+    let mut instance = Instance::start(&shared_broker(), &topic, &database);
+    instance.until_ready().await;
+    database.until("select next_offset from progress", 1).await;
+    // Names nobody here, so the hub does not know the order when it is named for the first time, by a late event.
+    let other = r#"{"order_id":"A-1","user_id":"other","status":"shipped","version":9}"#;
+    topic.produce(Record::new("A-1", other)).await;
+    database.until("select next_offset from progress", 2).await;
+    let mut screen = instance.screen("u");
+    screen.until_live().await;
+    topic.produce(event("A-1", "returned", 7)).await;
+    topic.produce(event("A-2", "created", 1)).await;
+    screen.until("A-2", Some("created")).await;
+    screen.until("A-1", None).await;
+    instance.stop().await;
+}
