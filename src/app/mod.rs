@@ -8,6 +8,7 @@
 //!
 //! Nothing here decides anything about orders. A component that ends early ends the process, with its name in the log.
 
+mod keys;
 mod pipelines;
 mod schema;
 
@@ -36,7 +37,11 @@ use crate::{
         server::{Listening, bind, serve_operations, serve_public},
     },
     hub::{Hub, SharedHub},
-    ingest::{KafkaClients, StartError, control::ControlWriter},
+    ingest::{
+        Component, KafkaClients, StartError,
+        control::ControlWriter,
+        desk::{self, Desk, DeskParts},
+    },
     protocol::{StaleReason, Staleness},
     session::Rules,
     store::{self, InvalidUrl, Store},
@@ -62,6 +67,9 @@ pub struct App {
     hub: Arc<SharedHub>,
     instance: Arc<Instance>,
     revocations: Arc<RevocationList>,
+    desk: Desk,
+    desk_worker: Component,
+    keys: Component,
     /// What lists of sessions call this instance.
     name: String,
     signs: Signs,
@@ -127,18 +135,22 @@ impl App {
             store_limits(&settings),
         )?;
         let hub = Arc::new(SharedHub::new(Hub::new(settings.hub.tail_bytes)));
+        let keys = keys::start(settings.auth.clone(), verifier.clone(), metrics.clone());
         let unproved = Staleness { reasons: [StaleReason::CatchingUp].into_iter().collect(), since: Timestamp::now() };
         let (ready, ready_seen) = watch::channel(false);
         let (staleness, staleness_seen) = watch::channel(unproved);
         let (progress_read_at, _) = watch::channel(None);
         let instance = Arc::new(Instance::new(staleness_seen));
         let revocations = Arc::<RevocationList>::default();
+        let (desk, desk_requests) = Desk::open();
+        let desk_parts = DeskParts { store: store.clone(), topic: settings.kafka.topic.clone() };
         let public_state = web::Data::new(Public {
             hub: hub.clone(),
             instance: instance.clone(),
             ready: ready_seen,
             verifier,
             revocations: revocations.clone(),
+            desk: desk.clone(),
             origins: Origins::new(&settings.http),
             rules: Arc::new(Rules {
                 heartbeat_interval: settings.session.heartbeat_interval,
@@ -164,6 +176,9 @@ impl App {
             hub,
             instance,
             revocations,
+            desk,
+            desk_worker: desk::start(desk_parts, desk_requests),
+            keys,
             name: ulid::Ulid::generate().to_string(),
             public_state,
             extra_routes,
@@ -212,6 +227,8 @@ impl App {
             Some(pipelines) => tokio::select! {
                 () = &mut stop => Ok(()),
                 name = pipelines.ended_early() => Err(RunError::EndedEarly(name)),
+                () = self.desk_worker.ended() => Err(RunError::EndedEarly(self.desk_worker.name())),
+                () = self.keys.ended() => Err(RunError::EndedEarly(self.keys.name())),
                 ended = public.ended() => Err(ended.map_or_else(RunError::Listen, |()| RunError::EndedEarly("public listener"))),
                 ended = operations.ended() => Err(ended.map_or_else(RunError::Listen, |()| RunError::EndedEarly("operations listener"))),
             },
@@ -244,6 +261,7 @@ impl App {
             hub: self.hub.clone(),
             revocations: self.revocations.clone(),
             control,
+            desk: self.desk.clone(),
             guard: Guard::new(self.settings.operations.token.as_ref(), self.operations.local_addr()?),
         };
         Ok((public, serve_operations(self.operations.try_clone()?, web::Data::new(operations))?))

@@ -12,4 +12,5 @@ pub mod public;
 pub mod refusal;
 pub mod server;
 mod socket;
+mod tickets;
 pub mod websocket;

@@ -8,6 +8,7 @@ use super::{instance::Instance, refusal::Refusal};
 use crate::{
     auth::{Origins, RevocationList, Verifier},
     hub::SharedHub,
+    ingest::desk::Desk,
     session::Rules,
     telemetry::SessionMetrics,
 };
@@ -24,6 +25,8 @@ pub struct Public {
     pub verifier: Arc<Verifier>,
     /// Which good tokens are good no more.
     pub revocations: Arc<RevocationList>,
+    /// Where tickets are kept.
+    pub desk: Desk,
     /// Which pages may connect.
     pub origins: Origins,
     /// The rules of every session.

@@ -57,6 +57,12 @@ pub enum Refusal {
     /// The brokers did not take what is to be told to all instances.
     #[error("the brokers did not take it, or not in time; it may still take effect")]
     KafkaUnavailable,
+    /// The database did not answer what the request needs.
+    #[error("the database is unavailable; try again")]
+    DatabaseUnavailable,
+    /// The key that would verify the token cannot be had now.
+    #[error("the keys that verify tokens cannot be had now; try again")]
+    KeysUnavailable,
     /// The orders could not be read in time.
     #[error("the orders could not be read in time")]
     SnapshotUnavailable,
@@ -73,9 +79,13 @@ impl Refusal {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
             Self::TooManySessions => StatusCode::TOO_MANY_REQUESTS,
-            Self::NotReady | Self::Draining | Self::AtCapacity | Self::KafkaUnavailable | Self::SnapshotUnavailable => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::NotReady
+            | Self::Draining
+            | Self::AtCapacity
+            | Self::KafkaUnavailable
+            | Self::DatabaseUnavailable
+            | Self::KeysUnavailable
+            | Self::SnapshotUnavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -96,6 +106,8 @@ impl Refusal {
             Self::Draining => "draining",
             Self::AtCapacity => "at_capacity",
             Self::KafkaUnavailable => "kafka_unavailable",
+            Self::DatabaseUnavailable => "database_unavailable",
+            Self::KeysUnavailable => "keys_unavailable",
             Self::SnapshotUnavailable => "snapshot_unavailable",
         }
     }
@@ -126,7 +138,7 @@ impl Refusal {
             Self::TooManySessions => {
                 response.insert_header((RETRY_AFTER, "30"));
             }
-            Self::NotReady | Self::Draining | Self::AtCapacity | Self::KafkaUnavailable | Self::SnapshotUnavailable => {
+            _ if status == StatusCode::SERVICE_UNAVAILABLE => {
                 response.insert_header((RETRY_AFTER, "2"));
             }
             _ => {}

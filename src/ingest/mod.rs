@@ -13,6 +13,7 @@
 mod client;
 mod component;
 pub mod control;
+pub mod desk;
 pub mod embedded;
 pub mod fanout;
 pub mod freshness;

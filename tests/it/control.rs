@@ -1,5 +1,6 @@
 //! What one instance tells the others: revocations, kicks, announcements.
 
+use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Error;
@@ -249,5 +250,93 @@ async fn an_instance_is_not_ready_while_its_control_topic_would_forget_revocatio
     })
     .await;
     assert_eq!(instance.health().await.0, 503);
+    instance.stop().await;
+}
+
+async fn ticket(instance: &Instance, token: &str) -> (u16, Value) {
+    let url = format!("http://{}/tickets", instance.address);
+    let answer = reqwest::Client::new().post(url).bearer_auth(token).send().await.expect("an answer");
+    (answer.status().as_u16(), answer.json().await.unwrap_or(Value::Null))
+}
+
+#[tokio::test]
+async fn a_ticket_opens_one_session_on_any_instance_as_its_token_would() {
+    let mut world = World::create().await;
+    world.set("session.max_per_user", "2");
+    let (one, two) = tokio::join!(world.start(), world.start());
+    world.publish(json!({"order_id": "A-1", "user_id": "u-1", "status": "created", "version": 1})).await;
+    let token = world.token_named("u-1", "t-1");
+    let (status, issued) = ticket(&one, &token).await;
+    let shown = issued["ticket"].as_str().unwrap().to_owned();
+    assert!(status == 201 && shown.starts_with("oct_") && issued["expires_at"].is_string(), "{issued}");
+    // Many show it at once, on both instances: one gets in.
+    let query = format!("token={shown}");
+    let tries = (0..6).map(|index| Screen::connect([&one, &two][index % 2].address, &query));
+    let (opened, refused): (Vec<_>, Vec<_>) = join_all(tries).await.into_iter().partition(Result::is_ok);
+    assert_eq!(opened.len(), 1);
+    for error in refused.into_iter().filter_map(Result::err) {
+        let Error::Http(answer) = error else { panic!("{error}") };
+        assert!([401, 429].contains(&answer.status().as_u16()), "{answer:?}");
+    }
+    let mut screen = opened.into_iter().next().unwrap().unwrap();
+    screen.expect_status("A-1", "created").await;
+
+    // Who is one too many may show it again.
+    let (_, issued) = ticket(&two, &world.token("u-2")).await;
+    let shown = issued["ticket"].as_str().unwrap().to_owned();
+    let (first, second) = (world.watch(&one, "u-2").await, world.watch(&one, "u-2").await);
+    let Err(Error::Http(answer)) = Screen::connect(one.address, &format!("token={shown}")).await else {
+        panic!("one session too many")
+    };
+    assert_eq!(answer.status(), 429);
+    drop((first, second));
+    eventually("it opens once there is room", async || {
+        Screen::connect(one.address, &format!("token={shown}")).await.is_ok()
+    })
+    .await;
+
+    // Revoking the token takes back its tickets, and a ticket is changed for no other.
+    let (_, issued) = ticket(&one, &token).await;
+    let shown = issued["ticket"].as_str().unwrap().to_owned();
+    assert_eq!(ticket(&one, &shown).await.0, 401);
+    post(&one, "/revocations", json!({"jti": "t-1"})).await;
+    knows(&two, 1).await;
+    assert!(refused_by(&two, &shown).await);
+    assert_eq!(ticket(&two, &token).await.0, 401);
+    one.stop().await;
+    two.stop().await;
+}
+
+async fn refused_by(instance: &Instance, ticket: &str) -> bool {
+    matches!(Screen::connect(instance.address, &format!("token={ticket}")).await,
+        Err(Error::Http(answer)) if answer.status() == 401)
+}
+
+#[tokio::test]
+async fn a_trace_follows_an_order_from_the_log_to_the_screens() {
+    let world = World::create().await;
+    let instance = world.start().await;
+    let mut screen = world.watch(&instance, "u-1").await;
+    for (version, status) in [(1, "created"), (2, "paid")] {
+        world.publish(json!({"order_id": "A/1", "user_id": "u-1", "status": status, "version": version})).await;
+    }
+    let bad = world.topic.produce(crate::parts::topic::Record::new("A/1", "{".to_owned())).await;
+    screen.expect_status("A/1", "paid").await;
+    let trace = async || operate(&instance, Method::GET, "/orders/A%2F1/trace", None).await.1;
+    eventually("SQL holds it all", async || {
+        let trace = trace().await;
+        trace["steps"].as_array().is_some_and(|steps| steps.len() == 2)
+            && trace["dead_letters"][0]["code"] == "not_json"
+    })
+    .await;
+    let trace = trace().await;
+    assert_eq!((&trace["stored"], &trace["status"], &trace["version"]), (&json!("order"), &json!("paid"), &json!(2)));
+    assert_eq!(trace["steps"][0]["status"], "created");
+    assert_eq!((&trace["partition"], &trace["dead_letters"][0]["partition"]), (&json!(bad.0), &json!(bad.0)));
+    assert_eq!(trace["dead_letters"][0]["offset"], json!(bad.1));
+    assert_eq!(trace["sessions"][0]["session_id"], screen.frames[0]["session_id"]);
+    assert_eq!(trace["sessions"][0]["version"], 2);
+    let (status, unknown) = operate(&instance, Method::GET, "/orders/nothing/trace", None).await;
+    assert_eq!((status, &unknown["stored"], &unknown["sessions"]), (200, &json!("unknown"), &json!([])));
     instance.stop().await;
 }

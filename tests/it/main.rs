@@ -11,6 +11,7 @@ mod cli;
 mod control;
 mod faults;
 mod ingest;
+mod keys;
 mod live;
 mod page;
 mod parts;

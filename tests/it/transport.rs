@@ -21,6 +21,7 @@ use ordercast::{
         server::{Listening, bind, serve_public},
     },
     hub::{Hub, SharedHub},
+    ingest::desk::Desk,
     protocol::{StaleReasons, Staleness},
     session::Rules,
     telemetry::Metrics,
@@ -66,6 +67,7 @@ impl Server {
             ready,
             verifier: Arc::new(Verifier::new(&settings.auth).unwrap()),
             revocations: Default::default(),
+            desk: Desk::open().0,
             origins: Origins::new(&settings.http),
             rules: Arc::new(Rules {
                 heartbeat_interval: Duration::from_secs(25),

@@ -4,6 +4,7 @@
 mod control;
 mod guard;
 mod sessions;
+mod trace;
 
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use crate::{
     auth::RevocationList,
     event::Timestamp,
     hub::SharedHub,
-    ingest::control::ControlWriter,
+    ingest::{control::ControlWriter, desk::Desk},
     protocol::StaleReasons,
     telemetry::{Metrics, OPEN_METRICS},
 };
@@ -40,6 +41,8 @@ pub struct Operations {
     pub revocations: Arc<RevocationList>,
     /// Tells all instances.
     pub control: Arc<ControlWriter>,
+    /// Asks SQL.
+    pub desk: Desk,
     /// Who may do more than look at health and metrics.
     pub guard: Guard,
 }
@@ -65,6 +68,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
                 .delete(control::lift)
                 .default_service(web::to(other_method)),
         )
+        .service(web::resource("/orders/{order_id}/trace").get(trace::trace).default_service(web::to(other_method)))
         .service(web::resource("/announcements").post(control::announce).default_service(web::to(other_method)));
 }
 

@@ -16,7 +16,11 @@ use super::{
 use crate::{
     auth::{Principal, SUBPROTOCOL},
     event::Timestamp,
-    http::{access, public::Public, refusal::Refusal},
+    http::{
+        access::{self, Admission},
+        public::Public,
+        refusal::Refusal,
+    },
     hub::{Badge, Joining, Mailbox},
     protocol::CloseCause,
     session::{Now, Opening, Session},
@@ -33,21 +37,25 @@ pub async fn order_status(
     payload: web::Payload,
     public: web::Data<Public>,
 ) -> Result<HttpResponse, Refusal> {
-    let answer = connect(&request, payload, &public);
+    let answer = connect(&request, payload, &public).await;
     if let Err(refusal) = &answer {
         public.metrics.refused(refusal.code());
     }
     answer
 }
 
-fn connect(request: &HttpRequest, payload: web::Payload, public: &web::Data<Public>) -> Result<HttpResponse, Refusal> {
+async fn connect(
+    request: &HttpRequest,
+    payload: web::Payload,
+    public: &web::Data<Public>,
+) -> Result<HttpResponse, Refusal> {
     public.check_serving()?;
     let from_page = access::check_origin(request, public)?;
     let handshake = verify_handshake(request.head());
     // A browser's script can be told after an upgrade only; everybody else reads the HTTP answer.
     let told_after_upgrade = from_page && handshake.is_ok();
-    let principal = match access::principal(request, public) {
-        Ok(principal) => principal,
+    let admission = match access::admit(request, public).await {
+        Ok(admission) => admission,
         Err(refusal) => return turn_away(request, payload, public, refusal, told_after_upgrade),
     };
     handshake.map_err(|error| match error {
@@ -57,11 +65,22 @@ fn connect(request: &HttpRequest, payload: web::Payload, public: &web::Data<Publ
     if public.at_capacity() {
         return Err(Refusal::AtCapacity);
     }
-    let joined = join(request, public, &principal);
-    match joined.and_then(|joined| access::check_revocation(&principal, public).map(|()| joined)) {
+    match enter(request, public, &admission).await {
         Ok((session, membership)) => open(request, payload, public, session, membership),
         Err(refusal) => turn_away(request, payload, public, refusal, told_after_upgrade),
     }
+}
+
+/// Joins the hub, and only then uses the ticket up, if it is one: whoever is one too many may show it again.
+async fn enter(
+    request: &HttpRequest,
+    public: &Public,
+    admission: &Admission,
+) -> Result<(Session, Membership), Refusal> {
+    let joined = join(request, public, &admission.principal)?;
+    admission.redeem(public).await?;
+    access::check_revocation(&admission.principal, public)?;
+    Ok(joined)
 }
 
 /// Tells why not: a browser's script after the upgrade, where the same token cannot cure it, and everybody else by HTTP.

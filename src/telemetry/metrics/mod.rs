@@ -42,6 +42,10 @@ pub struct Metrics {
     pub control: Arc<ControlMetrics>,
     /// Sockets.
     pub sessions: Arc<SessionMetrics>,
+    /// Fetches of the key set.
+    pub key_fetches: Counter,
+    /// Those that failed: the keys stay as they were.
+    pub key_fetch_failures: Counter,
     /// Panics caught by the hook.
     pub panics: Counter,
     registry: Arc<Registry>,
@@ -128,6 +132,9 @@ impl Metrics {
             names.add("control_records", "Records read from the control topic, by kind", Family::default()),
         );
 
+        let key_fetches = names.add("key_fetches", "Fetches of auth.jwks_url", Counter::default());
+        let key_fetch_failures =
+            names.add("key_fetch_failures", "Fetches of auth.jwks_url that brought no keys", Counter::default());
         let panics = names.add("panics", "Panics of any thread", Counter::default());
         names.0.register("build", "The version that runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         let start = Gauge::<f64, AtomicU64>::default();
@@ -142,6 +149,8 @@ impl Metrics {
             snapshots: Arc::new(snapshots),
             control: Arc::new(control),
             sessions: Arc::new(sessions),
+            key_fetches,
+            key_fetch_failures,
             panics,
             registry: Arc::new(names.0),
         }

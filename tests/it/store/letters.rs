@@ -106,3 +106,15 @@ pub(super) async fn a_held_record_is_kept_byte_for_byte(database: &Database) {
     assert_eq!((text(1, 1), text(1, 2), text(1, 3), text(1, 4)), ("".into(), "".into(), "[]".into(), "1".into()));
     assert_eq!((text(2, 2), rows[2][3].clone(), text(2, 4)), ("".into(), None, "0".into()));
 }
+
+pub(super) async fn dead_letters_are_found_by_key_newest_first(database: &Database) {
+    database.open(2).await;
+    let other = DeadLetter { key: Some(b"A-2".to_vec()), ..letter(1) };
+    let keyless = DeadLetter { key: None, ..letter(3) };
+    refuse(database, 0, 0, vec![letter(0), other, letter(2), keyless]).await;
+    let keys = [letter(0).key.unwrap(), b"none".to_vec()];
+    let found = database.store.dead_letters_of(TOPIC, &keys).await.unwrap();
+    assert_eq!(found.iter().map(|letter| letter.offset).collect::<Vec<_>>(), [2, 0]);
+    assert_eq!((found[0].partition, &*found[0].code, found[0].recorded_at), (0, "rejected_by_store", Some(-5)));
+    assert!(database.store.dead_letters_of("another", &keys).await.unwrap().is_empty());
+}
