@@ -1,7 +1,7 @@
 //! What the hub costs per record, per reconcile and per delivery.
 #![allow(missing_docs)]
 
-use std::{hint::black_box, sync::Arc, time::Duration};
+use std::{cell::RefCell, hint::black_box, sync::Arc, time::Duration};
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use hashbrown::HashMap;
@@ -63,7 +63,14 @@ fn hub() -> Hub {
 fn join(hub: &mut Hub, user_n: u64) -> (SessionKey, Arc<Mailbox>) {
     let mailbox = Arc::new(Mailbox::new(65_536));
     let viewer = Viewer::User { id: user(user_n), only: None };
-    let joining = Joining { viewer, mailbox: mailbox.clone(), start: true, max_per_user: None, badge: None };
+    let joining = Joining {
+        viewer,
+        mailbox: mailbox.clone(),
+        start: true,
+        max_per_user: None,
+        closes_oldest: false,
+        badge: None,
+    };
     (hub.join(joining).expect("there is no limit"), mailbox)
 }
 
@@ -149,7 +156,7 @@ fn unwatched(criterion: &mut Criterion) {
 
 fn decoded_and_unwatched(criterion: &mut Criterion) {
     let (mut hub, _mailboxes) = full_house();
-    let decoder = Decoder::new(DecoderOptions::default()).expect("the defaults are sound");
+    let decoder = Decoder::new(&DecoderOptions::default()).expect("the defaults are sound");
     let log = LogContext { epoch: EPOCH, accepts_unversioned: true };
     let mut offset = 1;
     criterion.bench_function("decode_and_on_record/unwatched", |bench| {
@@ -187,7 +194,7 @@ fn key(offset: i64) -> String {
 }
 
 fn value(offset: i64) -> String {
-    let (order, user) = (key(offset), offset * 7919 % 200_000 / 3);
+    let (order, user) = (key(offset), 1_000_000 + offset * 7919 % 200_000 / 3);
     format!(
         r#"{{"order_id":"{order}","user_id":"u-{user:08}","status":"shipped","version":{offset},"occurred_at":"2026-11-21T09:30:00.000Z","details":{DETAILS}}}"#
     )
@@ -201,16 +208,16 @@ fn watched(criterion: &mut Criterion) {
         hub.advance(0, 1);
         answer(&mut hub, &[state(1, 1, 1, 0)]);
         mailboxes.iter().for_each(|mailbox| drain(mailbox));
-        let mut offset = 1;
+        let (hub, mut offset) = (RefCell::new(hub), 1);
         criterion.bench_function(&format!("on_record/watched_by_{sessions}"), |bench| {
             bench.iter_batched(
                 || {
                     mailboxes.iter().for_each(|mailbox| drain(mailbox));
-                    hub.trim(&[position(offset)]);
+                    hub.borrow_mut().trim(&[position(offset)]);
                     offset += 1;
                     event(state(1, 1, offset as u64, offset - 1))
                 },
-                |event| black_box(hub.on_record(&event)),
+                |event| black_box(hub.borrow_mut().on_record(&event)),
                 BatchSize::PerIteration,
             );
         });
@@ -219,17 +226,20 @@ fn watched(criterion: &mut Criterion) {
 
 /// A session with three orders comes and is answered, among 15,000.
 fn reconcile(criterion: &mut Criterion) {
-    let (mut hub, _mailboxes) = full_house();
+    let (hub, _mailboxes) = full_house();
+    let hub = RefCell::new(hub);
     let rows: Vec<_> = (0..3).map(|n| state(900_000 + n, 900_000, 2, 0)).collect();
     criterion.bench_function("reconcile/3_orders_among_15000_sessions", |bench| {
         bench.iter_batched(
             || {
+                let mut hub = hub.borrow_mut();
                 let (key, mailbox) = join(&mut hub, 900_000);
                 let due = hub.take_due_reads(usize::MAX);
                 let query = SnapshotQuery { users: vec![user(900_000)], ..SnapshotQuery::default() };
                 (key, mailbox, due, Snapshot::new(&query, vec![position(1)], histories(&rows)))
             },
             |(key, mailbox, due, snapshot)| {
+                let mut hub = hub.borrow_mut();
                 let outcome = hub.reconcile(&due.sessions[0], &snapshot, now());
                 hub.leave(key);
                 (mailbox, snapshot, outcome)
@@ -246,17 +256,19 @@ fn put_and_take(criterion: &mut Criterion) {
     hub.advance(0, 1);
     answer(&mut hub, &[state(1, 1, 1, 0)]);
     drain(&mailbox);
+    let hub = RefCell::new(hub);
     for burst in [1, 5] {
-        let mut offset = hub.end(0).map_or(0, |end| end.next_offset);
+        let mut offset = hub.borrow().end(0).map_or(0, |end| end.next_offset);
         criterion.bench_function(&format!("put_and_take/burst_of_{burst}"), |bench| {
             bench.iter_batched(
                 || {
-                    hub.trim(&[position(offset)]);
+                    hub.borrow_mut().trim(&[position(offset)]);
                     let first = offset;
                     offset += burst;
                     (first..offset).map(|at| event(state(1, 1, at as u64 + 1, at))).collect::<Vec<_>>()
                 },
                 |events| {
+                    let mut hub = hub.borrow_mut();
                     events.iter().for_each(|event| _ = hub.on_record(event));
                     (mailbox.take(), events)
                 },

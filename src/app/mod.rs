@@ -25,7 +25,7 @@ use tokio::sync::watch;
 use self::pipelines::Pipelines;
 use crate::{
     auth::{Origins, RevocationList, Verifier},
-    config::{Settings, SettingsError},
+    config::{PerUserPolicy, Settings, SettingsError},
     event::{
         Timestamp,
         decode::{Decoder, DecoderOptions, FieldPointers, InvalidSetting, MissingVersion},
@@ -156,10 +156,12 @@ impl App {
                 heartbeat_interval: settings.session.heartbeat_interval,
                 snapshot_timeout: settings.session.snapshot_timeout,
                 snapshot_page: settings.session.snapshot_page,
+                complete_after: settings.session.complete_after,
             }),
             limits: Limits {
                 mailbox_bytes: settings.session.mailbox_bytes,
                 max_per_user: settings.session.max_per_user,
+                closes_oldest: settings.session.per_user_policy == PerUserPolicy::CloseOldest,
                 max_total: settings.session.max_total,
                 send_timeout: settings.session.send_timeout,
             },
@@ -210,40 +212,48 @@ impl App {
         self.store.clone()
     }
 
-    /// Runs until `stop` resolves, then leaves in good order: within `shutdown.spread` and `shutdown.grace`.
+    /// Runs until `stop` resolves, then leaves in good order: within `shutdown.spread` and `shutdown.grace` together.
     pub async fn run_until_stopped(self, stop: impl Future<Output = ()>) -> Result<(), RunError> {
         let kafka = &self.settings.kafka;
         let clients = KafkaClients::new(kafka).map_err(StartError::from)?;
         let control = Arc::new(ControlWriter::new(&clients, &kafka.control_topic).map_err(StartError::from)?);
         let (mut public, mut operations) = self.serve(control.clone())?;
         tracing::info!(http.listen = %public.address, operations.listen = %operations.address, "listening");
-        tokio::pin!(stop);
-        let pipelines = tokio::select! {
-            () = &mut stop => None,
-            () = schema::wait_until_current(&*self.store) => Some(Pipelines::start(&self, clients, control)?),
-        };
-        let outcome = match &pipelines {
-            None => Ok(()),
-            Some(pipelines) => tokio::select! {
-                () = &mut stop => Ok(()),
-                name = pipelines.ended_early() => Err(RunError::EndedEarly(name)),
-                () = self.desk_worker.ended() => Err(RunError::EndedEarly(self.desk_worker.name())),
-                () = self.keys.ended() => Err(RunError::EndedEarly(self.keys.name())),
-                ended = public.ended() => Err(ended.map_or_else(RunError::Listen, |()| RunError::EndedEarly("public listener"))),
-                ended = operations.ended() => Err(ended.map_or_else(RunError::Listen, |()| RunError::EndedEarly("operations listener"))),
-            },
+        let mut pipelines = None;
+        let outcome = tokio::select! {
+            () = stop => Ok(()),
+            error = self.run_pipelines(&mut pipelines, clients, control) => Err(error),
+            () = self.desk_worker.ended() => Err(RunError::EndedEarly(self.desk_worker.name())),
+            () = self.keys.ended() => Err(RunError::EndedEarly(self.keys.name())),
+            ended = public.ended() => Err(ended.map_or_else(RunError::Listen, |()| RunError::EndedEarly("public listener"))),
+            ended = operations.ended() => Err(ended.map_or_else(RunError::Listen, |()| RunError::EndedEarly("operations listener"))),
         };
         if let Err(error) = &outcome {
             tracing::error!(%error, "stopping because a component failed");
         }
-        self.drain_sessions().await;
+        let deadline = Instant::now() + self.settings.shutdown.spread + self.settings.shutdown.grace;
+        self.drain_sessions(deadline - self.settings.shutdown.grace / 2).await;
         public.stop().await;
         if let Some(pipelines) = pipelines {
-            pipelines.stop(self.settings.shutdown.grace).await;
+            pipelines.stop(deadline).await;
         }
         operations.stop().await;
         tracing::info!("stopped");
         outcome
+    }
+
+    /// Starts the pipelines once the database fits, and ends when one of them does, or cannot be started.
+    async fn run_pipelines(
+        &self,
+        running: &mut Option<Pipelines>,
+        clients: KafkaClients,
+        control: Arc<ControlWriter>,
+    ) -> RunError {
+        schema::wait_until_current(&*self.store).await;
+        match Pipelines::start(self, clients, control) {
+            Ok(pipelines) => RunError::EndedEarly(running.insert(pipelines).ended_early().await),
+            Err(error) => error,
+        }
     }
 
     fn serve(&self, control: Arc<ControlWriter>) -> Result<(Listening, Listening), RunError> {
@@ -267,13 +277,12 @@ impl App {
         Ok((public, serve_operations(self.operations.try_clone()?, web::Data::new(operations))?))
     }
 
-    /// Tells every session to go, each at its own time, and waits for them; a client that does nothing is not waited for.
-    async fn drain_sessions(&self) {
-        let shutdown = &self.settings.shutdown;
+    /// Tells every session to go, each at its own time, and waits for them, but not for ever for a client that does
+    /// nothing.
+    async fn drain_sessions(&self, deadline: Instant) {
         tracing::info!(sessions = self.hub.step(|hub| hub.sessions()), "leaving");
-        self.instance.begin_drain(shutdown.spread);
+        self.instance.begin_drain(self.settings.shutdown.spread);
         self.hub.step(Hub::nudge_all);
-        let deadline = Instant::now() + shutdown.spread + shutdown.grace;
         while self.hub.step(|hub| hub.sessions()) > 0 && Instant::now() < deadline {
             tokio::time::sleep(DRAIN_INTERVAL).await;
         }

@@ -1,6 +1,6 @@
 //! The pipelines between Kafka, SQL and the hub, as one thing to start and to stop.
 
-use std::{sync::Arc, time::Duration};
+use std::{sync::Arc, time::Instant};
 
 use futures_util::future::select_all;
 use tokio::{sync::watch, task::JoinHandle};
@@ -9,7 +9,7 @@ use super::{App, RunError};
 use crate::{
     hub::Hub,
     ingest::{
-        Component, KafkaClients, Policies, ReadsInFlight,
+        Component, KafkaClients, Policies, ReadsInFlight, audits,
         control::{self, ControlParts, ControlWriter},
         fanout, log_watch, progress, recorder, snapshots,
     },
@@ -87,9 +87,10 @@ impl Pipelines {
             snapshot_timeout: session.snapshot_timeout,
             metrics: app.metrics.snapshots.clone(),
         });
+        let audits = audits::start(app.hub.clone(), session.audits_per_second);
         let listener = tokio::spawn(listen(signs, control_read, progress_views, app));
         Ok(Self {
-            components: vec![control_sweep, control, fanout, recorder, writer, snapshots, progress, log_watch],
+            components: vec![control_sweep, control, audits, fanout, recorder, writer, snapshots, progress, log_watch],
             listener,
         })
     }
@@ -100,11 +101,12 @@ impl Pipelines {
         self.components[index].name()
     }
 
-    /// Stops everything; what does not end in time is named and left.
-    pub(super) async fn stop(self, grace: Duration) {
+    /// Stops everything; what has not ended by the deadline is named and left.
+    pub(super) async fn stop(self, deadline: Instant) {
         self.listener.abort();
         for component in self.components {
-            if let Err(overdue) = component.stop(grace).await {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if let Err(overdue) = component.stop(left).await {
                 tracing::warn!(%overdue, "gave up waiting");
             }
         }

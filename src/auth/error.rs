@@ -75,4 +75,6 @@ pub enum Flaw {
     Orders,
     /// It names neither a user nor an order.
     Nobody,
+    /// An operator took it back.
+    Revoked,
 }

@@ -1,15 +1,24 @@
 //! The keys in use, which change while tokens are checked: files are read again, a key set is fetched. Who fetches is told
 //! here that a key is wanted, at most once in [`MIN_INTERVAL_MILLIS`] for names nobody knows. Pure but for its locks.
 
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::{
+    sync::{Arc, Mutex, PoisonError, RwLock},
+    time::Duration,
+};
 
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    time::timeout,
+};
 
 use super::{Flaw, TokenError, keys::Keys};
 use crate::event::Timestamp;
 
 /// Shortest time from one fetch to the next that an unknown `kid` asks for: anybody can write one into a token.
 const MIN_INTERVAL_MILLIS: i64 = 5_000;
+
+/// How long a request waits for a key to be fetched.
+const FETCH_PATIENCE: Duration = Duration::from_secs(4);
 
 pub(super) struct Keyring {
     keys: RwLock<Option<Arc<Keys>>>,
@@ -63,8 +72,9 @@ impl Keyring {
         self.fetches.send_replace(());
     }
 
-    pub(super) fn fetches(&self) -> watch::Receiver<()> {
-        self.fetches.subscribe()
+    /// Fetches that end from now on.
+    pub(super) fn fetches(&self) -> Fetches {
+        Fetches(self.fetches.subscribe())
     }
 
     pub(super) async fn wanted(&self) {
@@ -72,6 +82,15 @@ impl Keyring {
             Some(remote) => remote.wanted.notified().await,
             None => std::future::pending().await,
         }
+    }
+}
+
+pub(super) struct Fetches(watch::Receiver<()>);
+
+impl Fetches {
+    /// Waits for the end of a fetch, for a moment: without one in time everything is as it was.
+    pub(super) async fn wait(&mut self) {
+        let _ = timeout(FETCH_PATIENCE, self.0.changed()).await;
     }
 }
 

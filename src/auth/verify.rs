@@ -1,13 +1,12 @@
 //! The verifier: a token and a time in, a principal or a refusal out.
 
-use std::{fmt, time::Duration};
+use std::fmt;
 
 use jsonwebtoken::{
     decode, decode_header,
     errors::{Error, ErrorKind},
 };
 use serde_json::{Map, Value};
-use tokio::time::timeout;
 
 use super::{Flaw, Principal, TokenError, claims::ClaimRules, error::TOO_LARGE, keyring::Keyring, keys::Keys};
 use crate::{
@@ -17,9 +16,6 @@ use crate::{
 
 /// Largest token that is looked at.
 pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
-
-/// How long a request waits for a key to be fetched.
-const FETCH_PATIENCE: Duration = Duration::from_secs(4);
 
 /// Checks tokens. Made once, shared by all workers.
 pub struct Verifier {
@@ -66,8 +62,7 @@ impl Verifier {
         let mut fetches = self.keyring.fetches();
         match self.verify(token, clock()) {
             Err(TokenError::KeysUnavailable) => {
-                // Without a fetch in time the answer stays the same.
-                let _ = timeout(FETCH_PATIENCE, fetches.changed()).await;
+                fetches.wait().await;
                 self.verify(token, clock())
             }
             verified => verified,

@@ -4,11 +4,20 @@ use std::time::Duration;
 
 use super::{
     reader::Section,
-    rule::{duration, number},
+    rule::{duration, number, one_of},
 };
 
 /// The smallest mailbox: any single update fits an empty one.
 pub const MIN_MAILBOX_BYTES: usize = 32 * 1024;
+
+/// What happens when a user opens one session too many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PerUserPolicy {
+    /// The new one is refused.
+    Reject,
+    /// The user's oldest one ends.
+    CloseOldest,
+}
 
 /// Sessions and their limits, per instance.
 #[derive(Debug, Clone)]
@@ -23,12 +32,18 @@ pub struct Session {
     pub mailbox_bytes: usize,
     /// Sessions a user may have open. 1 to 100000, default 20.
     pub max_per_user: usize,
+    /// What happens with one more. Default `reject`.
+    pub per_user_policy: PerUserPolicy,
     /// Sessions an instance may have open. 1 to 1000000, default 15000.
     pub max_total: usize,
     /// How long an order in a terminal status stays in a snapshot's list. 0 s to 1 year, default 24 h.
     pub terminal_window: Duration,
     /// Orders in one frame of a snapshot at most. 1 to 10000, default 500.
     pub snapshot_page: usize,
+    /// How long all orders of a link have been terminal when its session ends. 1 s to 24 h, default 60 s.
+    pub complete_after: Duration,
+    /// Open sessions, picked by chance, whose screen is compared with the database each second. 0 to 1000, default 5.
+    pub audits_per_second: usize,
 }
 
 impl Session {
@@ -39,9 +54,16 @@ impl Session {
             snapshot_timeout: section.value("snapshot_timeout", "5s", duration("100ms", "5m")),
             mailbox_bytes: section.value("mailbox_bytes", "65536", number(MIN_MAILBOX_BYTES..=64 << 20)),
             max_per_user: section.value("max_per_user", "20", number(1..=100_000)),
+            per_user_policy: section.value(
+                "per_user_policy",
+                "reject",
+                one_of(&[("reject", PerUserPolicy::Reject), ("close_oldest", PerUserPolicy::CloseOldest)]),
+            ),
             max_total: section.value("max_total", "15000", number(1..=1_000_000)),
             terminal_window: section.value("terminal_window", "24h", duration("0s", "1y")),
             snapshot_page: section.value("snapshot_page", "500", number(1..=10_000)),
+            complete_after: section.value("complete_after", "60s", duration("1s", "24h")),
+            audits_per_second: section.value("audits_per_second", "5", number(0..=1_000)),
         }
     }
 }

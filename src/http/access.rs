@@ -44,6 +44,12 @@ pub(super) fn allows_origin(origins: &Origins, origin: &str, head: &RequestHead)
     origins.allows(&OriginRequest { origin, host, forwarded_host, peer })
 }
 
+/// Whether the client offers the subprotocol the server can select.
+pub(super) fn offers_subprotocol(request: &HttpRequest) -> bool {
+    Presentation { protocols: &headers(request, SEC_WEBSOCKET_PROTOCOL), ..Presentation::default() }
+        .offers_subprotocol()
+}
+
 /// Who was let in, and the ticket that is still to be used up.
 #[derive(Debug)]
 pub(super) struct Admission {

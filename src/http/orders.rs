@@ -12,7 +12,7 @@ use super::{access, public::Public, refusal::Refusal};
 use crate::{
     event::{OrderId, Timestamp, Viewer},
     hub::{Delivery, Joining, Mailbox, PendingSnapshot, SessionKey, SharedHub},
-    protocol::{OrderView, StaleReason, StaleReasons, snapshot::sort_newest_first},
+    protocol::{OrderView, StaleReasons, snapshot::sort_newest_first},
 };
 
 /// Answers `GET /orders`, one page of them.
@@ -83,7 +83,14 @@ async fn read(
     only: Option<OrderId>,
 ) -> Result<(PendingSnapshot, StaleReasons), Refusal> {
     let mailbox = Arc::new(Mailbox::new(public.limits.mailbox_bytes));
-    let joining = Joining { viewer, mailbox: mailbox.clone(), start: only.is_none(), max_per_user: None, badge: None };
+    let joining = Joining {
+        viewer,
+        mailbox: mailbox.clone(),
+        start: only.is_none(),
+        max_per_user: None,
+        closes_oldest: false,
+        badge: None,
+    };
     let key = public
         .hub
         .step(|hub| {
@@ -100,11 +107,7 @@ async fn read(
         _ => Poll::Pending,
     });
     let snapshot = timeout(public.rules.snapshot_timeout, snapshot).await.map_err(|_| Refusal::SnapshotUnavailable)?;
-    let mut stale = public.instance.staleness().reasons;
-    if !mailbox.is_proven() {
-        stale.set(StaleReason::CatchingUp, true);
-    }
-    Ok((snapshot, stale))
+    Ok((snapshot, public.instance.staleness().reasons.union(mailbox.doubts())))
 }
 
 /// The place of an order in the list, to read on from: `<occurred_at in ms>:<order id, percent-encoded>`.

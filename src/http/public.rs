@@ -44,6 +44,8 @@ pub struct Limits {
     pub mailbox_bytes: usize,
     /// `session.max_per_user`.
     pub max_per_user: usize,
+    /// `session.per_user_policy` is `close_oldest`.
+    pub closes_oldest: bool,
     /// `session.max_total`.
     pub max_total: usize,
     /// `session.send_timeout`.

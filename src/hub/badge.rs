@@ -125,8 +125,17 @@ impl Hub {
     }
 
     /// A session goes on with another token: what is revoked from now on is that one.
-    pub fn exchange_token(&mut self, key: SessionKey, token_id: Option<&str>, issued_at: Option<Timestamp>) {
+    pub fn exchange_token(
+        &mut self,
+        key: SessionKey,
+        token_id: Option<&str>,
+        issued_at: Option<Timestamp>,
+        expires_at: Timestamp,
+    ) {
         self.registry.exchange_token(key, token_id.map(Into::into), issued_at);
+        if let Some(badge) = self.registry.sessions.get_mut(key).and_then(|session| session.badge.as_mut()) {
+            badge.expires_at = expires_at;
+        }
     }
 
     /// Sessions with a badge.
@@ -172,8 +181,14 @@ mod tests {
             expires_at: at(),
         };
         let viewer = Viewer::User { id: UserId::parse(user).unwrap(), only: None };
-        let joining =
-            Joining { viewer, mailbox: mailbox.clone(), start: false, max_per_user: Some(9), badge: Some(badge) };
+        let joining = Joining {
+            viewer,
+            mailbox: mailbox.clone(),
+            start: false,
+            max_per_user: Some(9),
+            closes_oldest: false,
+            badge: Some(badge),
+        };
         (hub.join(joining).unwrap(), mailbox)
     }
 
@@ -206,7 +221,7 @@ mod tests {
         let (stays, _) = join(&mut hub, "u-1", "s-2", Some("t-1"));
         hub.leave(gone);
         assert_eq!(hub.list(Whom::Token("t-1"), 9).len(), 1);
-        hub.exchange_token(stays, Some("t-2"), Some(at()));
+        hub.exchange_token(stays, Some("t-2"), Some(at()), at());
         assert_eq!(hub.list(Whom::Token("t-1"), 9), []);
         let listed = hub.list(Whom::Token("t-2"), 9);
         assert_eq!((&*listed[0].badge.session_id, listed[0].badge.issued_at), ("s-2", Some(at())));

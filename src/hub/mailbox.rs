@@ -13,7 +13,7 @@ use indexmap::{IndexMap, IndexSet};
 
 use crate::{
     event::{OrderId, Timestamp},
-    protocol::{CloseCause, Frame, OrderView, SnapshotPages, outbound},
+    protocol::{CloseCause, Frame, OrderView, SnapshotPages, StaleReason, StaleReasons, outbound},
 };
 
 /// What an entry costs besides its frame.
@@ -38,6 +38,7 @@ struct Inner {
     merged_bytes: usize,
     overflowed: bool,
     proven: bool,
+    overdue: bool,
     not_visible: Vec<OrderId>,
     /// Outlive what is forgotten: nobody can read them anew.
     announcements: Vec<Frame>,
@@ -210,6 +211,15 @@ impl Mailbox {
         self.lock().proven
     }
 
+    /// Why this screen in particular may be out of date, whatever is true of the instance.
+    pub fn doubts(&self) -> StaleReasons {
+        let inner = self.lock();
+        let mut doubts = StaleReasons::NONE;
+        doubts.set(StaleReason::CatchingUp, !inner.proven);
+        doubts.set(StaleReason::DatabaseUnavailable, inner.overdue);
+        doubts
+    }
+
     /// Wakes the session if it waits. Called without the hub's lock.
     pub fn wake(&self) {
         let waker = self.lock().waker.take();
@@ -293,6 +303,14 @@ impl Mailbox {
         let mut inner = self.lock();
         let changed = inner.proven != proven;
         inner.proven = proven;
+        changed && inner.notify()
+    }
+
+    /// Says whether the session shows an order that could not be read for too long.
+    pub(super) fn set_overdue(&self, overdue: bool) -> bool {
+        let mut inner = self.lock();
+        let changed = inner.overdue != overdue;
+        inner.overdue = overdue;
         changed && inner.notify()
     }
 

@@ -2,7 +2,8 @@
 //! simulation can drive it; [`SharedHub`] puts it behind one lock.
 //!
 //! Every public method is one atomic step. Work is proportional to the answer: nothing here walks all sessions but
-//! [`gap`](Hub::gap) and the refusal of a record that is not in the tail any more, both of which doubt every screen.
+//! [`begin`](Hub::begin), [`gap`](Hub::gap) and the refusal of a record that is not in the tail any more, all of which
+//! doubt every screen.
 //!
 //! ```text
 //!   fanout ── on_record ──► tail, orders ──► mailboxes of those who may see the order
@@ -10,10 +11,13 @@
 //!   first sight of an order ──► due read ──► snapshot ── prove ──► mailboxes of all who show it
 //! ```
 
+mod audit;
 mod badge;
 mod mailbox;
+mod overdue;
 mod reads;
 mod reconcile;
+mod refresh;
 mod registry;
 mod rules;
 mod shared;
@@ -31,12 +35,13 @@ pub use self::{
     badge::{Badge, SessionInfo, Shows, Whom},
     mailbox::{Delivery, Mailbox, PendingSnapshot, Put},
     reads::{DueReads, OrderRead, SessionRead},
-    reconcile::{Correction, Reconciled},
+    reconcile::{Correction, Reconciled, Revision},
     registry::SessionKey,
     shared::SharedHub,
     tail::Tail,
 };
 use self::{
+    overdue::Doubts,
     reads::ReadQueue,
     registry::{Answer, Delivered, Phase, Registry, Session, ShownOrder},
     rules::{Rule, Rules},
@@ -52,6 +57,7 @@ pub struct Hub {
     tail: Tail,
     registry: Registry,
     reads: ReadQueue,
+    doubts: Doubts,
     /// Records the store refused that the fanout has not reached yet.
     refused: HashSet<Stamp>,
     rules: Rules,
@@ -81,6 +87,8 @@ pub struct Joining {
     pub max_per_user: Option<usize>,
     /// Who it is, for operators; `None` for who stays a moment only.
     pub badge: Option<Badge>,
+    /// Where that would be one too many: the user's oldest session ends for this one, instead of this one being refused.
+    pub closes_oldest: bool,
 }
 
 /// The user has as many sessions as are allowed.
@@ -95,6 +103,7 @@ impl Hub {
             tail: Tail::new(tail_bytes),
             registry: Registry::default(),
             reads: ReadQueue::default(),
+            doubts: Doubts::default(),
             refused: HashSet::new(),
             rules: Rules::default(),
         }
@@ -102,12 +111,14 @@ impl Hub {
 
     // ── the log ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    /// Begins a partition that was not followed before.
+    /// Begins a partition that was not followed before. What lies below was recorded without having been seen here, so
+    /// every screen is doubted.
     pub fn begin(&mut self, at: Position) {
         self.tail.begin(at);
         self.refused.retain(|record| {
             record.partition != at.partition || record.epoch == at.epoch && record.offset >= at.next_offset
         });
+        self.doubt_all();
     }
 
     /// Where the tail of a partition ends: the next record the fanout is to bring.
@@ -178,12 +189,10 @@ impl Hub {
         }
     }
 
-    /// The fanout goes on elsewhere: records in between come no more. The partition's tail begins anew there, and every
-    /// screen is doubted.
+    /// The fanout goes on elsewhere: records in between come no more. The partition begins anew there.
     pub fn gap(&mut self, to: Position) {
         if self.rules.hold(Rule::Gap) {
             self.begin(to);
-            self.doubt_all();
         } else {
             self.tail.advance(to.partition, to.next_offset);
         }
@@ -248,8 +257,11 @@ impl Hub {
         for order in self.registry.orders.values_mut() {
             order.unproven = true;
         }
-        let keys: Vec<SessionKey> = self.registry.sessions.keys().collect();
-        keys.into_iter().for_each(|key| self.audit(key));
+        let keys: Vec<SessionKey> = self.registry.sessions.keys().filter(|key| self.registry.is_live(*key)).collect();
+        for key in keys {
+            self.registry.set_proven(key, false);
+            self.audit(key);
+        }
     }
 
     // ── sessions ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -259,7 +271,10 @@ impl Hub {
         if let (Some(user), Some(max)) = (joining.viewer.user(), joining.max_per_user)
             && self.registry.sockets_of(user) >= max
         {
-            return Err(TooManySessions);
+            if !joining.closes_oldest {
+                return Err(TooManySessions);
+            }
+            self.registry.replace_oldest(user, max);
         }
         let key = self.registry.insert(Session {
             viewer: joining.viewer,
@@ -267,6 +282,7 @@ impl Hub {
             mailbox: joining.mailbox,
             counts: joining.max_per_user.is_some(),
             badge: joining.badge,
+            joined: 0,
             phase: Phase::Waiting(Answer::Everything),
             has_been_live: false,
             unanswered: false,
@@ -312,13 +328,6 @@ impl Hub {
         self.wait_for(key, answer);
         if let Some(session) = self.registry.sessions.get_mut(key) {
             session.subscribe(orders);
-        }
-    }
-
-    /// Compares a live session's screen with the truth and repairs what differs.
-    pub fn audit(&mut self, key: SessionKey) {
-        if self.registry.sessions.get(key).is_some_and(|session| session.phase == Phase::Live) {
-            self.session_due(key);
         }
     }
 

@@ -93,6 +93,11 @@ impl ReadQueue {
         self.reading.remove(order_id);
     }
 
+    /// The orders whose read is due, under way or put off.
+    pub(super) fn orders_in_doubt(&self) -> impl Iterator<Item = &OrderId> {
+        self.orders.iter().chain(&self.reading).chain(&self.postponed_orders)
+    }
+
     fn is_empty(&self) -> bool {
         self.sessions.is_empty() && self.orders.is_empty()
     }

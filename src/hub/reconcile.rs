@@ -2,13 +2,13 @@
 //!
 //! The same step starts a session, brings one back after a doubt, checks the first sight of an order and audits screens.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use hashbrown::HashMap;
 
 use super::{Answer, Hub, OrderRead, PendingSnapshot, Phase, Rule, Session, SessionKey, SessionRead, ShownOrder};
 use crate::{
-    event::{History, OrderId, Snapshot, Stamp, Timeline, Timestamp},
+    event::{History, Known, OrderId, Snapshot, Stamp, Timeline, Timestamp},
     protocol::OrderView,
 };
 
@@ -23,22 +23,43 @@ pub enum Reconciled {
     Done(Vec<Correction>),
 }
 
-/// The hub showed a wrong state of an order although it had been proved.
+/// A screen showed a wrong state of an order although it had been proved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Correction {
     /// The order.
     pub order_id: OrderId,
-    /// The record whose state was shown.
-    pub shown: Stamp,
-    /// The record whose state, or erasure, is the truth; `None` if the order is unknown.
-    pub truth: Option<Stamp>,
+    /// What was shown; `None` if the order was not.
+    pub shown: Option<Revision>,
+    /// What, or whose erasure, is the truth; `None` if the order is unknown.
+    pub truth: Option<Revision>,
+}
+
+/// One state of an order, for the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Revision {
+    /// The record that set it.
+    pub stamp: Stamp,
+    /// Its version's number.
+    pub version: u64,
+}
+
+impl Revision {
+    pub(super) fn of(known: &Known) -> Self {
+        Self { stamp: known.stamp(), version: known.version().number }
+    }
+}
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "version {} of record {}", self.version, self.stamp)
+    }
 }
 
 /// What the snapshot and the tail together say of one order.
-struct Truth {
-    history: Option<History>,
+pub(super) struct Truth {
+    pub(super) history: Option<History>,
     /// The snapshot answered for the order: it names the viewer, or was asked for by name.
-    known: bool,
+    pub(super) known: bool,
 }
 
 impl Truth {
@@ -84,7 +105,7 @@ impl Hub {
         }
 
         let truths = self.truths(read, snapshot);
-        let mut corrections = Vec::new();
+        let mut corrections = if proven && answer.is_none() { self.findings(key, &truths) } else { Vec::new() };
         for (order_id, truth) in &truths {
             if truth.known && proven {
                 corrections.extend(self.settle(order_id, truth.history.as_ref(), now));
@@ -150,10 +171,10 @@ impl Hub {
     /// Makes the hub's own state of an order, and every screen that shows it or should, what was proved to be the truth.
     fn settle(&mut self, order_id: &OrderId, history: Option<&History>, now: Timestamp) -> Option<Correction> {
         let order = self.registry.orders.get_mut(order_id)?;
-        let shown = order.state.stamp;
-        let truth = history.map(|history| history.known.stamp());
+        let shown = Revision { stamp: order.state.stamp, version: order.state.version.number };
+        let truth = history.map(|history| Revision::of(&history.known));
         let (was_unproven, untold) = (std::mem::take(&mut order.unproven), std::mem::take(&mut order.untold));
-        let wrong = truth != Some(shown);
+        let wrong = truth.map(|truth| truth.stamp) != Some(shown.stamp);
         if !wrong && !untold {
             return None;
         }
@@ -168,7 +189,7 @@ impl Hub {
         for key in keys {
             self.show_partial(key, order_id, view.as_ref(), now);
         }
-        (wrong && !was_unproven).then(|| Correction { order_id: order_id.clone(), shown, truth })
+        (wrong && !was_unproven).then(|| Correction { order_id: order_id.clone(), shown: Some(shown), truth })
     }
 
     fn show_partial(&mut self, key: SessionKey, order_id: &OrderId, view: Option<&OrderView>, now: Timestamp) {

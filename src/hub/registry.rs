@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
+use indexmap::IndexSet;
 use slotmap::{SlotMap, new_key_type};
 
 use super::{
@@ -15,7 +16,7 @@ use super::{
 };
 use crate::{
     event::{OrderId, OrderState, Stamp, Timestamp, UserId, Viewer},
-    protocol::{Frame, OrderView},
+    protocol::{CloseCause, Frame, OrderView},
 };
 
 new_key_type! {
@@ -32,7 +33,11 @@ pub(super) struct Registry {
     by_link: HashMap<OrderId, HashSet<SessionKey>>,
     pub(super) by_name: HashMap<Box<str>, SessionKey>,
     by_token: HashMap<Box<str>, HashSet<SessionKey>>,
+    /// All sessions by a number, for audits to draw from.
+    pub(super) roll: IndexSet<SessionKey>,
     pub(super) rules: Rules,
+    /// How many sessions have joined so far.
+    joined: u64,
     /// Sessions whose mailbox passed its limit in this step; what they show is forgotten at its end.
     overflowed: Vec<SessionKey>,
     /// Mailboxes with news for a session that waits; woken once the hub's lock is released.
@@ -51,6 +56,8 @@ pub(super) struct Session {
     pub(super) counts: bool,
     /// A single `GET /orders` wears none.
     pub(super) badge: Option<Badge>,
+    /// Which of all sessions it is, by age; set when it joins.
+    pub(super) joined: u64,
     pub(super) phase: Phase,
     /// Something was sent on this socket, so frames may be on their way to the client when it speaks.
     pub(super) has_been_live: bool,
@@ -185,7 +192,9 @@ impl Session {
 }
 
 impl Registry {
-    pub(super) fn insert(&mut self, session: Session) -> SessionKey {
+    pub(super) fn insert(&mut self, mut session: Session) -> SessionKey {
+        self.joined += 1;
+        session.joined = self.joined;
         let viewer = session.viewer.clone();
         let badge = session.badge.clone();
         let key = self.sessions.insert(session);
@@ -195,7 +204,21 @@ impl Registry {
             }
             self.by_name.insert(badge.session_id, key);
         }
-        match &viewer {
+        self.list(key, &viewer);
+        self.roll.insert(key);
+        key
+    }
+
+    /// Changes whose eyes a session serves; what it shows stays as it is.
+    pub(super) fn replace_viewer(&mut self, key: SessionKey, viewer: Viewer) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let before = std::mem::replace(&mut session.viewer, viewer.clone());
+        self.unlist(key, &before);
+        self.list(key, &viewer);
+    }
+
+    fn list(&mut self, key: SessionKey, viewer: &Viewer) {
+        match viewer {
             Viewer::User { id, .. } => {
                 self.by_user.entry_ref(id).or_default().insert(key);
             }
@@ -205,21 +228,12 @@ impl Registry {
                 }
             }
         }
-        key
     }
 
-    pub(super) fn remove(&mut self, key: SessionKey) {
-        self.forget_shown(key);
-        let Some(session) = self.sessions.remove(key) else { return };
-        match &session.viewer {
+    fn unlist(&mut self, key: SessionKey, viewer: &Viewer) {
+        match viewer {
             Viewer::User { id, .. } => take_out(&mut self.by_user, id, key),
             Viewer::Link { orders } => orders.iter().for_each(|order| take_out(&mut self.by_link, order, key)),
-        }
-        if let Some(badge) = session.badge {
-            self.by_name.remove(&badge.session_id);
-            if let Some(token_id) = &badge.token_id {
-                take_out(&mut self.by_token, token_id, key);
-            }
         }
     }
 
@@ -246,21 +260,50 @@ impl Registry {
         }
     }
 
+    pub(super) fn remove(&mut self, key: SessionKey) {
+        self.forget_shown(key);
+        let Some(session) = self.sessions.remove(key) else { return };
+        self.unlist(key, &session.viewer);
+        self.roll.swap_remove(&key);
+        if let Some(badge) = session.badge {
+            self.by_name.remove(&badge.session_id);
+            if let Some(token_id) = &badge.token_id {
+                take_out(&mut self.by_token, token_id, key);
+            }
+        }
+    }
+
     /// Whether nothing is left of any session.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.sessions.is_empty()
-            && self.orders.is_empty()
-            && self.by_user.is_empty()
-            && self.by_link.is_empty()
-            && self.by_name.is_empty()
-            && self.by_token.is_empty()
+        let nobody = self.sessions.is_empty() && self.roll.is_empty();
+        let unnamed = self.by_name.is_empty() && self.by_token.is_empty();
+        nobody && unnamed && self.orders.is_empty() && self.by_user.is_empty() && self.by_link.is_empty()
     }
 
     /// Open sockets of a user.
     pub(super) fn sockets_of(&self, user: &UserId) -> usize {
         let keys = self.by_user.get(user).into_iter().flatten();
         keys.filter(|key| self.sessions.get(**key).is_some_and(|session| session.counts)).count()
+    }
+
+    /// Ends the oldest sockets of a user, so that fewer than `max` are left. They stop to count at once.
+    pub(super) fn replace_oldest(&mut self, user: &UserId, max: usize) {
+        let keys = self.by_user.get(user).into_iter().flatten().copied();
+        let mut counted: Vec<(u64, SessionKey)> = keys
+            .map(|key| (&self.sessions[key], key))
+            .filter(|(session, _)| session.counts)
+            .map(|(session, key)| (session.joined, key))
+            .collect();
+        counted.sort_unstable();
+        let too_many = (counted.len() + 1).saturating_sub(max);
+        for (_, key) in counted.into_iter().take(too_many) {
+            let session = &mut self.sessions[key];
+            session.counts = false;
+            if session.mailbox.put_close(CloseCause::Replaced) {
+                self.woken.push(session.mailbox.clone());
+            }
+        }
     }
 
     /// Live sessions that see an order in this state.
@@ -355,6 +398,15 @@ impl Registry {
     pub(super) fn set_proven(&mut self, key: SessionKey, proven: bool) {
         if let Some(session) = self.sessions.get(key)
             && session.mailbox.set_proven(proven)
+        {
+            self.woken.push(session.mailbox.clone());
+        }
+    }
+
+    /// Says whether a session shows an order that could not be read for too long.
+    pub(super) fn set_overdue(&mut self, key: SessionKey, overdue: bool) {
+        if let Some(session) = self.sessions.get(key)
+            && session.mailbox.set_overdue(overdue)
         {
             self.woken.push(session.mailbox.clone());
         }

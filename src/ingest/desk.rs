@@ -1,4 +1,4 @@
-//! The desk: what HTTP asks of SQL besides snapshots, which is tickets and traces; and the housekeeping.
+//! The desk: what HTTP asks of SQL besides snapshots, which is tickets and traces; and the end of old tickets.
 //!
 //! Connections belong to the runtime that opened them, so requests of the HTTP workers come here through a bounded queue.
 //! Full, or without an answer in time, it says that the database is unavailable.
@@ -16,13 +16,13 @@ use super::component::Component;
 use crate::{
     auth::TicketDigest,
     event::{History, OrderId, SnapshotQuery, Timestamp},
-    store::{KeptDeadLetter, Store, StoreError},
+    store::{Store, StoreError},
 };
+
+pub use crate::store::KeptDeadLetter;
 
 /// How long a ticket is good.
 const TICKET_LIFETIME: Duration = Duration::from_secs(30);
-/// How long markers of erased orders are kept.
-const MARKER_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
 const QUEUED_REQUESTS: usize = 256;
 /// Requests under way at once: the recorder and the snapshots need connections, too.
 const REQUESTS_IN_FLIGHT: usize = 3;
@@ -158,16 +158,8 @@ impl DeskParts {
     }
 
     async fn keep_house(&self) {
-        let lifetime = MARKER_LIFETIME.as_millis() as i64;
-        let erased_before = Timestamp::from_millis(Timestamp::now().as_millis() - lifetime);
-        let markers = match erased_before {
-            Some(moment) => self.store.forget_erased(moment).await,
-            None => Ok(0),
-        };
-        for outcome in [markers, self.store.forget_tickets().await] {
-            if let Err(error) = outcome {
-                tracing::debug!(%error, "what is over could not be removed; trying again later");
-            }
+        if let Err(error) = self.store.forget_tickets().await {
+            tracing::debug!(%error, "tickets that are over could not be removed; trying again later");
         }
     }
 }

@@ -28,6 +28,8 @@ use crate::config;
 
 /// How often the topic is looked at.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// How soon it is noticed that there is nothing more to watch.
+const STOP_INTERVAL: Duration = Duration::from_millis(100);
 /// How long one look may take.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often it is asked whether the topic is compacted, before it is taken not to be.
@@ -127,6 +129,12 @@ pub enum StartError {
     Thread(#[from] io::Error),
 }
 
+/// Waits for the next look: the interval is over, somebody asks, or it is time to stop.
+fn wait(stop: &CancellationToken, asked: &mpsc::Receiver<()>) {
+    let next = Instant::now() + INTERVAL;
+    while !stop.is_cancelled() && Instant::now() < next && asked.recv_timeout(STOP_INTERVAL).is_err() {}
+}
+
 struct Watcher {
     consumer: BaseConsumer<ClientEvents>,
     topic: String,
@@ -149,7 +157,7 @@ impl Watcher {
                 }
                 Err(error) => self.complain(&error),
             }
-            let _ = asked.recv_timeout(INTERVAL);
+            wait(stop, asked);
         }
     }
 

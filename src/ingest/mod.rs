@@ -7,9 +7,10 @@
 //! ```
 //!
 //! Read in the order of the data: [`log_watch`] and [`log_check`] (is it the log we know?), [`fanout`] (and [`freshness`]),
-//! [`recorder`], [`progress`], [`snapshots`]. Beside them, [`control`]: what one instance
-//! tells the others.
+//! [`recorder`], [`progress`], [`snapshots`], [`audits`]. Beside them, [`control`]: what one instance tells the others; and
+//! [`desk`]: what HTTP asks of SQL.
 
+pub mod audits;
 mod client;
 mod component;
 pub mod control;

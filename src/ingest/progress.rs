@@ -1,5 +1,5 @@
 //! Reads the recorder's progress once a second, for everybody: the fanout stands by it, the hub trims its tail by it,
-//! and learns from it what the store refused.
+//! and learns from it what the store refused. Also removes markers of erased orders that are too old to matter.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -12,13 +12,18 @@ use tokio_util::sync::CancellationToken;
 
 use super::component::Component;
 use crate::{
-    event::{Position, Stamp},
+    event::{Position, Stamp, Timestamp},
     hub::SharedHub,
     store::{MAX_DEAD_LETTERS_READ, Progress, ProgressReading, RefusedRecord, Store, StoreError},
 };
 
 /// How often progress is read.
 const INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long it is remembered of an erased order which versions would bring it back.
+const MARKER_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How often older markers are removed; by every instance, which does no harm.
+const MARKER_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// Progress at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,15 +86,23 @@ impl ProgressReader {
     /// Inputs: the clock, stop.
     async fn run(mut self, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(INTERVAL);
+        let mut markers = tokio::time::interval(MARKER_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            let markers_due = tokio::select! {
+                () = stop.cancelled() => return,
+                _ = ticks.tick() => false,
+                _ = markers.tick() => true,
+            };
+            let work = async {
+                match markers_due {
+                    true => self.forget_markers().await,
+                    false => self.read().await,
+                }
+            };
             tokio::select! {
                 () = stop.cancelled() => return,
-                _ = ticks.tick() => {}
-            }
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = self.read() => {}
+                () = work => {}
             }
         }
     }
@@ -107,6 +120,17 @@ impl ProgressReader {
                 }
                 Err(error) => return self.on_failure(&error),
             }
+        }
+    }
+
+    async fn forget_markers(&self) {
+        let life = i64::try_from(MARKER_LIFE.as_millis()).unwrap_or(i64::MAX);
+        let Some(erased_before) = Timestamp::from_millis(Timestamp::now().as_millis() - life) else { return };
+        match self.parts.store.forget_erased(erased_before).await {
+            Ok(0) => {}
+            Ok(markers) => tracing::debug!(markers, "markers of erased orders removed"),
+            // The next hour will do as well.
+            Err(error) => tracing::debug!(%error, "markers of erased orders could not be removed"),
         }
     }
 

@@ -15,14 +15,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::{component::Component, progress::ReadsInFlight};
 use crate::{
-    event::{Snapshot, SnapshotQuery, Timestamp},
+    event::{Position, Snapshot, SnapshotQuery, Timestamp},
     hub::{Correction, DueReads, Reconciled, SharedHub},
     store::{Store, StoreError},
     telemetry::SnapshotMetrics,
 };
 
-/// Reads that share one statement at most.
-const READS_PER_STATEMENT: usize = 500;
+/// Reads that share one statement at most; fewer for a while after a failure, which may have been too much to ask.
+const MAX_READS_PER_STATEMENT: usize = 500;
 /// Statements under way at once. More only queue in the database; fewer let one large answer hold up the others.
 const STATEMENTS_IN_FLIGHT: usize = 3;
 /// How long to gather while statements are under way: they are what makes others wait.
@@ -62,12 +62,17 @@ pub fn start(parts: SnapshotParts) -> Component {
 async fn run(parts: SnapshotParts, stop: CancellationToken) {
     let mut statements: JoinSet<Outcome> = JoinSet::new();
     let mut backoff = Backoff::default();
+    let mut reads_per_statement = MAX_READS_PER_STATEMENT;
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             Some(ended) = statements.join_next() => match ended {
-                Ok(Outcome::Answered) => backoff = Backoff::default(),
-                Ok(Outcome::Unavailable) => {
+                Ok(Outcome::Answered) => {
+                    backoff = Backoff::default();
+                    reads_per_statement = (reads_per_statement * 2).min(MAX_READS_PER_STATEMENT);
+                }
+                Ok(Outcome::HandedBack) => {
+                    reads_per_statement = (reads_per_statement / 2).max(1);
                     tokio::select! {
                         () = stop.cancelled() => return,
                         () = tokio::time::sleep(backoff.next()) => {}
@@ -83,7 +88,7 @@ async fn run(parts: SnapshotParts, stop: CancellationToken) {
             }
         }
         while statements.len() < STATEMENTS_IN_FLIGHT {
-            let due = parts.hub.step(|hub| hub.take_due_reads(READS_PER_STATEMENT));
+            let due = parts.hub.step(|hub| hub.take_due_reads(reads_per_statement));
             if due.is_empty() {
                 break;
             }
@@ -95,14 +100,15 @@ async fn run(parts: SnapshotParts, stop: CancellationToken) {
 
 enum Outcome {
     Answered,
-    /// The reads were handed back to the hub.
-    Unavailable,
+    /// Some reads were handed back to the hub.
+    HandedBack,
 }
 
 impl SnapshotParts {
-    /// Reads once for all, in halves if that fails for another reason than an outage.
+    /// Reads once for all, in halves if the database refuses: whoever makes a statement fail fails alone in the end.
     async fn answer(&self, due: DueReads) -> Outcome {
         let mut left = vec![due];
+        let mut failed = Vec::new();
         while let Some(mut due) = left.pop() {
             let needed = self.reads.begin();
             match self.read(&due).await {
@@ -110,11 +116,14 @@ impl SnapshotParts {
                     self.wait_until_reached(&snapshot).await;
                     self.reconcile(&due, &snapshot);
                 }
-                Err(error) if error.is_retryable() || due.len() < 2 => {
+                Err(error) if error.is_retryable() => {
                     tracing::warn!(%error, reads = due.len(), "a snapshot could not be read; trying again");
-                    left.push(due);
-                    self.hub.step(|hub| left.into_iter().for_each(|due| hub.retry(due)));
-                    return Outcome::Unavailable;
+                    failed.push(due);
+                    failed.append(&mut left);
+                }
+                Err(error) if due.len() < 2 => {
+                    tracing::error!(%error, "the database refuses to read a snapshot; trying again");
+                    failed.push(due);
                 }
                 Err(error) => {
                     tracing::warn!(%error, reads = due.len(), "a snapshot could not be read; trying in two halves");
@@ -124,7 +133,11 @@ impl SnapshotParts {
             }
             drop(needed);
         }
-        Outcome::Answered
+        if failed.is_empty() {
+            return Outcome::Answered;
+        }
+        self.hub.step(|hub| failed.into_iter().for_each(|due| hub.retry(due)));
+        Outcome::HandedBack
     }
 
     async fn read(&self, due: &DueReads) -> Result<Snapshot, StoreError> {
@@ -159,25 +172,31 @@ impl SnapshotParts {
         let now = Timestamp::now();
         for reads in due.sessions.chunks(READS_PER_STEP) {
             self.report(
+                snapshot,
                 self.hub.step(|hub| reads.iter().map(|read| hub.reconcile(read, snapshot, now)).collect::<Vec<_>>()),
             );
         }
         for reads in due.orders.chunks(READS_PER_STEP) {
             self.report(
+                snapshot,
                 self.hub.step(|hub| reads.iter().map(|read| hub.prove(read, snapshot, now)).collect::<Vec<_>>()),
             );
         }
     }
 
-    fn report(&self, reconciled: Vec<Reconciled>) {
+    fn report(&self, snapshot: &Snapshot, reconciled: Vec<Reconciled>) {
         for result in reconciled {
             let Reconciled::Done(corrections) = result else { continue };
             for Correction { order_id, shown, truth } in corrections {
                 self.metrics.corrections.inc();
-                tracing::warn!(
+                let revision = truth.or(shown);
+                let read = |position: &&Position| revision.is_some_and(|at| at.stamp.partition == position.partition);
+                tracing::error!(
                     order.id = %order_id,
-                    shown = %shown,
-                    truth = truth.map(|stamp| stamp.to_string()),
+                    shown = shown.map(tracing::field::display),
+                    truth = truth.map(tracing::field::display),
+                    kafka.read_at = snapshot.positions().iter().find(read).map(|position| position.next_offset),
+                    kafka.seen_to = revision.and_then(|at| self.hub.step(|hub| hub.end(at.stamp.partition))).map(|end| end.next_offset),
                     "a screen showed a wrong state of an order; corrected"
                 );
             }

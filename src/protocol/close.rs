@@ -38,6 +38,8 @@ pub enum CloseCause {
     InvalidToken,
     /// The token, or all older tokens of its user, were revoked.
     Revoked,
+    /// The user opened a newer session than may be open at once.
+    Replaced,
     /// All orders of a link are terminal.
     Complete,
     /// Ten refused messages within a minute.
@@ -46,7 +48,7 @@ pub enum CloseCause {
 
 impl CloseCause {
     /// Every cause.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::ClientClosed,
         Self::ConnectionLost,
         Self::ProtocolError,
@@ -64,6 +66,7 @@ impl CloseCause {
         Self::TooManySessions,
         Self::InvalidToken,
         Self::Revoked,
+        Self::Replaced,
         Self::Complete,
         Self::TooManyErrors,
     ];
@@ -88,6 +91,7 @@ impl CloseCause {
             Self::TooManySessions => 4014,
             Self::InvalidToken => 4500,
             Self::Revoked => 4503,
+            Self::Replaced => 4504,
             Self::Complete => 4510,
             Self::TooManyErrors => 4513,
         }
@@ -113,6 +117,7 @@ impl CloseCause {
             Self::TooManySessions => "too_many_sessions",
             Self::InvalidToken => "invalid_token",
             Self::Revoked => "revoked",
+            Self::Replaced => "replaced",
             Self::Complete => "complete",
             Self::TooManyErrors => "too_many_errors",
         }

@@ -1,6 +1,7 @@
 //! What a client may say. Never who sees what: that comes from the event and the token.
 
 use hashbrown::HashMap;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -13,6 +14,8 @@ pub const MAX_SUBSCRIBED: usize = 500;
 pub const MAX_SYNCED: usize = 2_000;
 /// Longest accepted `id` of a message, in bytes of its JSON.
 const MAX_ID_BYTES: usize = 64;
+/// Deepest accepted nesting of a message; what is known needs two levels.
+const MAX_DEPTH: i32 = 16;
 
 /// A well-formed message of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +37,38 @@ pub enum ClientMessage {
         /// The user the older form names, who must be the token's.
         user_id: Option<String>,
     },
+    /// Goes on with another token.
+    Refresh {
+        /// Not verified yet.
+        token: Token,
+        /// To be echoed where it is refused.
+        id: Option<RawId>,
+    },
 }
+
+/// A token as the client sent it. Shows nothing of itself.
+#[derive(Debug, Clone)]
+pub struct Token(SecretString);
+
+impl Token {
+    /// The text, to be verified.
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+impl From<String> for Token {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
+impl PartialEq for Token {
+    fn eq(&self, other: &Self) -> bool {
+        self.expose() == other.expose()
+    }
+}
+impl Eq for Token {}
 
 /// Why a client's message was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -60,6 +94,8 @@ struct Envelope<'a> {
     order_ids: Option<&'a RawValue>,
     #[serde(borrow, rename = "userId")]
     user_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    token: Option<&'a RawValue>,
 }
 
 /// A text field that tolerates any other JSON, which then names no known type.
@@ -83,6 +119,9 @@ impl ClientMessage {
     /// Reads one text message.
     pub fn parse(text: &str) -> Result<Self, MessageError> {
         let refuse = |code, message: String| MessageError { code, message, id: None };
+        if is_too_deep(text) {
+            return Err(refuse("invalid_message", format!("at most {MAX_DEPTH} levels of nesting")));
+        }
         let envelope: Envelope<'_> = match serde_json::from_str(text) {
             Ok(envelope) => envelope,
             Err(error) if error.is_data() => {
@@ -122,7 +161,8 @@ impl Envelope<'_> {
                 order_ids: self.order_ids.map(read_order_ids).transpose()?,
                 user_id: self.user_id.map(read_user_id).transpose()?,
             }),
-            Some(_) => Err(("unknown_type", "known types are ping, sync and subscribe".to_owned())),
+            Some("refresh") => Ok(ClientMessage::Refresh { token: self.token.map_or_else(no_token, read_token)?, id }),
+            Some(_) => Err(("unknown_type", "known types are ping, sync, subscribe and refresh".to_owned())),
             None => Err(("invalid_message", "\"type\" is missing".to_owned())),
         }
     }
@@ -149,6 +189,33 @@ fn read_user_id(user_id: &RawValue) -> Result<String, Refusal> {
         Ok(serde_json::Value::Number(number)) => Ok(number.to_string()),
         _ => Err(("invalid_message", "\"userId\" must be a string or a number".to_owned())),
     }
+}
+
+fn read_token(token: &RawValue) -> Result<Token, Refusal> {
+    serde_json::from_str::<String>(token.get()).map(Token::from).or_else(|_| no_token())
+}
+
+fn no_token() -> Result<Token, Refusal> {
+    Err(("invalid_message", "\"token\" must be a string".to_owned()))
+}
+
+/// Whether arrays and objects lie deeper in each other than [`MAX_DEPTH`].
+fn is_too_deep(json: &str) -> bool {
+    let (mut depth, mut in_string, mut escaped) = (0, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_string,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => depth += 1,
+            b']' | b'}' if !in_string => depth -= 1,
+            _ => {}
+        }
+        if depth > MAX_DEPTH {
+            return true;
+        }
+    }
+    false
 }
 
 #[cfg(test)]
@@ -197,6 +264,25 @@ mod tests {
             (refused.code, refused.id.map(|id| id.0.get().to_owned())),
             ("unknown_type", Some("\"a\"".to_owned()))
         );
+    }
+
+    #[test]
+    fn a_refresh_carries_a_token_that_shows_nothing_of_itself() {
+        let refresh = ClientMessage::parse(r#"{"type":"refresh","token":"canary"}"#).unwrap();
+        assert!(!format!("{refresh:?}").contains("canary"));
+        assert_eq!(refresh, ClientMessage::Refresh { token: "canary".to_owned().into(), id: None });
+        assert_eq!(code(r#"{"type":"refresh"}"#), "invalid_message");
+        assert_eq!(code(r#"{"type":"refresh","token":["canary"]}"#), "invalid_message");
+    }
+
+    #[test]
+    fn deep_nesting_is_refused_and_brackets_in_text_are_none() {
+        let nested = |depth: usize| format!(r#"{{"type":"ping","x":{}{}}}"#, "[".repeat(depth), "]".repeat(depth));
+        assert!(ClientMessage::parse(&nested(15)).is_ok());
+        assert_eq!(code(&nested(16)), "invalid_message");
+        assert_eq!(code(&"[".repeat(60_000)), "invalid_message");
+        let text = r#"{"type":"ping","id":"\"[[[[[[[[[[[[[[[[[[\\"}"#;
+        assert!(ClientMessage::parse(text).is_ok());
     }
 
     #[test]

@@ -63,6 +63,11 @@ pub enum ServerMessage<'a> {
         /// When.
         expires_at: Timestamp,
     },
+    /// The session goes on with the token of a `refresh`.
+    TokenRefreshed {
+        /// Until when.
+        expires_at: Timestamp,
+    },
     /// A message of the client was refused.
     Error {
         /// Stable, for programs.

@@ -1,6 +1,6 @@
 //! What a client said, and what it gets for it.
 
-use super::{HubRequest, Now, Phase, Session};
+use super::{HubRequest, Now, Phase, Request, Session};
 use crate::protocol::{ClientMessage, CloseCause, Frame, MessageError, ServerMessage};
 
 /// One thing that came from the client.
@@ -8,19 +8,21 @@ use crate::protocol::{ClientMessage, CloseCause, Frame, MessageError, ServerMess
 pub enum Inbound<'a> {
     /// A text message.
     Text(&'a str),
+    /// A binary message.
+    Binary(&'a [u8]),
     /// A Ping with its payload.
     Ping(&'a [u8]),
     /// A Pong.
     Pong,
-    /// A Close frame with its code.
+    /// A Close frame, with its code if it has one.
     Close(Option<u16>),
     /// Something that ends the session: what the transport found out about the frames, or the end of the connection.
     Broken(CloseCause),
 }
 
 impl Session {
-    /// Takes what came from the client. May ask something of the hub.
-    pub fn on_inbound(&mut self, inbound: Inbound<'_>, now: Now) -> Option<HubRequest> {
+    /// Takes what came from the client. May ask for something.
+    pub fn on_inbound(&mut self, inbound: Inbound<'_>, now: Now) -> Option<Request> {
         self.keepalive.on_sign_of_life(now.instant);
         if let Inbound::Close(code) = inbound {
             self.on_close(code);
@@ -36,21 +38,30 @@ impl Session {
         match inbound {
             Inbound::Text(text) => self.on_text(text, now),
             Inbound::Ping(payload) => {
-                if self.admits(now) {
+                if self.admits(payload.len(), now) {
                     self.outbox.set_pong(payload);
                 }
+                None
+            }
+            Inbound::Pong => {
+                // Nobody asked for more than one a heartbeat.
+                self.admits(0, now);
+                None
+            }
+            Inbound::Binary(_) => {
+                self.close(CloseCause::BinaryNotSupported, None, now);
                 None
             }
             Inbound::Broken(cause) => {
                 self.close(cause, None, now);
                 None
             }
-            Inbound::Pong | Inbound::Close(_) => None,
+            Inbound::Close(_) => None,
         }
     }
 
-    fn on_text(&mut self, text: &str, now: Now) -> Option<HubRequest> {
-        if !self.admits(now) {
+    fn on_text(&mut self, text: &str, now: Now) -> Option<Request> {
+        if !self.admits(text.len(), now) {
             return None;
         }
         match ClientMessage::parse(text) {
@@ -70,6 +81,7 @@ impl Session {
                 }
                 Some(self.ask(HubRequest::Subscribe(order_ids), now))
             }
+            Ok(ClientMessage::Refresh { token, id }) => Some(Request::Verify { token, id }),
             Err(error) => {
                 self.refuse(&error, now);
                 (error.code == "sync_too_large" && self.cause().is_none()).then(|| self.ask(HubRequest::Restart, now))
@@ -77,21 +89,21 @@ impl Session {
         }
     }
 
-    fn ask(&mut self, request: HubRequest, now: Now) -> HubRequest {
+    fn ask(&mut self, request: HubRequest, now: Now) -> Request {
         self.phase = Phase::Open;
         self.snapshot_due = Some(now.instant + self.rules.snapshot_timeout);
-        request
+        request.into()
     }
 
-    fn admits(&mut self, now: Now) -> bool {
-        let admitted = self.limits.admits_message(now.instant);
+    fn admits(&mut self, bytes: usize, now: Now) -> bool {
+        let admitted = self.limits.admits_message(bytes, now.instant);
         if !admitted {
             self.close(CloseCause::TooManyMessages, None, now);
         }
         admitted
     }
 
-    fn refuse(&mut self, error: &MessageError, now: Now) {
+    pub(super) fn refuse(&mut self, error: &MessageError, now: Now) {
         let answer =
             ServerMessage::Error { code: error.code, message: &error.message, id: error.id.as_ref(), order_id: None };
         self.outbox.push(answer.frame());
@@ -107,18 +119,8 @@ impl Session {
             return;
         }
         self.outbox.clear();
-        // RFC 6455, section 7.4: codes a client may not send are a protocol error.
-        let (cause, answer) = match code {
-            None => (CloseCause::ClientClosed, Frame::close(None)),
-            Some(1000..=1003 | 1007..=1014 | 3000..=4999) => {
-                (CloseCause::ClientClosed, Frame::close(Some((1000, CloseCause::ClientClosed.reason()))))
-            }
-            Some(_) => {
-                let cause = CloseCause::ProtocolError;
-                (cause, Frame::close(Some((cause.code(), cause.reason()))))
-            }
-        };
-        self.outbox.push(answer);
+        let cause = CloseCause::ClientClosed;
+        self.outbox.push(Frame::close(code.map(|_| (cause.code(), cause.reason()))));
         self.phase = Phase::Ended { cause };
     }
 }

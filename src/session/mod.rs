@@ -5,25 +5,32 @@
 //!
 //! A session's life: `welcome`, one snapshot, then live; it ends with exactly one [`CloseCause`].
 
+mod completion;
 mod expiry;
 mod inbound;
 mod keepalive;
 mod limits;
 mod outbox;
+mod refresh;
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use self::{expiry::Expiry, keepalive::Keepalive, limits::Limits, outbox::Outbox};
+use self::{completion::Completion, expiry::Expiry, keepalive::Keepalive, limits::Limits, outbox::Outbox};
 use crate::{
-    event::{OrderId, Stamp, Timestamp, UserId},
+    event::{OrderId, Stamp, Timestamp, UserId, Viewer},
     hub::Delivery,
-    protocol::{self, CloseCause, Frame, ServerMessage, StaleReason, StaleReasons, outbound},
+    protocol::{
+        self, CloseCause, Frame, ServerMessage, StaleReasons,
+        inbound::Token,
+        outbound::{self, RawId},
+    },
 };
 
 pub use inbound::Inbound;
+pub use refresh::{RefusedToken, Renewal};
 
 /// How long a peer may take to answer our Close frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -39,6 +46,8 @@ pub struct Rules {
     pub snapshot_timeout: Duration,
     /// Most orders in one frame of a snapshot.
     pub snapshot_page: usize,
+    /// How long all orders of a link have been terminal when its session ends.
+    pub complete_after: Duration,
 }
 
 /// Who opened a session, and how.
@@ -70,6 +79,26 @@ impl Now {
     }
 }
 
+/// What a session asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// Something of the hub.
+    Hub(HubRequest),
+    /// To verify the token of a `refresh`; the answer goes to [`Session::on_renewal`], with the id.
+    Verify {
+        /// The token.
+        token: Token,
+        /// What the client calls its message.
+        id: Option<RawId>,
+    },
+}
+
+impl From<HubRequest> for Request {
+    fn from(request: HubRequest) -> Self {
+        Self::Hub(request)
+    }
+}
+
 /// What a session asks of the hub.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HubRequest {
@@ -79,6 +108,8 @@ pub enum HubRequest {
     Sync(hashbrown::HashMap<OrderId, Option<Stamp>>),
     /// Only these orders from now on, or all again.
     Subscribe(Option<Vec<OrderId>>),
+    /// To see with these eyes from now on: the same user or a link as before, perhaps with other orders listed.
+    Refresh(Viewer),
 }
 
 /// One session.
@@ -92,6 +123,7 @@ pub struct Session {
     keepalive: Keepalive,
     limits: Limits,
     expiry: Expiry,
+    completion: Completion,
     outbox: Outbox,
     stale: StaleReasons,
     told_stale: StaleReasons,
@@ -148,6 +180,7 @@ impl Session {
             keepalive: Keepalive::new(rules.heartbeat_interval, now.instant),
             limits: Limits::new(now.instant),
             expiry: Expiry::new(opening.expires_at),
+            completion: Completion::default(),
             rules,
             user: opening.user,
             phase,
@@ -198,17 +231,19 @@ impl Session {
     }
 
     /// Notes what may be stale: for all of this instance since `since`, and for this session alone.
-    pub fn on_stale(&mut self, instance: StaleReasons, since: Timestamp, proven: bool) {
-        let mut reasons = instance;
-        if !proven && self.started {
-            reasons.set(StaleReason::CatchingUp, true);
-        }
+    pub fn on_stale(&mut self, instance: StaleReasons, since: Timestamp, own: StaleReasons) {
+        let reasons = if self.started { instance.union(own) } else { instance };
         if reasons != self.stale {
             if self.stale.is_fresh() {
                 self.stale_since = Some(since);
             }
             self.stale = reasons;
         }
+    }
+
+    /// Notes whether the session is a link whose orders are all terminal now.
+    pub fn on_complete(&mut self, complete: bool, now: Now) {
+        self.completion.set(complete, now.instant);
     }
 
     /// The instance leaves. The first word counts.
@@ -247,6 +282,8 @@ impl Session {
             self.close(CloseCause::SnapshotUnavailable, Some(after), now);
         } else if self.keepalive.is_dead(now.instant) {
             self.close(CloseCause::HeartbeatTimeout, None, now);
+        } else if self.complete_at().is_some_and(|at| now.instant >= at) && !self.outbox.is_sending() {
+            self.close(CloseCause::Complete, None, now);
         } else {
             if self.started && self.expiry.warns(now.wall) {
                 self.outbox.push(ServerMessage::TokenExpiring { expires_at: self.expiry.expires_at() }.frame());
@@ -272,7 +309,11 @@ impl Session {
     fn open_deadline(&self, now: Now) -> Instant {
         let deadline = self.keepalive.deadline().min(self.expiry.deadline(now, self.started));
         let departure = self.departure.map(|departure| departure.at);
-        [self.snapshot_due, departure].into_iter().flatten().fold(deadline, Instant::min)
+        [self.snapshot_due, departure, self.complete_at()].into_iter().flatten().fold(deadline, Instant::min)
+    }
+
+    fn complete_at(&self) -> Option<Instant> {
+        self.completion.deadline(self.rules.complete_after)
     }
 
     /// Takes the next bytes to write, at most about `limit` unless a single frame is longer. `None`: nothing to write.

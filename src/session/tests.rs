@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::*;
-use crate::hub::PendingSnapshot;
+use crate::{event::OrderList, hub::PendingSnapshot, protocol::StaleReason};
 
 const HEARTBEAT: Duration = Duration::from_secs(25);
 
@@ -25,8 +25,17 @@ impl Clock {
     }
 }
 
+fn catching_up() -> StaleReasons {
+    StaleReasons::from_iter([StaleReason::CatchingUp])
+}
+
 fn rules() -> Arc<Rules> {
-    Arc::new(Rules { heartbeat_interval: HEARTBEAT, snapshot_timeout: Duration::from_secs(5), snapshot_page: 500 })
+    Arc::new(Rules {
+        heartbeat_interval: HEARTBEAT,
+        snapshot_timeout: Duration::from_secs(5),
+        snapshot_page: 500,
+        complete_after: Duration::from_secs(60),
+    })
 }
 
 fn opening(clock: &Clock, ttl: Duration) -> Opening {
@@ -162,7 +171,7 @@ fn sync_wait_asks_for_nothing_until_the_sync_or_five_seconds() {
     let waits = Opening { waits_for_sync: true, ..opening(&clock, HEARTBEAT * 100) };
     let mut session = Session::open(rules(), waits.clone(), clock.now());
     let sync = Inbound::Text(r#"{"type":"sync","orders":{}}"#);
-    assert_eq!(session.on_inbound(sync, clock.now()), Some(HubRequest::Sync(Default::default())));
+    assert_eq!(session.on_inbound(sync, clock.now()), Some(HubRequest::Sync(Default::default()).into()));
     let mut session = Session::open(rules(), waits, clock.now());
     assert_eq!(session.on_time(clock.forward(Duration::from_millis(4_900))), None);
     assert_eq!(session.on_time(clock.forward(Duration::from_millis(100))), Some(HubRequest::Restart));
@@ -175,16 +184,16 @@ fn stale_follows_the_first_snapshot_and_is_told_once_per_change() {
     let clock = Clock::start();
     let mut session = open(&clock);
     let unavailable = StaleReasons::from_iter([StaleReason::KafkaUnavailable]);
-    session.on_stale(unavailable, clock.now().wall, false);
+    session.on_stale(unavailable, clock.now().wall, catching_up());
     assert_eq!(types(&sent(&mut session)), ["welcome"]);
     session.on_delivery(Delivery::Snapshot(PendingSnapshot::new(clock.now().wall, false)));
-    session.on_stale(unavailable, clock.now().wall, true);
+    session.on_stale(unavailable, clock.now().wall, StaleReasons::NONE);
     let messages = sent(&mut session);
     assert_eq!(types(&messages), ["snapshot", "stale"]);
     assert_eq!(messages[1]["reasons"], serde_json::json!(["kafka_unavailable"]));
-    session.on_stale(unavailable, clock.now().wall, true);
+    session.on_stale(unavailable, clock.now().wall, StaleReasons::NONE);
     assert!(sent(&mut session).is_empty());
-    session.on_stale(StaleReasons::NONE, clock.now().wall, true);
+    session.on_stale(StaleReasons::NONE, clock.now().wall, StaleReasons::NONE);
     assert_eq!(types(&sent(&mut session)), ["fresh"]);
 }
 
@@ -192,7 +201,7 @@ fn stale_follows_the_first_snapshot_and_is_told_once_per_change() {
 fn a_start_without_proof_says_that_it_is_catching_up() {
     let clock = Clock::start();
     let mut session = live(&clock);
-    session.on_stale(StaleReasons::NONE, clock.now().wall, false);
+    session.on_stale(StaleReasons::NONE, clock.now().wall, catching_up());
     assert_eq!(sent(&mut session)[0]["reasons"], serde_json::json!(["catching_up"]));
 }
 
@@ -201,7 +210,7 @@ fn the_older_subscribe_is_for_the_token_s_user_only() {
     let clock = Clock::start();
     let mut session = live(&clock);
     let own = Inbound::Text(r#"{"action":"subscribe","userId":"u-42"}"#);
-    assert_eq!(session.on_inbound(own, clock.now()), Some(HubRequest::Subscribe(None)));
+    assert_eq!(session.on_inbound(own, clock.now()), Some(HubRequest::Subscribe(None).into()));
     let foreign = Inbound::Text(r#"{"action":"subscribe","userId":"u-43"}"#);
     assert_eq!(session.on_inbound(foreign, clock.now()), None);
     assert_eq!(sent(&mut session)[0]["code"], "forbidden");
@@ -248,16 +257,6 @@ fn of_several_pings_the_last_is_answered_and_the_client_s_close_is_returned() {
 }
 
 #[test]
-fn a_close_code_that_may_not_be_sent_is_a_protocol_error() {
-    for code in [0, 999, 1004, 1005, 1006, 1015, 2999, 5000] {
-        let clock = Clock::start();
-        let mut session = live(&clock);
-        session.on_inbound(Inbound::Close(Some(code)), clock.now());
-        assert_eq!(sent(&mut session), [serde_json::json!({"close": 1002})], "{code}");
-    }
-}
-
-#[test]
 fn the_first_cause_counts_and_a_peer_that_does_not_answer_is_not_waited_for_long() {
     let mut clock = Clock::start();
     let mut session = live(&clock);
@@ -284,4 +283,119 @@ fn a_leaving_instance_closes_each_session_at_its_own_time() {
     session.on_time(clock.forward(Duration::from_millis(1)));
     let closing = sent(&mut session);
     assert_eq!((&closing[0]["reason"], &closing[0]["reconnect_after_ms"]), (&"server_restart".into(), &700.into()));
+}
+
+fn user(id: &str, only: Option<&[&str]>) -> Viewer {
+    let only = only.map(|orders| orders.iter().map(|order| OrderId::parse(order).unwrap()).collect());
+    Viewer::User { id: UserId::parse(id).unwrap(), only: only.map(OrderList::new) }
+}
+
+fn renewal(clock: &Clock, viewer: Viewer, ttl: Duration) -> Renewal {
+    Renewal { viewer, expires_at: opening(clock, ttl).expires_at }
+}
+
+#[test]
+fn a_refresh_asks_for_the_token_s_verification_and_moves_the_end() {
+    let mut clock = Clock::start();
+    let mut session = Session::open(rules(), opening(&clock, Duration::from_secs(90)), clock.now());
+    session.on_delivery(Delivery::Snapshot(PendingSnapshot::new(clock.now().wall, false)));
+    sent(&mut session);
+    let asked = session.on_inbound(Inbound::Text(r#"{"type":"refresh","token":"t"}"#), clock.now());
+    assert_eq!(asked, Some(Request::Verify { token: "t".to_owned().into(), id: None }));
+    assert!(sent(&mut session).is_empty(), "nothing is told before it is verified");
+    let narrower = user("u-42", Some(&["A-1"]));
+    let good = renewal(&clock, narrower.clone(), Duration::from_secs(600));
+    let expires_at = good.expires_at;
+    assert_eq!(session.on_renewal(Ok(good), None, clock.now()), Some(HubRequest::Refresh(narrower)));
+    let told = sent(&mut session);
+    assert_eq!(types(&told), ["token_refreshed"]);
+    assert_eq!(told[0]["expires_at"], serde_json::to_value(expires_at).unwrap());
+    for _ in 0..10 {
+        session.on_inbound(Inbound::Pong, clock.now());
+        session.on_time(clock.forward(Duration::from_secs(53)));
+        sent(&mut session);
+    }
+    assert_eq!(session.cause(), None, "the old end has passed long since");
+    session.on_inbound(Inbound::Pong, clock.now());
+    session.on_time(clock.forward(Duration::from_secs(11)));
+    assert!(types(&sent(&mut session)).contains(&"token_expiring"), "told again ahead of the new end");
+}
+
+#[test]
+fn a_refresh_with_the_token_of_somebody_else_ends_the_session() {
+    let link = Viewer::Link { orders: OrderList::new([OrderId::parse("A-1").unwrap()].into()) };
+    for other in [user("u-43", None), link] {
+        let clock = Clock::start();
+        let mut session = live(&clock);
+        let good = renewal(&clock, other, Duration::from_secs(600));
+        assert_eq!(session.on_renewal(Ok(good), None, clock.now()), None);
+        let closing = sent(&mut session);
+        assert_eq!((&closing[0]["code"], &closing[0]["retry"]), (&4500.into(), &false.into()));
+    }
+}
+
+#[test]
+fn a_refused_refresh_changes_nothing_and_echoes_its_id() {
+    let mut clock = Clock::start();
+    let mut session = Session::open(rules(), opening(&clock, Duration::from_secs(20)), clock.now());
+    sent(&mut session);
+    let Some(Request::Verify { id, .. }) =
+        session.on_inbound(Inbound::Text(r#"{"type":"refresh","token":"t","id":7}"#), clock.now())
+    else {
+        panic!("a token to verify")
+    };
+    let refused = RefusedToken { code: "invalid_token", message: "the token is not valid".to_owned() };
+    assert_eq!(session.on_renewal(Err(refused), id, clock.now()), None);
+    let error = sent(&mut session);
+    assert_eq!((&error[0]["code"], &error[0]["id"]), (&"invalid_token".into(), &7.into()));
+    let too_late = renewal(&clock, user("u-42", None), Duration::ZERO);
+    assert_eq!(session.on_renewal(Ok(too_late), None, clock.now()), None);
+    assert_eq!(sent(&mut session)[0]["code"], "expired_token", "the leeway is for handshakes only");
+    session.on_delivery(Delivery::Snapshot(PendingSnapshot::new(clock.now().wall, false)));
+    session.on_time(clock.forward(Duration::from_secs(20)));
+    assert_eq!(session.cause(), Some(CloseCause::TokenExpired), "at the old end");
+}
+
+#[test]
+fn a_link_ends_when_its_orders_have_been_terminal_for_a_while() {
+    let mut clock = Clock::start();
+    let mut session = live(&clock);
+    session.on_complete(true, clock.now());
+    session.on_time(clock.forward(Duration::from_secs(30)));
+    session.on_inbound(Inbound::Pong, clock.now());
+    session.on_complete(false, clock.now());
+    session.on_complete(true, clock.now());
+    session.on_time(clock.forward(Duration::from_secs(50)));
+    session.on_inbound(Inbound::Pong, clock.now());
+    session.on_time(clock.forward(Duration::from_secs(9)));
+    session.on_complete(true, clock.now());
+    assert_eq!(session.cause(), None, "not all the time");
+    assert!(session.deadline(clock.now()) <= clock.now().instant + Duration::from_secs(1));
+    sent(&mut session);
+    session.on_delivery(Delivery::Updates(vec![Frame::text(r#"{"type":"order_status"}"#)]));
+    session.on_time(clock.forward(Duration::from_secs(1)));
+    assert_eq!(types(&sent(&mut session))[0], "order_status", "what is to be shown is shown first");
+    session.on_time(clock.now());
+    let closing = sent(&mut session);
+    assert_eq!((&closing[0]["code"], &closing[0]["reason"]), (&4510.into(), &"complete".into()));
+}
+
+#[test]
+fn pongs_nobody_asked_for_and_too_many_bytes_end_the_session() {
+    let clock = Clock::start();
+    let mut session = live(&clock);
+    for _ in 0..60 {
+        session.on_inbound(Inbound::Pong, clock.now());
+    }
+    assert_eq!(session.cause(), None);
+    session.on_inbound(Inbound::Pong, clock.now());
+    assert_eq!(session.cause(), Some(CloseCause::TooManyMessages));
+    let mut session = live(&clock);
+    let large = format!(r#"{{"type":"ping","x":"{}"}}"#, "x".repeat(60_000));
+    for _ in 0..4 {
+        session.on_inbound(Inbound::Text(&large), clock.now());
+        assert_eq!(session.cause(), None);
+    }
+    session.on_inbound(Inbound::Text(&large), clock.now());
+    assert_eq!(session.cause(), Some(CloseCause::TooManyMessages));
 }

@@ -253,6 +253,28 @@ async fn an_instance_is_not_ready_while_its_control_topic_would_forget_revocatio
     instance.stop().await;
 }
 
+#[tokio::test]
+async fn after_a_refresh_the_new_token_is_the_one_that_can_be_revoked() {
+    let world = World::create().await;
+    let instance = world.start().await;
+    let mut screen = Screen::open(instance.address, &world.token_named("u-1", "t-1")).await;
+    let refresh = async |screen: &mut Screen, token_id: &str, answer: &str| {
+        screen.send(json!({"type": "refresh", "token": world.token_named("u-1", token_id)})).await;
+        screen.until(answer, |screen| screen.frames.last().is_some_and(|frame| frame["type"] == answer)).await;
+    };
+    refresh(&mut screen, "t-2", "token_refreshed").await;
+    for (revocations, token_id) in [(1, "t-1"), (2, "t-3")] {
+        post(&instance, "/revocations", json!({"jti": token_id})).await;
+        knows(&instance, revocations).await;
+    }
+    still_open(&mut screen).await;
+    refresh(&mut screen, "t-3", "error").await;
+    assert_eq!(screen.frames.last().unwrap()["code"], "invalid_token");
+    post(&instance, "/revocations", json!({"jti": "t-2"})).await;
+    assert_eq!(screen.close_code().await, Some(4503));
+    instance.stop().await;
+}
+
 async fn ticket(instance: &Instance, token: &str) -> (u16, Value) {
     let url = format!("http://{}/tickets", instance.address);
     let answer = reqwest::Client::new().post(url).bearer_auth(token).send().await.expect("an answer");

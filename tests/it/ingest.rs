@@ -2,6 +2,7 @@
 
 mod embedded;
 mod fanout;
+mod faulty;
 mod instance;
 mod logs;
 mod outages;

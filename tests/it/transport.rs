@@ -73,10 +73,12 @@ impl Server {
                 heartbeat_interval: Duration::from_secs(25),
                 snapshot_timeout: Duration::from_secs(5),
                 snapshot_page: 500,
+                complete_after: Duration::from_secs(1),
             }),
             limits: Limits {
                 mailbox_bytes: 65_536,
                 max_per_user: 2,
+                closes_oldest: false,
                 max_total: 100,
                 send_timeout: Duration::from_secs(2),
             },

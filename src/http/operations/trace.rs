@@ -8,7 +8,7 @@ use crate::{
     event::{Known, OrderId, Stamp, Timestamp, UserId},
     http::refusal::Refusal,
     hub::Shows,
-    store::KeptDeadLetter,
+    ingest::desk::KeptDeadLetter,
 };
 
 /// Sessions in one answer at most.

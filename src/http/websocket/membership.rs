@@ -3,6 +3,8 @@
 use std::{sync::Arc, time::Instant};
 
 use crate::{
+    auth::Principal,
+    event::Timestamp,
     hub::{Joining, Mailbox, SessionKey, SharedHub, TooManySessions},
     protocol::CloseCause,
     session::HubRequest,
@@ -16,6 +18,7 @@ pub(super) struct Membership {
     key: SessionKey,
     mailbox: Arc<Mailbox>,
     session_id: String,
+    is_link: bool,
     joined: Instant,
     metrics: Arc<SessionMetrics>,
 }
@@ -29,8 +32,9 @@ impl Membership {
         metrics: Arc<SessionMetrics>,
     ) -> Result<Self, TooManySessions> {
         let mailbox = joining.mailbox.clone();
+        let is_link = joining.viewer.user().is_none();
         let key = hub.step(|hub| hub.join(joining))?;
-        Ok(Self { hub, key, mailbox, session_id, joined: Instant::now(), metrics })
+        Ok(Self { hub, key, mailbox, session_id, is_link, joined: Instant::now(), metrics })
     }
 
     /// The socket is open: from now on there is an end to be told.
@@ -43,13 +47,25 @@ impl Membership {
         &self.mailbox
     }
 
+    /// Whether it is a link's session whose orders are all terminal now.
+    pub(super) fn is_complete(&self) -> bool {
+        self.is_link && self.hub.step(|hub| hub.is_complete(self.key))
+    }
+
     /// Passes on what the session asks of the hub.
-    pub(super) fn ask(&self, request: HubRequest) {
+    pub(super) fn ask(&self, request: HubRequest, now: Timestamp) {
         self.hub.step(|hub| match request {
             HubRequest::Restart => hub.restart(self.key),
             HubRequest::Sync(claims) => hub.sync(self.key, claims),
             HubRequest::Subscribe(orders) => hub.subscribe(self.key, orders),
+            HubRequest::Refresh(viewer) => hub.refresh(self.key, viewer, now),
         });
+    }
+
+    /// The session goes on with this principal's token.
+    pub(super) fn exchange_token(&self, principal: &Principal) {
+        let token_id = principal.token_id.as_deref();
+        self.hub.step(|hub| hub.exchange_token(self.key, token_id, principal.issued_at, principal.expires_at));
     }
 
     /// Leaves after [`open`](Self::open), for this reason.

@@ -1,12 +1,20 @@
 //! `GET /order-status`: the handshake, and the connection that follows it.
+//!
+//! ```text
+//! socket ── bytes ──► reader ── messages ──► speaker (a viewer's session) ── finished frames ──► socket
+//!           `upgrade` begins it, `connection` carries it, `farewell` is what is told to who may not stay
+//! ```
 
 mod connection;
 mod farewell;
-mod frame_guard;
 mod membership;
+mod reader;
+mod speaker;
 mod upgrade;
+mod viewing;
 
 pub use self::{
-    frame_guard::{FrameGuard, FrameRules, Verdict},
-    upgrade::order_status,
+    reader::{FrameReader, FrameRules, Received},
+    speaker::Speaker,
+    upgrade::{order_status, speak},
 };

@@ -1,17 +1,19 @@
 //! The handshake: who may connect, and how the one who may not is told.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use actix_http::ws::{HandshakeError, verify_handshake};
-use actix_web::{FromRequest, HttpRequest, HttpResponse, body::BoxBody, dev, error::PayloadError, web};
-use futures_util::{FutureExt, Stream};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    body::{BoxBody, MessageBody},
+    http::header::SEC_WEBSOCKET_PROTOCOL,
+    web,
+};
 use ulid::Ulid;
 
 use super::{
-    connection::{Connection, Parts},
-    farewell::Farewell,
-    frame_guard::{FrameGuard, FrameRules},
-    membership::Membership,
+    connection::Connection, farewell::Farewell, membership::Membership, reader::FrameRules, speaker::Speaker,
+    viewing::Viewing,
 };
 use crate::{
     auth::{Principal, SUBPROTOCOL},
@@ -27,7 +29,9 @@ use crate::{
 };
 
 /// Longest message of a client, its fragments together.
-const MAX_MESSAGE_BYTES: u32 = 64 * 1024;
+const MAX_MESSAGE_BYTES: u64 = 64 * 1024;
+/// Most fragments of one; browsers and client libraries send one.
+const MAX_FRAGMENTS: u32 = 1024;
 /// When a client that was one too many should try again.
 const TOO_MANY_RETRY: Duration = Duration::from_secs(30);
 
@@ -56,7 +60,7 @@ async fn connect(
     let told_after_upgrade = from_page && handshake.is_ok();
     let admission = match access::admit(request, public).await {
         Ok(admission) => admission,
-        Err(refusal) => return turn_away(request, payload, public, refusal, told_after_upgrade),
+        Err(refusal) => return turn_away(request, public, refusal, told_after_upgrade),
     };
     handshake.map_err(|error| match error {
         HandshakeError::BadWebsocketKey => Refusal::BadRequest("the Sec-WebSocket-Key is missing or malformed"),
@@ -67,7 +71,7 @@ async fn connect(
     }
     match enter(request, public, &admission).await {
         Ok((session, membership)) => open(request, payload, public, session, membership),
-        Err(refusal) => turn_away(request, payload, public, refusal, told_after_upgrade),
+        Err(refusal) => turn_away(request, public, refusal, told_after_upgrade),
     }
 }
 
@@ -86,7 +90,6 @@ async fn enter(
 /// Tells why not: a browser's script after the upgrade, where the same token cannot cure it, and everybody else by HTTP.
 fn turn_away(
     request: &HttpRequest,
-    payload: web::Payload,
     public: &Public,
     refusal: Refusal,
     told_after_upgrade: bool,
@@ -94,7 +97,7 @@ fn turn_away(
     match farewell_of(refusal) {
         Some((cause, retry)) if told_after_upgrade => {
             public.metrics.refused(refusal.code());
-            farewell(request, payload, cause, retry)
+            farewell(request, cause, retry)
         }
         _ => Err(refusal),
     }
@@ -138,6 +141,7 @@ fn join(request: &HttpRequest, public: &Public, principal: &Principal) -> Result
         start: !waits_for_sync,
         max_per_user: Some(public.limits.max_per_user),
         badge: Some(badge),
+        closes_oldest: public.limits.closes_oldest,
     };
     let membership = Membership::join(public.hub.clone(), joining, opening.session_id.clone(), public.metrics.clone())
         .map_err(|_| Refusal::TooManySessions)?;
@@ -151,50 +155,38 @@ fn open(
     session: Session,
     membership: Membership,
 ) -> Result<HttpResponse, Refusal> {
-    let rules = FrameRules { max_message_bytes: MAX_MESSAGE_BYTES.into(), binary: false };
-    let (guarded, verdict) = FrameGuard::new(payload.into_inner(), rules);
-    let (response, messages) = handshake(request, rebuilt(request, guarded))?;
-    let limit = MAX_MESSAGE_BYTES as usize;
-    let messages = messages.max_frame_size(limit).aggregate_continuations().max_continuation_size(limit);
+    let rules = FrameRules { max_message_bytes: MAX_MESSAGE_BYTES, max_fragments: MAX_FRAGMENTS, binary: false };
     membership.open();
-    Ok(response.map_body(|_, handshake| {
-        BoxBody::new(Connection::new(Parts {
-            session,
-            membership,
-            instance: public.instance.clone(),
-            messages,
-            verdict,
-            send_timeout: public.limits.send_timeout,
-            handshake,
-        }))
-    }))
+    let send_timeout = public.limits.send_timeout;
+    speak(request, payload, rules, send_timeout, Viewing::new(session, membership, public.clone()))
+}
+
+/// Upgrades the connection and lets `speaker` speak on it. `send_timeout` is the one its socket was prepared with.
+pub fn speak(
+    request: &HttpRequest,
+    payload: web::Payload,
+    rules: FrameRules,
+    send_timeout: Duration,
+    speaker: impl Speaker,
+) -> Result<HttpResponse, Refusal> {
+    handshake(request, Connection::new(speaker, payload.into_inner(), rules, send_timeout))
 }
 
 fn farewell(
     request: &HttpRequest,
-    payload: web::Payload,
     cause: CloseCause,
     reconnect_after: Option<Duration>,
 ) -> Result<HttpResponse, Refusal> {
-    let (response, _messages) = handshake(request, payload)?;
-    Ok(response.map_body(|_, _| BoxBody::new(Farewell::new(cause, reconnect_after))))
+    handshake(request, Farewell::new(cause, reconnect_after))
 }
 
-fn handshake(request: &HttpRequest, payload: web::Payload) -> Result<(HttpResponse, actix_ws::MessageStream), Refusal> {
-    // Our own body writes finished frames, so the handshake's session, which would encode each message, goes unused.
-    let (response, _session, messages) = actix_ws::handle_with_protocols(request, payload, &[SUBPROTOCOL])
+/// Answers the handshake; after it the body writes finished frames.
+fn handshake(request: &HttpRequest, body: impl MessageBody + 'static) -> Result<HttpResponse, Refusal> {
+    let mut response = actix_http::ws::handshake(request.head())
         .map_err(|_| Refusal::BadRequest("the WebSocket handshake is malformed"))?;
-    Ok((response, messages))
-}
-
-type BoxedPayloadStream = Pin<Box<dyn Stream<Item = Result<web::Bytes, PayloadError>>>>;
-
-/// A payload that reads from another stream. Its extractor is the only way to build one, and never waits.
-fn rebuilt(request: &HttpRequest, stream: FrameGuard<dev::Payload>) -> web::Payload {
-    let stream: BoxedPayloadStream = Box::pin(stream);
-    let mut payload = dev::Payload::Stream { payload: stream };
-    web::Payload::from_request(request, &mut payload)
-        .now_or_never()
-        .and_then(Result::ok)
-        .expect("a payload is taken as it is")
+    if access::offers_subprotocol(request) {
+        response.insert_header((SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL));
+    }
+    let response = response.message_body(BoxBody::new(body));
+    Ok(response.map_err(|_| Refusal::BadRequest("the WebSocket handshake is malformed"))?.into())
 }

@@ -36,6 +36,8 @@ pub(super) enum Flaw {
     Untold,
     /// A mailbox held more than its limit.
     Unbounded,
+    /// The hub called a state of its own wrong that had been proved.
+    Alarm,
     /// A session was not called proven although everything has been read.
     Unproven,
 }

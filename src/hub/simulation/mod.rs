@@ -8,8 +8,10 @@
 mod client;
 mod database;
 mod ending;
+mod flights;
 mod mix;
 mod rules;
+mod seats;
 mod upstream;
 mod world;
 

@@ -177,6 +177,21 @@ fn a_gap_lets_every_screen_be_read_again() {
     scene.save();
     scene.hub.gap(position(1));
     assert!(ann.hear().is_empty(), "the record was skipped");
-    scene.answer();
+    assert!(!ann.mailbox.is_proven(), "and until it was read nobody knows what the screen misses");
+    assert_eq!(scene.answer(), [Reconciled::Done(vec![])], "what a gap hid is no fault of the hub");
     assert_eq!(ann.hear(), ["some: A-1 v1/1"]);
+    assert!(ann.mailbox.is_proven());
+}
+
+#[test]
+fn a_partition_that_is_found_late_lets_every_screen_be_read_again() {
+    let mut scene = Scene::new();
+    let ann = scene.live("ann");
+    let found = Position { partition: 1, epoch: EPOCH, next_offset: 3 };
+    scene.hub.begin(found);
+    assert!(!ann.mailbox.is_proven(), "another instance may have recorded what lies below");
+    let due = scene.ask();
+    let snapshot = Snapshot::new(&SnapshotQuery::default(), vec![position(0), found], HashMap::new());
+    assert_eq!(scene.settle(&due, &snapshot), [Reconciled::Done(vec![])]);
+    assert!(ann.mailbox.is_proven());
 }

@@ -13,14 +13,15 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use super::{
-    Correction, Delivery, DueReads, Hub, Joining, Mailbox, PendingSnapshot, Reconciled, SessionKey, TooManySessions,
+    Correction, Delivery, DueReads, Hub, Joining, Mailbox, PendingSnapshot, Reconciled, Revision, SessionKey,
+    TooManySessions,
 };
 use crate::{
     event::{
         Change, Epoch, History, OrderEvent, OrderId, OrderState, Position, Snapshot, SnapshotQuery, Stamp, Timestamp,
         UserId, Version, VersionKind, Viewer,
     },
-    protocol::Frame,
+    protocol::{Frame, StaleReason},
 };
 
 const EPOCH: Epoch = Epoch(7);
@@ -43,6 +44,10 @@ fn position(next_offset: i64) -> Position {
 
 fn stamp(offset: i64) -> Stamp {
     Stamp { epoch: EPOCH, partition: 0, offset }
+}
+
+fn revision(version: u64, offset: i64) -> Revision {
+    Revision { stamp: stamp(offset), version }
 }
 
 /// A topic of one partition, its rows, and a hub.
@@ -121,7 +126,8 @@ impl Scene {
 
     fn join(&mut self, viewer: Viewer, start: bool) -> Seat {
         let mailbox = Arc::new(Mailbox::new(self.mailbox_bytes));
-        let joining = Joining { viewer, mailbox: mailbox.clone(), start, max_per_user: None, badge: None };
+        let joining =
+            Joining { viewer, mailbox: mailbox.clone(), start, max_per_user: None, closes_oldest: false, badge: None };
         Seat { key: self.hub.join(joining).unwrap(), mailbox }
     }
 

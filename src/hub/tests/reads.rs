@@ -83,7 +83,7 @@ fn a_wrong_state_of_a_proved_order_is_a_correction_and_reaches_all_who_are_named
     scene.save();
     scene.hub.advance(0, 2);
     scene.hub.audit(ann.key);
-    let correction = Correction { order_id: order("A-1"), shown: stamp(0), truth: Some(stamp(1)) };
+    let correction = Correction { order_id: order("A-1"), shown: Some(revision(1, 0)), truth: Some(revision(2, 1)) };
     assert_eq!(scene.answer(), [Reconciled::Done(vec![correction])]);
     assert_eq!((ann.hear(), bob.hear()), (vec!["some: -A-1".to_owned()], vec!["some: A-1 v2/2".to_owned()]));
     scene.erase("A-1");
@@ -101,6 +101,43 @@ fn an_audit_of_a_true_screen_says_nothing() {
     scene.hub.audit(ann.key);
     assert_eq!(scene.answer(), [Reconciled::Done(vec![])]);
     assert!(ann.hear().is_empty());
+}
+
+#[test]
+fn an_audit_finds_and_repairs_what_one_screen_alone_shows_wrongly() {
+    let mut scene = Scene::new();
+    scene.set("A-1", 1, &["ann"]);
+    scene.set("A-2", 1, &["ann"]);
+    scene.save();
+    scene.fan();
+    let (ann, other) = (scene.live("ann"), scene.live("ann"));
+    scene.set("A-1", 2, &["ann"]);
+    scene.save();
+    scene.fan();
+    assert_eq!(ann.hear(), ["A-1 v2"]);
+    let session = &mut scene.hub.registry.sessions[ann.key];
+    session.shown.get_mut(&order("A-1")).unwrap().stamp = Some(stamp(0));
+    session.shown.remove(&order("A-2"));
+    scene.hub.audit(ann.key);
+    let [Reconciled::Done(corrections)] = &mut scene.answer()[..] else { panic!("one session was audited") };
+    corrections.sort_by(|a, b| a.order_id.cmp(&b.order_id));
+    let wrong = Correction { order_id: order("A-1"), shown: Some(revision(2, 0)), truth: Some(revision(2, 2)) };
+    let missing = Correction { order_id: order("A-2"), shown: None, truth: Some(revision(1, 1)) };
+    assert_eq!(corrections, &[wrong, missing]);
+    assert_eq!(ann.hear(), ["some: A-1 v2/2 A-2 v1/1"]);
+    assert_eq!(other.hear(), ["A-1 v2"], "the other screen was right");
+}
+
+#[test]
+fn every_live_session_can_be_drawn_for_an_audit() {
+    let mut scene = Scene::new();
+    scene.hub.audit_drawn([7]);
+    let seats: Vec<Seat> = ["ann", "bob", "cid"].iter().map(|id| scene.live(id)).collect();
+    scene.hub.leave(seats[0].key);
+    scene.hub.audit_drawn([0, 1, 2, usize::MAX]);
+    let mut drawn: Vec<_> = scene.ask().sessions.iter().map(|read| read.user.clone().unwrap().to_string()).collect();
+    drawn.sort();
+    assert_eq!(drawn, ["bob", "cid"]);
 }
 
 #[test]
@@ -225,4 +262,31 @@ fn reads_do_not_pile_up_while_nobody_can_answer_them() {
     }
     scene.hub.trim(&[]);
     assert_eq!(scene.ask().len(), 1);
+}
+
+#[test]
+fn a_screen_that_shows_an_unproven_order_for_too_long_says_so_until_it_is_read() {
+    let mut scene = Scene::new();
+    let (ann, bob) = (scene.live("ann"), scene.live("bob"));
+    scene.set("A-1", 2, &["ann"]);
+    scene.fan();
+    assert_eq!(ann.hear(), ["A-1 v2"]);
+    // Asked again and again, and never answered.
+    for _ in 0..30 {
+        let due = scene.ask();
+        scene.hub.second_passed();
+        scene.hub.retry(due);
+        assert!(ann.mailbox.doubts().is_fresh());
+    }
+    scene.hub.second_passed();
+    assert!(ann.mailbox.doubts().contains(StaleReason::DatabaseUnavailable));
+    assert!(bob.mailbox.doubts().is_fresh(), "who does not show the order knows all there is");
+    scene.set("A-1", 3, &["ann", "bob"]);
+    scene.fan();
+    scene.hub.second_passed();
+    assert!(!bob.mailbox.doubts().is_fresh(), "who is shown it now does not");
+    scene.save();
+    scene.answer();
+    scene.hub.second_passed();
+    assert!(ann.mailbox.doubts().is_fresh() && bob.mailbox.doubts().is_fresh());
 }

@@ -52,6 +52,7 @@ fn a_user_has_as_many_sessions_as_are_allowed() {
         start: true,
         max_per_user,
         badge: None,
+        closes_oldest: false,
     };
     scene.hub.join(join(None)).expect("a single answer does not count");
     let first = scene.hub.join(join(Some(2))).unwrap();

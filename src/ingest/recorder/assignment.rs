@@ -91,13 +91,14 @@ pub(super) enum Intake {
 }
 
 impl Assignment {
-    pub(super) fn new(policies: Policies) -> Self {
+    /// Nothing is assigned yet. Numbers begin above `last_number`.
+    pub(super) fn new(policies: Policies, last_number: u64) -> Self {
         Self {
             log_id: String::new(),
             compacted: None,
             policies,
             partitions: BTreeMap::new(),
-            last_number: 0,
+            last_number,
             stands_elsewhere: false,
             rejected: BTreeMap::new(),
         }
@@ -299,6 +300,16 @@ impl Assignment {
         self.partitions.iter_mut().filter_map(|(partition, entry)| match &mut entry.phase {
             Phase::Reading { collected } => Some((*partition, entry.number, collected)),
             _ => None,
+        })
+    }
+
+    /// Whether the consumer owes records, given where the partitions end.
+    pub(super) fn awaits_records(&self, ends: &BTreeMap<i32, i64>) -> bool {
+        self.partitions.iter().any(|(partition, entry)| match &entry.phase {
+            // If not the record, then the end of the partition.
+            Phase::ReadingBack { .. } => true,
+            Phase::Reading { collected } => ends.get(partition).is_some_and(|end| collected.next_offset() < *end),
+            _ => false,
         })
     }
 

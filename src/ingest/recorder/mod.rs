@@ -36,8 +36,8 @@ use super::{
 };
 use crate::{event::decode::Decoder, store::Store, telemetry::Metrics};
 
-/// Tasks on their way to the writer.
-const QUEUED_TASKS: usize = 2;
+/// Tasks of the writer, those in its hand and those answered but not heard of included.
+const MAX_TASKS: usize = 3;
 /// How long a dead letter may take.
 const DEAD_LETTER_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -75,9 +75,8 @@ pub struct RecorderParts {
 /// Starts the recorder: its writer, its thread, and what it has halted. The thread is to be stopped first.
 pub fn start(parts: RecorderParts, halts: watch::Sender<Halts>) -> Result<(Component, Component), StartError> {
     let hand = Arc::new(Hand::default());
-    let (tasks, tasks_out) = tokio::sync::mpsc::channel(QUEUED_TASKS);
-    // One task can be in the writer's hand besides those queued.
-    let (replies, replies_out) = mpsc::sync_channel(QUEUED_TASKS + 1);
+    let (tasks, tasks_out) = tokio::sync::mpsc::channel(MAX_TASKS);
+    let (replies, replies_out) = mpsc::sync_channel(MAX_TASKS);
     let writer = Writer {
         store: parts.store.clone(),
         dead_letters: DeadLetters {

@@ -2,7 +2,10 @@
 //! recorder's thread; waits for no SQL.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -26,11 +29,24 @@ pub(super) struct Rebalancing {
     events: ClientEvents,
     assignment: Mutex<Assignment>,
     hand: Arc<Hand>,
+    /// Another consumer has taken the place of this one.
+    retired: AtomicBool,
 }
 
 impl Rebalancing {
     pub(super) fn new(assignment: Assignment, hand: Arc<Hand>) -> Self {
-        Self { events: ClientEvents::new("recorder"), assignment: Mutex::new(assignment), hand }
+        Self {
+            events: ClientEvents::new("recorder"),
+            assignment: Mutex::new(assignment),
+            hand,
+            retired: AtomicBool::new(false),
+        }
+    }
+
+    /// Gives everything up for a consumer that takes the place of this one. Returns the highest number that is void.
+    pub(super) fn retire(&self) -> u64 {
+        self.retired.store(true, Ordering::Relaxed);
+        self.assignment().on_revoked()
     }
 
     /// The assigned partitions. Never held across a poll, which may rebalance.
@@ -41,6 +57,11 @@ impl Rebalancing {
 
 impl ConsumerContext for Rebalancing {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        if self.retired.load(Ordering::Relaxed) {
+            // What it says now is no news, and its numbers are another's.
+            let _ = consumer.unassign();
+            return;
+        }
         let partitions: Vec<i32> = list.elements().iter().map(|element| element.partition()).collect();
         let result = if event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
             tracing::info!(kafka.partitions = ?partitions, "recorder was given partitions");

@@ -1,6 +1,8 @@
 //! The recorder's thread: polls its consumer, asks [`Assignment`](super::assignment::Assignment) what to do with what
 //! it reads, and keeps the writer busy. Keeps polling while the writer is behind or the database is away.
 
+mod errands;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, mpsc::Receiver},
@@ -17,7 +19,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Halts, RecorderParts,
+    Halts, MAX_TASKS, RecorderParts,
     assignment::{Assignment, Intake},
     batch::{RefusedRecord, Work},
     hand::Hand,
@@ -35,7 +37,6 @@ use crate::{
         log_watch::{LogView, StartError},
         record::{self, OwnedRecord},
     },
-    store::{Relocation, TopicOpening},
 };
 
 /// A batch is given to the writer when it is this old, or this large.
@@ -65,6 +66,8 @@ pub(super) struct RecorderThread {
     hand: Arc<Hand>,
     tasks: mpsc::Sender<Task>,
     replies: Receiver<Reply>,
+    /// Tasks given whose replies have not been taken.
+    unanswered: usize,
     view: Option<Arc<LogView>>,
     accepts_unversioned: bool,
     /// Partitions that something came from since the consumer was told where to stand. Before that, what it says of a
@@ -110,7 +113,7 @@ impl RecorderThread {
         tasks: mpsc::Sender<Task>,
         replies: Receiver<Reply>,
     ) -> Result<Self, StartError> {
-        let consumer = subscribed(&parts, &hand)?;
+        let consumer = subscribed(&parts, &hand, 0)?;
         Ok(Self {
             parts,
             consumer,
@@ -118,6 +121,7 @@ impl RecorderThread {
             hand,
             tasks,
             replies,
+            unanswered: 0,
             view: None,
             accepts_unversioned: false,
             heard: BTreeSet::new(),
@@ -148,144 +152,6 @@ impl RecorderThread {
             }
         }
         self.finish();
-    }
-
-    fn take_replies(&mut self) {
-        while let Ok(reply) = self.replies.try_recv() {
-            let (metrics, mut assignment) = (&self.parts.metrics, self.consumer.context().assignment());
-            match reply {
-                Reply::Opened { number, progress, read_at } => {
-                    assignment.on_progress(number, &progress, read_at);
-                    self.parts.look_now.ask();
-                }
-                Reply::Relocated { partition, lost_range } => {
-                    metrics.dead_letters.lost_ranges.inc_by(u64::from(lost_range));
-                    assignment.on_moved(partition);
-                }
-                Reply::Applied { positions, applied, dead_letters, blocked } => {
-                    metrics.recorder.applied.inc_by(applied.applied);
-                    metrics.recorder.late.inc_by(applied.late);
-                    metrics.recorder.duplicate.inc_by(applied.duplicate);
-                    metrics.recorder.conflict.inc_by(applied.conflict);
-                    metrics.recorder.kind_changed.inc_by(applied.kind_changed);
-                    dead_letters.into_iter().for_each(|code| metrics.dead_letters.put_aside(code));
-                    metrics.dead_letters.topic_failures.inc_by(blocked.len() as u64);
-                    for (partition, next_offset) in positions {
-                        assignment.on_applied(partition, next_offset);
-                        self.uncommitted.insert(partition, next_offset);
-                    }
-                    for partition in blocked {
-                        assignment.on_blocked(partition, Instant::now() + BLOCKED_PAUSE);
-                    }
-                }
-                Reply::Lost => self.hand.void(assignment.on_lost(None)),
-                Reply::Rejected(events) => {
-                    for event in &events {
-                        tracing::error!(
-                            kafka.partition = event.partition,
-                            kafka.offset = event.offset,
-                            error = event.message,
-                            "the database refused an event that should have been refused before: dead letter"
-                        );
-                    }
-                    let records = events.into_iter().map(|event| ((event.partition, event.offset), event.message));
-                    self.hand.void(assignment.on_rejected(records));
-                }
-            }
-        }
-    }
-
-    /// Acts on a new view of the log.
-    fn look(&mut self) {
-        if !self.parts.log.has_changed().unwrap_or(false) {
-            return;
-        }
-        self.view = self.parts.log.borrow_and_update().clone();
-        let Some(view) = &self.view else { return };
-        let mut assignment = self.consumer.context().assignment();
-        if let Some(void) = assignment.on_log(view) {
-            self.hand.void(void);
-        }
-        let halts = assignment.halts();
-        drop(assignment);
-        if *self.halts.borrow() != halts {
-            for (partition, halt) in &halts {
-                tracing::error!(
-                    kafka.partition = partition,
-                    reason = halt.stale_reason().as_str(),
-                    "the log does not go on where the database stands: the partition is not recorded until somebody decides"
-                );
-            }
-            self.parts.metrics.recorder.partitions_halted.set(halts.len() as i64);
-            self.halts.send_replace(halts);
-        }
-        self.measure();
-    }
-
-    fn measure(&mut self) {
-        let Some(view) = &self.view else { return };
-        let metrics = &self.parts.metrics.recorder;
-        metrics.kafka_up.set(i64::from(view.listed_at.elapsed() <= self.parts.stale_after));
-        let mut assignment = self.consumer.context().assignment();
-        let reading: BTreeMap<i32, i64> =
-            assignment.reading().map(|(partition, _, collected)| (partition, collected.next_offset())).collect();
-        for (partition, log) in view.watermarks() {
-            match reading.get(&partition) {
-                Some(next_offset) => metrics.set_lag(partition, (log.high - next_offset).max(0)),
-                None => metrics.forget_lag(partition),
-            }
-        }
-    }
-
-    /// Asks the writer for what the assignment needs.
-    fn ask(&mut self) {
-        let Some(view) = self.view.clone() else { return };
-        // What versions without a field are worth has to be known before the first record.
-        let Some(count) = self.parts.progress.borrow().as_ref().map(|progress| progress.partition_count) else {
-            return;
-        };
-        self.accepts_unversioned = count.is_none_or(|first| first == view.partition_count());
-        while self.tasks.capacity() > 0 {
-            let mut assignment = self.consumer.context().assignment();
-            let task = if let Some((number, partitions)) = assignment.take_openings(Instant::now()) {
-                let low = view.watermarks().filter(|(partition, _)| partitions.contains(partition));
-                let opening = TopicOpening {
-                    topic: self.parts.topic.clone(),
-                    log_id: view.log_id.clone(),
-                    partition_count: view.partition_count(),
-                    low_watermarks: low.map(|(partition, log)| (partition, log.low)).collect(),
-                };
-                Task::Open { number, opening }
-            } else if let Some((number, from, moved)) = assignment.take_move() {
-                tracing::warn!(
-                    kafka.partition = from.partition,
-                    from = from.next_offset,
-                    to = moved.to.next_offset,
-                    lost = moved.lost_range.map_or(0, |(from, to)| to - from),
-                    "the log does not go on where the database stands: going on elsewhere, as the settings say"
-                );
-                let relocation = Relocation {
-                    topic: self.parts.topic.clone(),
-                    from,
-                    to: moved.to,
-                    lost_range: moved.lost_range,
-                    partition_count: moved.recount.then(|| view.partition_count()),
-                };
-                Task::Relocate { number, relocation }
-            } else {
-                return;
-            };
-            drop(assignment);
-            self.give(task);
-        }
-    }
-
-    fn give(&mut self, task: Task) {
-        self.hand.given();
-        // Only this thread sends, and it has seen that there is room; a writer that is gone ends the process.
-        if self.tasks.try_send(task).is_err() {
-            self.hand.done();
-        }
     }
 
     /// Tells the consumer where to read from, if that is elsewhere than before.
@@ -362,7 +228,7 @@ impl RecorderThread {
 
     /// Gives the writer what was collected, if it has room.
     fn hand_over(&mut self) {
-        if self.tasks.capacity() == 0 {
+        if !self.has_room() {
             return;
         }
         let work = Work::take(&self.parts.topic, self.consumer.context().assignment().reading());
@@ -410,11 +276,8 @@ impl RecorderThread {
     /// Whether records are known of and do not come, although there is room for them.
     fn is_stuck(&mut self) -> bool {
         let Some(view) = &self.view else { return false };
-        let ends: BTreeMap<i32, i64> = view.watermarks().map(|(partition, log)| (partition, log.high)).collect();
-        let mut assignment = self.consumer.context().assignment();
-        let behind = assignment
-            .reading()
-            .any(|(partition, _, collected)| ends.get(&partition).is_some_and(|end| collected.next_offset() < *end));
+        let ends = view.watermarks().map(|(partition, log)| (partition, log.high)).collect();
+        let behind = self.consumer.context().assignment().awaits_records(&ends);
         if !behind || self.paused || self.gathering.since.is_some() {
             self.behind_since = None;
         }
@@ -425,7 +288,9 @@ impl RecorderThread {
     fn rebuild(&mut self) {
         tracing::warn!("records do not reach the recorder although they are in the log: making a new kafka client");
         self.behind_since = None;
-        match subscribed(&self.parts, &self.hand) {
+        let void = self.consumer.context().retire();
+        self.hand.void(void);
+        match subscribed(&self.parts, &self.hand, void) {
             Ok(consumer) => retire(std::mem::replace(&mut self.consumer, consumer)),
             Err(error) => tracing::error!(%error, "the kafka client of the recorder could not be made anew"),
         }
@@ -441,8 +306,12 @@ impl RecorderThread {
     }
 }
 
-fn subscribed(parts: &RecorderParts, hand: &Arc<Hand>) -> Result<BaseConsumer<Rebalancing>, KafkaError> {
-    let context = Rebalancing::new(Assignment::new(parts.policies), hand.clone());
+fn subscribed(
+    parts: &RecorderParts,
+    hand: &Arc<Hand>,
+    last_number: u64,
+) -> Result<BaseConsumer<Rebalancing>, KafkaError> {
+    let context = Rebalancing::new(Assignment::new(parts.policies, last_number), hand.clone());
     let consumer: BaseConsumer<Rebalancing> = create(&parts.clients.recorder(), context)?;
     consumer.subscribe(&[&parts.topic])?;
     Ok(consumer)

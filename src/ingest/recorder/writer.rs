@@ -30,7 +30,7 @@ pub(super) enum Task {
     Apply(Work),
 }
 
-/// What became of a task. A void one gets none.
+/// What became of a task; every task gets one.
 pub(super) enum Reply {
     /// Progress as it is.
     Opened { number: u64, progress: Vec<Progress>, read_at: Instant },
@@ -38,6 +38,10 @@ pub(super) enum Reply {
     Relocated { partition: i32, lost_range: bool },
     /// The batch is stored, but for the parts that could not be delivered as dead letters.
     Applied { positions: Vec<(i32, i64)>, applied: Applied, dead_letters: Vec<RefusalCode>, blocked: Vec<i32> },
+    /// None of the dead letters could be delivered, and there was nothing else.
+    Blocked(Vec<i32>),
+    /// It was taken back before it was done.
+    Void,
     /// Somebody else moved a partition on, or an answer to a commit was lost: nobody knows how far progress is.
     Lost,
     /// The store refused these events.
@@ -69,17 +73,16 @@ impl Writer {
                 reply = self.perform(task) => reply,
                 () = given_up(&stop) => return,
             };
-            if let Some(reply) = reply
-                && self.replies.try_send(reply).is_err()
-            {
+            let heard = self.replies.try_send(reply);
+            self.hand.done();
+            if heard.is_err() {
                 // The thread is gone.
                 return;
             }
-            self.hand.done();
         }
     }
 
-    async fn perform(&mut self, task: Task) -> Option<Reply> {
+    async fn perform(&mut self, task: Task) -> Reply {
         let reply = match task {
             Task::Open { number, opening } => self.open(number, opening).await,
             Task::Relocate { number, relocation } => self.relocate(number, relocation).await,
@@ -89,63 +92,60 @@ impl Writer {
         reply
     }
 
-    async fn open(&self, number: u64, opening: TopicOpening) -> Option<Reply> {
+    async fn open(&self, number: u64, opening: TopicOpening) -> Reply {
         let mut backoff = Backoff::default();
         while !self.hand.is_void(number) {
             match self.store.open_topic(&opening).await {
-                Ok(progress) => return Some(Reply::Opened { number, progress, read_at: Instant::now() }),
+                Ok(progress) => return Reply::Opened { number, progress, read_at: Instant::now() },
                 Err(error) => self.pause(&mut backoff, &error, "progress cannot be read").await,
             }
         }
-        None
+        Reply::Void
     }
 
-    async fn relocate(&self, number: u64, relocation: Relocation) -> Option<Reply> {
+    async fn relocate(&self, number: u64, relocation: Relocation) -> Reply {
         let partition = relocation.from.partition;
         let mut backoff = Backoff::default();
         while !self.hand.is_void(number) {
             match self.store.relocate(&relocation).await {
                 Ok(()) => {
-                    return Some(Reply::Relocated { partition, lost_range: relocation.lost_range.is_some() });
+                    return Reply::Relocated { partition, lost_range: relocation.lost_range.is_some() };
                 }
                 Err(StoreError::LostPartition { .. }) => {
-                    return Some(Reply::Relocated { partition, lost_range: false });
+                    return Reply::Relocated { partition, lost_range: false };
                 }
                 Err(error) => self.pause(&mut backoff, &error, "progress cannot be moved").await,
             }
         }
-        None
+        Reply::Void
     }
 
-    async fn apply(&mut self, mut work: Work) -> Option<Reply> {
+    async fn apply(&mut self, mut work: Work) -> Reply {
         let mut counted = Vec::new();
         let blocked = self.deliver_dead_letters(&mut work, &mut counted).await;
         let mut backoff = Backoff::default();
         loop {
             self.drop_void(&mut work);
             if work.is_empty() {
-                let nothing = Reply::Applied {
-                    positions: Vec::new(),
-                    applied: Applied::default(),
-                    dead_letters: Vec::new(),
-                    blocked: blocked.clone(),
+                return match blocked.is_empty() {
+                    true => Reply::Void,
+                    false => Reply::Blocked(blocked),
                 };
-                return (!blocked.is_empty()).then_some(nothing);
             }
             match self.store.apply(&work.batch).await {
                 Ok(applied) => {
                     let parts = work.batch.partitions.iter();
                     let positions = parts.map(|part| (part.partition, part.next_offset)).collect();
-                    return Some(Reply::Applied { positions, applied, dead_letters: counted, blocked });
+                    return Reply::Applied { positions, applied, dead_letters: counted, blocked };
                 }
                 Err(StoreError::LostPartition { partition }) => {
                     tracing::info!(kafka.partition = partition, "progress has moved on without this recorder");
                     self.hand.void(work.highest_number());
-                    return Some(Reply::Lost);
+                    return Reply::Lost;
                 }
                 Err(StoreError::Rejected(events)) => {
                     self.hand.void(work.highest_number());
-                    return Some(Reply::Rejected(events));
+                    return Reply::Rejected(events);
                 }
                 Err(error) => self.pause(&mut backoff, &error, "a batch cannot be stored").await,
             }

@@ -88,6 +88,9 @@ pub struct ControlMetrics {
 
 impl ControlMetrics {
     pub(super) fn new(revocations: Gauge, records: Family<Kind, Counter>) -> Self {
+        for kind in ["revocation", "kick", "announcement", "erasure", "unreadable"] {
+            drop(records.get_or_create(&Kind { kind }));
+        }
         Self { revocations, records }
     }
 

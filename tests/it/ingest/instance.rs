@@ -12,7 +12,13 @@ use ordercast::{
         decode::{Decoder, DecoderOptions},
     },
     hub::{Hub, SharedHub},
-    ingest::{self, Component, Policies, ReadsInFlight, fanout, log_watch, progress, recorder, snapshots, topics},
+    ingest::{
+        self, Component, fanout,
+        log_check::Policies,
+        log_watch,
+        progress::{self, ReadsInFlight},
+        recorder, snapshots, topics,
+    },
     store::{Limits, Store, connect},
     telemetry::Metrics,
 };
@@ -59,8 +65,13 @@ impl Database {
         Self { url, _keep: Keep::Elsewhere }.migrated().await
     }
 
+    /// A store of its own, as another process has it.
+    pub(super) fn store(&self) -> Arc<dyn Store> {
+        connect(&self.url, LIMITS).unwrap()
+    }
+
     async fn migrated(self) -> Self {
-        connect(&self.url, LIMITS).unwrap().migrate().await.unwrap();
+        self.store().migrate().await.unwrap();
         self
     }
 
@@ -126,8 +137,7 @@ impl Instance {
     }
 
     pub(super) fn start_with(settings: &Settings, database: &Database) -> Self {
-        let store: Arc<dyn Store> = connect(&database.url, LIMITS).unwrap();
-        Self::start_on(settings, store)
+        Self::start_on(settings, database.store())
     }
 
     pub(super) fn start_on(settings: &Settings, store: Arc<dyn Store>) -> Self {

@@ -1,7 +1,10 @@
 //! Kafka → SQL: exactly once, whatever is in the log and whoever shares it.
 
+use std::sync::Arc;
+
 use super::{
     fanout::event,
+    faulty::Faulty,
     instance::{Database, Instance, settings, with_dead_letters},
 };
 use crate::parts::{
@@ -163,4 +166,32 @@ async fn recorders_share_the_partitions_and_hand_them_over() {
         screen.until(&format!("A-{order}"), Some("s39")).await;
     }
     last.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_store_refuses_becomes_a_dead_letter_and_leaves_every_screen() {
+    let database = Database::sqlite().await;
+    let topic = Topic::create(&shared_broker(), 1).await;
+    let letters = with_dead_letters(&shared_broker(), &topic).await;
+    let store = Arc::new(Faulty { inner: database.store(), order: "X", user: "" });
+    let settings = settings(&shared_broker(), topic.name(), &[]);
+    let (mut refusing, mut other) =
+        (Instance::start_on(&settings, store.clone()), Instance::start_on(&settings, store));
+    refusing.until_ready().await;
+    other.until_ready().await;
+    let mut screens = [refusing.screen("u"), other.screen("u")];
+    for screen in &mut screens {
+        screen.until_live().await;
+    }
+    topic.produce_all(&[event("A-1", "created", 1), event("X", "created", 1), event("A-2", "created", 1)]).await;
+    database.until("select count(*) from orders", 2).await;
+    database.until("select count(*) from dead_letters where code = 'rejected_by_store' and log_offset = 1", 1).await;
+    database.until("select next_offset from progress", 3).await;
+    assert!(letters.read(1).await[0].value.as_ref().unwrap().starts_with(b"{\"order_id\":\"X\""));
+    for screen in &mut screens {
+        screen.until("A-2", Some("created")).await;
+        screen.until("X", None).await;
+    }
+    refusing.stop().await;
+    other.stop().await;
 }

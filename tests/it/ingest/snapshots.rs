@@ -1,8 +1,11 @@
 //! Many screens, few statements.
 
+use std::sync::Arc;
+
 use super::{
     fanout::event,
-    instance::{Database, Instance},
+    faulty::Faulty,
+    instance::{Database, Instance, settings},
 };
 use crate::parts::{
     kafka::shared_broker,
@@ -52,5 +55,25 @@ async fn the_first_sight_of_an_order_is_settled_by_one_more_read() {
     topic.produce(event("A-2", "created", 1)).await;
     screen.until("A-2", Some("created")).await;
     screen.until("A-1", None).await;
+    instance.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_viewer_whose_read_is_refused_fails_alone() {
+    let database = Database::sqlite().await;
+    let topic = Topic::create(&shared_broker(), 1).await;
+    topic.produce(event("A-1", "created", 1)).await;
+    let store = Arc::new(Faulty { inner: database.store(), order: "", user: "huge" });
+    let mut instance = Instance::start_on(&settings(&shared_broker(), topic.name(), &[]), store);
+    instance.until_ready().await;
+    database.until("select count(*) from orders", 1).await;
+    let mut screens: Vec<_> = (0..40).map(|n| instance.screen(if n == 7 { "huge" } else { "u" })).collect();
+    let huge = screens.remove(7);
+    for screen in &mut screens {
+        screen.until("A-1", Some("created")).await;
+    }
+    // And so do those that come while it is tried again.
+    instance.screen("u").until("A-1", Some("created")).await;
+    assert!(!huge.live);
     instance.stop().await;
 }

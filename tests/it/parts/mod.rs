@@ -24,7 +24,7 @@ fn setting(name: &str) -> String {
 }
 
 /// A file of this repository.
-fn repository(path: &str) -> PathBuf {
+pub fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 

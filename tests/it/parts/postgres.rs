@@ -52,6 +52,11 @@ impl Database {
         url.into()
     }
 
+    /// Runs a statement, past whatever lies between the program under test and its database.
+    pub async fn run(&self, statement: &str) {
+        run(&self.url(), statement.to_owned()).await;
+    }
+
     /// The port of the database's server, for a proxy to lead to.
     pub fn port(&self) -> u16 {
         self.server.port().unwrap_or(5432)

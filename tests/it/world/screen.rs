@@ -92,6 +92,12 @@ impl Screen {
         .expect("the session ends in time")
     }
 
+    /// Whether the screen was ever stale for this reason.
+    pub fn told_stale_for(&self, reason: &str) -> bool {
+        let reasons = self.frames.iter().filter_map(|frame| frame["reasons"].as_array());
+        reasons.flatten().any(|told| told == reason)
+    }
+
     pub fn statuses_of(&self, order: &str) -> Vec<String> {
         let updates = self.frames.iter().filter(|frame| frame["type"] == "order_status" && frame["order_id"] == order);
         updates.map(|frame| frame["status"].as_str().unwrap().to_owned()).collect()

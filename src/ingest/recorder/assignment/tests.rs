@@ -24,7 +24,7 @@ fn view(partitions: &[(i64, i64)], at: Instant) -> LogView {
 /// One partition, read from progress 5 in a log from 0 to 9.
 fn reading(policies: Policies) -> Assignment {
     let now = Instant::now();
-    let mut assignment = Assignment::new(policies);
+    let mut assignment = Assignment::new(policies, 0);
     assignment.on_assigned([0]);
     open(&mut assignment, progress(0, 5, None), now);
     assert_eq!(assignment.on_log(&view(&[(0, 9)], now)), None);
@@ -45,7 +45,7 @@ fn takes(assignment: &mut Assignment, offset: i64) -> bool {
 #[test]
 fn nothing_is_read_before_progress_and_a_later_look_at_the_log() {
     let now = Instant::now();
-    let mut assignment = Assignment::new(HALT);
+    let mut assignment = Assignment::new(HALT, 0);
     assignment.on_assigned([0]);
     assert_eq!(assignment.take_stand(), Some(vec![]));
     assert!(!takes(&mut assignment, 5));
@@ -81,7 +81,7 @@ fn the_last_applied_record_is_read_back_before_the_next_one_is_taken() {
         [(4, 7, Some(false), true), (4, 8, Some(true), false), (6, 7, Some(false), false), (6, 7, Some(true), true)]
     {
         let now = Instant::now();
-        let mut assignment = Assignment::new(HALT);
+        let mut assignment = Assignment::new(HALT, 0);
         assignment.on_assigned([0]);
         open(&mut assignment, progress(0, 5, Some(4)), now);
         assignment.on_log(&LogView { compacted, ..view(&[(0, 9)], now) });
@@ -93,9 +93,24 @@ fn the_last_applied_record_is_read_back_before_the_next_one_is_taken() {
 }
 
 #[test]
+fn records_are_awaited_below_the_end_and_while_one_is_read_back() {
+    let now = Instant::now();
+    let mut assignment = reading(HALT);
+    let ends = BTreeMap::from([(0, 9)]);
+    assert!(assignment.awaits_records(&ends));
+    assert!(takes(&mut assignment, 8));
+    assert!(!assignment.awaits_records(&ends));
+    assignment.on_lost(None);
+    assert!(!assignment.awaits_records(&ends));
+    open(&mut assignment, progress(0, 9, Some(8)), now);
+    assignment.on_log(&view(&[(0, 9)], now));
+    assert!(assignment.awaits_records(&ends));
+}
+
+#[test]
 fn an_end_without_the_last_applied_record_means_another_log() {
     let now = Instant::now();
-    let mut assignment = Assignment::new(HALT);
+    let mut assignment = Assignment::new(HALT, 0);
     assignment.on_assigned([0]);
     open(&mut assignment, progress(0, 5, Some(4)), now);
     assignment.on_log(&view(&[(0, 5)], now));
@@ -107,7 +122,7 @@ fn an_end_without_the_last_applied_record_means_another_log() {
 #[test]
 fn a_missing_record_waits_for_the_answer_whether_the_topic_is_compacted() {
     let now = Instant::now();
-    let mut assignment = Assignment::new(HALT);
+    let mut assignment = Assignment::new(HALT, 0);
     assignment.on_assigned([0]);
     open(&mut assignment, progress(0, 5, Some(4)), now);
     assignment.on_log(&LogView { compacted: None, ..view(&[(0, 5)], now) });
@@ -120,7 +135,7 @@ fn a_missing_record_waits_for_the_answer_whether_the_topic_is_compacted() {
 fn a_gap_or_another_log_moves_progress_where_the_settings_say_so() {
     for (log, to, generation) in [((7, 9), 7, 0), ((1, 3), 1, 1)] {
         let now = Instant::now();
-        let mut assignment = Assignment::new(GO_ON);
+        let mut assignment = Assignment::new(GO_ON, 0);
         assignment.on_assigned([0]);
         open(&mut assignment, progress(0, 5, None), now);
         assignment.on_log(&view(&[log], now));
@@ -137,7 +152,7 @@ fn a_gap_or_another_log_moves_progress_where_the_settings_say_so() {
 #[test]
 fn a_halted_partition_leaves_the_others_alone() {
     let now = Instant::now();
-    let mut assignment = Assignment::new(HALT);
+    let mut assignment = Assignment::new(HALT, 0);
     assignment.on_assigned([0, 1]);
     let (number, _) = assignment.take_openings(now).unwrap();
     assignment.on_progress(number, &[progress(0, 5, None), progress(1, 2, None)], now);
@@ -168,7 +183,7 @@ fn what_is_lost_is_dropped_and_begins_again_under_a_new_number() {
 #[test]
 fn an_answer_to_an_older_question_is_not_taken() {
     let now = Instant::now();
-    let mut assignment = Assignment::new(HALT);
+    let mut assignment = Assignment::new(HALT, 0);
     assignment.on_assigned([0]);
     let (old, _) = assignment.take_openings(now).unwrap();
     let void = assignment.on_revoked();
@@ -182,9 +197,17 @@ fn an_answer_to_an_older_question_is_not_taken() {
 }
 
 #[test]
+fn a_successor_numbers_above_what_is_void() {
+    let void = reading(HALT).on_revoked();
+    let mut successor = Assignment::new(HALT, void);
+    successor.on_assigned([0]);
+    assert!(successor.take_openings(Instant::now()).unwrap().0 > void);
+}
+
+#[test]
 fn a_blocked_partition_begins_again_later_while_the_others_go_on() {
     let now = Instant::now();
-    let mut assignment = Assignment::new(HALT);
+    let mut assignment = Assignment::new(HALT, 0);
     assignment.on_assigned([0, 1]);
     let (number, _) = assignment.take_openings(now).unwrap();
     assignment.on_progress(number, &[progress(0, 5, None), progress(1, 2, None)], now);

@@ -1,0 +1,55 @@
+//! Audits: screens picked by chance are compared with the truth although nothing doubts them. What differs is repaired
+//! by reconcile like anything else, and is a fault of this program.
+
+use hashbrown::HashMap;
+
+use super::{Correction, Hub, Phase, Revision, SessionKey, reconcile::Truth};
+use crate::event::OrderId;
+
+impl Hub {
+    /// Compares a live session's screen with the truth and repairs what differs.
+    pub fn audit(&mut self, key: SessionKey) {
+        if self.registry.sessions.get(key).is_some_and(|session| session.phase == Phase::Live) {
+            self.session_due(key);
+        }
+    }
+
+    /// Audits one session for each draw, which is any number: chance comes from the caller. Sessions that are not live
+    /// are passed over.
+    pub fn audit_drawn(&mut self, draws: impl IntoIterator<Item = usize>) {
+        for draw in draws {
+            let Some(place) = draw.checked_rem(self.registry.roll.len()) else { return };
+            self.audit(self.registry.roll[place]);
+        }
+    }
+
+    /// What a proved screen shows wrongly although the hub itself knows better, before it is repaired. Terminal orders
+    /// that are missing are none: the window in which they are listed moves with the clock.
+    pub(super) fn findings(&self, key: SessionKey, truths: &HashMap<OrderId, Truth>) -> Vec<Correction> {
+        let Some(session) = self.registry.sessions.get(key).filter(|session| session.mailbox.is_proven()) else {
+            return Vec::new();
+        };
+        let finding = |(order_id, truth): (&OrderId, &Truth)| {
+            let known = truth.history.as_ref().map(|history| &history.known);
+            let order = self.registry.orders.get(order_id);
+            // Where the hub itself is in doubt or wrong, all who show the order are corrected, not this screen alone.
+            if !truth.known
+                || order
+                    .is_some_and(|order| order.unproven || Some(order.state.stamp) != known.map(|known| known.stamp()))
+            {
+                return None;
+            }
+            let wanted = known.and_then(|known| known.order()).filter(|state| session.sees(state));
+            let shown = session.shown.get(order_id);
+            let differs = match (shown, wanted) {
+                (None, None) => false,
+                (None, Some(state)) => !state.terminal,
+                (Some(_), None) => true,
+                (Some(shown), Some(state)) => shown.stamp != Some(state.stamp),
+            };
+            let shown = shown.and_then(|shown| Some(Revision { stamp: shown.stamp?, version: shown.version? }));
+            differs.then(|| Correction { order_id: order_id.clone(), shown, truth: known.map(Revision::of) })
+        };
+        truths.iter().filter_map(finding).collect()
+    }
+}

@@ -1,0 +1,62 @@
+//! Going on with another token. The core asks for its verification; what comes back decides here.
+
+use super::{Expiry, HubRequest, Now, Session};
+use crate::{
+    event::{Timestamp, Viewer},
+    protocol::{CloseCause, MessageError, ServerMessage, outbound::RawId},
+};
+
+/// What a verified token of a `refresh` says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Renewal {
+    /// Whose eyes.
+    pub viewer: Viewer,
+    /// When the session ends now.
+    pub expires_at: Timestamp,
+}
+
+/// The token of a `refresh` was not accepted: code and text of the `error` answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedToken {
+    /// `invalid_token`, `expired_token` or `keys_unavailable`.
+    pub code: &'static str,
+    /// For people; holds nothing of the token.
+    pub message: String,
+}
+
+impl Session {
+    /// Takes what became of the token that was to be verified; `id` is the one of the `refresh`.
+    ///
+    /// A user stays that user and a link stays a link: a token of somebody else ends the session. Which orders the token
+    /// lists may change, and the screen follows. A refused token changes nothing: the session lives on to its old end.
+    pub fn on_renewal(
+        &mut self,
+        renewal: Result<Renewal, RefusedToken>,
+        id: Option<RawId>,
+        now: Now,
+    ) -> Option<HubRequest> {
+        if self.cause().is_some() {
+            return None;
+        }
+        // The leeway of the clocks is for handshakes: with a token that has passed its end the session would end at once.
+        let renewal = renewal.and_then(|renewal| match renewal.expires_at > now.wall {
+            true => Ok(renewal),
+            false => Err(RefusedToken { code: "expired_token", message: "the token has expired".to_owned() }),
+        });
+        match renewal {
+            Ok(renewal) if renewal.viewer.user() != self.user.as_ref() => {
+                self.close(CloseCause::InvalidToken, None, now);
+                None
+            }
+            Ok(renewal) => {
+                self.expiry = Expiry::new(renewal.expires_at);
+                self.outbox.push(ServerMessage::TokenRefreshed { expires_at: renewal.expires_at }.frame());
+                Some(HubRequest::Refresh(renewal.viewer))
+            }
+            Err(RefusedToken { code, message }) => {
+                self.refuse(&MessageError { code, message, id }, now);
+                None
+            }
+        }
+    }
+}

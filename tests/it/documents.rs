@@ -1,0 +1,159 @@
+//! Tables and commands of the documents against the code: a reader must be able to believe them.
+
+use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt};
+
+use actix_web::http::StatusCode;
+use ordercast::{
+    config,
+    event::{RefusalCode, Timestamp},
+    http::refusal::Refusal,
+    protocol::{CloseCause, StaleReason},
+    telemetry::Metrics,
+};
+
+use crate::parts::repository;
+
+fn text(path: &str) -> String {
+    fs::read_to_string(repository(path)).unwrap()
+}
+
+/// The rows of the table below this heading, cells trimmed; backticks stay.
+fn table(path: &str, heading: &str) -> Vec<Vec<String>> {
+    let text = text(path);
+    let section = text.split(&format!("\n{heading}\n")).nth(1).unwrap_or_else(|| panic!("{path} has no {heading:?}"));
+    let rows: Vec<&str> =
+        section.lines().skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|')).collect();
+    let cells = |row: &&str| row.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect();
+    rows.iter().skip(2).map(cells).collect()
+}
+
+fn code(text: &str) -> String {
+    format!("`{text}`")
+}
+
+#[test]
+fn the_table_of_settings_is_the_settings() {
+    let shown: Vec<(String, String)> = table("docs/operations.md", "## Settings")
+        .into_iter()
+        .map(|row| {
+            assert!(row[2].ends_with('.') || row[2].ends_with(')'), "{} has no sentence", row[0]);
+            (row[0].clone(), row[1].clone())
+        })
+        .collect();
+    let settings: Vec<(String, String)> = config::defaults()
+        .into_iter()
+        .map(|(key, default)| {
+            let default = default.filter(|default| !default.is_empty());
+            (code(&key), default.map_or("–".to_owned(), |default| code(&default)))
+        })
+        .collect();
+    assert_eq!(shown, settings);
+}
+
+#[test]
+fn the_table_of_metrics_is_the_metrics() {
+    let metrics = Metrics::new(Timestamp::now());
+    metrics.fanout.set_lag(0, 0);
+    metrics.sessions.refused("bad_request");
+    let encoded = metrics.encode();
+    let registered: BTreeSet<String> = encoded
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
+        .map(|(name, kind)| match kind {
+            "counter" => code(&format!("{name}_total")),
+            "info" => code(&format!("{name}_info")),
+            _ => code(name),
+        })
+        .collect();
+    let shown: Vec<String> = table("docs/operations.md", "## Metrics").into_iter().map(|row| row[0].clone()).collect();
+    assert_eq!(shown.iter().cloned().collect::<BTreeSet<_>>(), registered);
+    assert_eq!(shown.len(), registered.len(), "a metric stands twice");
+}
+
+#[test]
+fn the_table_of_endings_is_the_close_causes() {
+    let shown: Vec<(String, String, String)> = table("docs/protocol.md", "### Close codes")
+        .into_iter()
+        .map(|row| (row[0].clone(), row[1].clone(), row[2].clone()))
+        .collect();
+    let retry = |cause: CloseCause| if cause.retry() { "reconnect" } else { "stop" };
+    let causes: Vec<(String, String, String)> = CloseCause::ALL
+        .into_iter()
+        .map(|cause| (cause.code().to_string(), code(cause.reason()), retry(cause).to_owned()))
+        .collect();
+    assert_eq!(shown, causes);
+}
+
+#[test]
+fn the_table_of_http_refusals_is_the_refusals() {
+    let all = [
+        Refusal::BadRequest(""),
+        Refusal::MissingToken,
+        Refusal::InvalidToken,
+        Refusal::ExpiredToken,
+        Refusal::OriginNotAllowed,
+        Refusal::OrderNotVisible,
+        Refusal::NotFound,
+        Refusal::MethodNotAllowed,
+        Refusal::UpgradeRequired,
+        Refusal::TooManySessions,
+        Refusal::NotReady,
+        Refusal::Draining,
+        Refusal::AtCapacity,
+        Refusal::KafkaUnavailable,
+        Refusal::DatabaseUnavailable,
+        Refusal::KeysUnavailable,
+        Refusal::SnapshotUnavailable,
+    ];
+    let source = text("src/http/refusal.rs");
+    let codes = source.split("pub fn code").nth(1).unwrap().split("pub fn ").next().unwrap();
+    assert_eq!(codes.matches("=> \"").count(), all.len(), "a refusal is missing in this test");
+    let shown: BTreeSet<(StatusCode, String)> = table("docs/protocol.md", "### Refusals")
+        .into_iter()
+        .map(|row| (row[0].parse().unwrap(), row[1].clone()))
+        .collect();
+    assert_eq!(shown, all.iter().map(|refusal| (refusal.status(), code(refusal.code()))).collect());
+}
+
+#[test]
+fn the_table_of_dead_letters_is_the_refusal_codes() {
+    let shown: Vec<String> = table("docs/protocol.md", "### Codes").into_iter().map(|row| row[0].clone()).collect();
+    assert_eq!(shown, RefusalCode::ALL.map(|refusal| code(refusal.as_str())));
+}
+
+#[test]
+fn the_table_of_stale_reasons_is_the_reasons() {
+    let shown: Vec<String> = table("docs/protocol.md", "### Stale").into_iter().map(|row| row[0].clone()).collect();
+    assert_eq!(shown, StaleReason::ALL.map(|reason| code(reason.as_str())));
+}
+
+#[test]
+fn commands_of_the_readme_exist() {
+    let readme = text("README.md");
+    for script in ["scripts/dev", "scripts/test"] {
+        assert!(readme.contains(&format!("\n{script}\n")), "the README does not show {script}");
+        let mode = fs::metadata(repository(script)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o111, 0o111, "{script} cannot be run");
+    }
+}
+
+#[test]
+fn links_between_documents_lead_somewhere() {
+    let mut documents: Vec<String> = ["README.md", "CHANGELOG.md", "SECURITY.md"].map(String::from).into();
+    for directory in ["docs", "docs/decisions"] {
+        let found = fs::read_dir(repository(directory)).unwrap().map(|entry| entry.unwrap().file_name());
+        let found = found.map(|name| format!("{directory}/{}", name.to_str().unwrap()));
+        documents.extend(found.filter(|name| name.ends_with(".md")));
+    }
+    for document in documents {
+        let text = text(&document);
+        for link in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+            let place = link.split('#').next().unwrap();
+            if place.is_empty() || place.contains("://") {
+                continue;
+            }
+            let from = repository(&document);
+            assert!(from.parent().unwrap().join(place).exists(), "{document} links to {link}");
+        }
+    }
+}
