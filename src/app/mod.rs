@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! build    settings → metrics, store, hub → listeners bound
-//! run      listeners serve (not ready) → schema checked → log watched → progress → recorder, fanout, snapshots
-//! stop     not ready → sessions told to go → listeners → fanout, recorder, snapshots, progress, log watch
+//! run      listeners serve (not ready) → schema checked → log watched → progress → recorder, fanout, snapshots, control
+//! stop     not ready → sessions told to go → listeners → control, fanout, recorder, snapshots, progress, log watch
 //! ```
 //!
 //! Nothing here decides anything about orders. A component that ends early ends the process, with its name in the log.
 
+mod keys;
 mod pipelines;
 mod schema;
 
@@ -23,7 +24,7 @@ use tokio::sync::watch;
 
 use self::pipelines::Pipelines;
 use crate::{
-    auth::{Origins, Verifier},
+    auth::{Origins, RevocationList, Verifier},
     config::{PerUserPolicy, Settings, SettingsError},
     event::{
         Timestamp,
@@ -31,14 +32,18 @@ use crate::{
     },
     http::{
         instance::Instance,
-        operations::Operations,
+        operations::{Guard, Operations},
         public::{Limits, Public},
         rate::RequestRate,
         server::{Listening, Transport, bind, serve_operations, serve_public},
         source::TrustedProxies,
     },
     hub::{Hub, SharedHub},
-    ingest::StartError,
+    ingest::{
+        Component, KafkaClients, StartError,
+        control::ControlWriter,
+        desk::{self, Desk, DeskParts},
+    },
     protocol::{StaleReason, Staleness},
     session::Rules,
     store::{self, InvalidUrl, Store},
@@ -63,6 +68,12 @@ pub struct App {
     decoder: Arc<Decoder>,
     hub: Arc<SharedHub>,
     instance: Arc<Instance>,
+    revocations: Arc<RevocationList>,
+    desk: Desk,
+    desk_worker: Component,
+    keys: Component,
+    /// What lists of sessions call this instance.
+    name: String,
     signs: Signs,
     public: std::net::TcpListener,
     operations: std::net::TcpListener,
@@ -126,16 +137,22 @@ impl App {
             store_limits(&settings),
         )?;
         let hub = Arc::new(SharedHub::new(Hub::new(settings.hub.tail_bytes)));
+        let keys = keys::start(settings.auth.clone(), verifier.clone(), metrics.clone());
         let unproved = Staleness { reasons: [StaleReason::CatchingUp].into_iter().collect(), since: Timestamp::now() };
         let (ready, ready_seen) = watch::channel(false);
         let (staleness, staleness_seen) = watch::channel(unproved);
         let (progress_read_at, _) = watch::channel(None);
         let instance = Arc::new(Instance::new(staleness_seen));
+        let revocations = Arc::<RevocationList>::default();
+        let (desk, desk_requests) = Desk::open();
+        let desk_parts = DeskParts { store: store.clone(), topic: settings.kafka.topic.clone() };
         let public_state = web::Data::new(Public {
             hub: hub.clone(),
             instance: instance.clone(),
             ready: ready_seen,
             verifier,
+            revocations: revocations.clone(),
+            desk: desk.clone(),
             origins: Origins::new(&settings.http),
             proxies: TrustedProxies::new(&settings.http.trusted_proxies),
             rate: RequestRate::new(settings.session.max_handshakes_per_second),
@@ -164,6 +181,11 @@ impl App {
             decoder,
             hub,
             instance,
+            revocations,
+            desk,
+            desk_worker: desk::start(desk_parts, desk_requests),
+            keys,
+            name: ulid::Ulid::generate().to_string(),
             public_state,
             extra_routes,
         })
@@ -179,7 +201,7 @@ impl App {
         self.operations.local_addr()
     }
 
-    /// Tells when the instance has caught up with the log for the first time.
+    /// Tells when the instance has caught up with the log, and knows what is revoked, for the first time.
     pub fn ready(&self) -> watch::Receiver<bool> {
         self.signs.ready.subscribe()
     }
@@ -196,12 +218,17 @@ impl App {
 
     /// Runs until `stop` resolves, then leaves in good order: within `shutdown.spread` and `shutdown.grace` together.
     pub async fn run_until_stopped(self, stop: impl Future<Output = ()>) -> Result<(), RunError> {
-        let (mut public, mut operations) = self.serve()?;
+        let kafka = &self.settings.kafka;
+        let clients = KafkaClients::new(kafka).map_err(StartError::from)?;
+        let control = Arc::new(ControlWriter::new(&clients, &kafka.control_topic).map_err(StartError::from)?);
+        let (mut public, mut operations) = self.serve(control.clone())?;
         tracing::info!(http.listen = %public.address, operations.listen = %operations.address, "listening");
         let mut pipelines = None;
         let outcome = tokio::select! {
             () = stop => Ok(()),
-            error = self.run_pipelines(&mut pipelines) => Err(error),
+            error = self.run_pipelines(&mut pipelines, clients, control) => Err(error),
+            () = self.desk_worker.ended() => Err(RunError::EndedEarly(self.desk_worker.name())),
+            () = self.keys.ended() => Err(RunError::EndedEarly(self.keys.name())),
             ended = public.ended() => Err(ended.map_or_else(RunError::Listen, |()| RunError::EndedEarly("public listener"))),
             ended = operations.ended() => Err(ended.map_or_else(RunError::Listen, |()| RunError::EndedEarly("operations listener"))),
         };
@@ -220,15 +247,20 @@ impl App {
     }
 
     /// Starts the pipelines once the database fits, and ends when one of them does, or cannot be started.
-    async fn run_pipelines(&self, running: &mut Option<Pipelines>) -> RunError {
+    async fn run_pipelines(
+        &self,
+        running: &mut Option<Pipelines>,
+        clients: KafkaClients,
+        control: Arc<ControlWriter>,
+    ) -> RunError {
         schema::wait_until_current(&*self.store).await;
-        match Pipelines::start(self) {
+        match Pipelines::start(self, clients, control) {
             Ok(pipelines) => RunError::EndedEarly(running.insert(pipelines).ended_early().await),
             Err(error) => error,
         }
     }
 
-    fn serve(&self) -> Result<(Listening, Listening), RunError> {
+    fn serve(&self, control: Arc<ControlWriter>) -> Result<(Listening, Listening), RunError> {
         let extra = self.extra_routes.clone();
         let session = &self.settings.session;
         let transport = Transport {
@@ -247,6 +279,12 @@ impl App {
             ready: self.signs.ready.subscribe(),
             database_answers: Box::new(move || read_at.borrow().is_some_and(|at| at.elapsed() < ACQUIRE_TIMEOUT)),
             metrics: self.metrics.clone(),
+            name: self.name.clone(),
+            hub: self.hub.clone(),
+            revocations: self.revocations.clone(),
+            control,
+            desk: self.desk.clone(),
+            guard: Guard::new(self.settings.operations.token.as_ref(), self.operations.local_addr()?),
         };
         Ok((public, serve_operations(self.operations.try_clone()?, web::Data::new(operations))?))
     }

@@ -9,8 +9,9 @@ use super::{App, RunError};
 use crate::{
     hub::Hub,
     ingest::{
-        Component, KafkaClients, Policies, ReadsInFlight, StartError, audits, fanout, log_watch, progress, recorder,
-        snapshots,
+        Component, KafkaClients, Policies, ReadsInFlight, audits,
+        control::{self, ControlParts, ControlWriter},
+        fanout, log_watch, progress, recorder, snapshots,
     },
 };
 
@@ -21,9 +22,12 @@ pub(super) struct Pipelines {
 }
 
 impl Pipelines {
-    pub(super) fn start(app: &App) -> Result<Self, RunError> {
+    pub(super) fn start(
+        app: &App,
+        clients: KafkaClients,
+        control_writer: Arc<ControlWriter>,
+    ) -> Result<Self, RunError> {
         let (kafka, session) = (&app.settings.kafka, &app.settings.session);
-        let clients = KafkaClients::new(kafka).map_err(StartError::from)?;
         let reads = Arc::<ReadsInFlight>::default();
         let policies = Policies { on_gap: kafka.on_log_gap, on_regression: kafka.on_log_regression };
 
@@ -53,6 +57,14 @@ impl Pipelines {
             },
             halts,
         )?;
+        let ([control, control_sweep], control_read) = control::start(ControlParts {
+            clients: clients.clone(),
+            topic: kafka.control_topic.clone(),
+            revocations: app.revocations.clone(),
+            hub: app.hub.clone(),
+            writer: control_writer,
+            metrics: app.metrics.control.clone(),
+        })?;
         let (fanout, signs) = fanout::start(fanout::FanoutParts {
             clients,
             topic: kafka.topic.clone(),
@@ -76,8 +88,11 @@ impl Pipelines {
             metrics: app.metrics.snapshots.clone(),
         });
         let audits = audits::start(app.hub.clone(), session.audits_per_second);
-        let listener = tokio::spawn(listen(signs, progress_views, app));
-        Ok(Self { components: vec![audits, fanout, recorder, writer, snapshots, progress, log_watch], listener })
+        let listener = tokio::spawn(listen(signs, control_read, progress_views, app));
+        Ok(Self {
+            components: vec![control_sweep, control, audits, fanout, recorder, writer, snapshots, progress, log_watch],
+            listener,
+        })
     }
 
     /// Waits until a component ends that nobody has asked to, and names it. Cancel safe.
@@ -101,6 +116,7 @@ impl Pipelines {
 /// Passes on what the pipelines say about this instance: to health, metrics and every open session.
 fn listen(
     signs: fanout::FanoutSigns,
+    control_read: watch::Receiver<bool>,
     progress: progress::ProgressViews,
     app: &App,
 ) -> impl Future<Output = ()> + use<> {
@@ -108,14 +124,12 @@ fn listen(
     let (ready, staleness) = (app.signs.ready.clone(), app.signs.staleness.clone());
     let progress_read_at = app.signs.progress_read_at.clone();
     let fanout::FanoutSigns { ready: mut is_ready, staleness: mut is_fresh } = signs;
-    let mut progress = progress;
+    let (mut progress, mut control_read) = (progress, control_read);
     async move {
         loop {
             tokio::select! {
-                Ok(()) = is_ready.changed() => {
-                    ready.send_replace(*is_ready.borrow_and_update());
-                    tracing::info!("ready");
-                }
+                Ok(()) = is_ready.changed() => become_ready(&ready, &is_ready, &control_read),
+                Ok(()) = control_read.changed() => become_ready(&ready, &is_ready, &control_read),
                 Ok(()) = is_fresh.changed() => {
                     let now = *is_fresh.borrow_and_update();
                     metrics.set_stale(now.reasons);
@@ -128,5 +142,12 @@ fn listen(
                 else => return,
             }
         }
+    }
+}
+
+/// A latch: what is shown has caught up with the log, and what is revoked is known.
+fn become_ready(ready: &watch::Sender<bool>, caught_up: &watch::Receiver<bool>, control_read: &watch::Receiver<bool>) {
+    if *caught_up.borrow() && *control_read.borrow() && !ready.send_replace(true) {
+        tracing::info!("ready");
     }
 }

@@ -17,6 +17,9 @@ pub enum TokenError {
     /// It was good, and its time is over.
     #[error("the token has expired")]
     Expired,
+    /// The key that would verify it cannot be had now. Says nothing about the token.
+    #[error("the keys that verify tokens cannot be had now; try again")]
+    KeysUnavailable,
     /// The request cannot be read as carrying one token; the text says why.
     #[error("{0}")]
     Malformed(&'static str),
@@ -29,6 +32,7 @@ impl TokenError {
             Self::Missing => "missing_token",
             Self::Invalid(_) => "invalid_token",
             Self::Expired => "expired_token",
+            Self::KeysUnavailable => "keys_unavailable",
             Self::Malformed(_) => "bad_request",
         }
     }
@@ -71,4 +75,6 @@ pub enum Flaw {
     Orders,
     /// It names neither a user nor an order.
     Nobody,
+    /// An operator took it back.
+    Revoked,
 }

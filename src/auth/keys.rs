@@ -3,13 +3,21 @@
 
 use std::{fs, path::Path};
 
-use jsonwebtoken::{DecodingKey, Header, Validation};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use jsonwebtoken::{
+    DecodingKey, Header, Validation,
+    jwk::{AlgorithmParameters, EllipticCurve, Jwk, PublicKeyUse},
+};
 use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
 
 use crate::config::{Algorithm, Auth, Problem, SettingsError};
 
 /// What a PEM file must hold.
 const KEY_WANTED: &str = "must hold one PEM public key: RSA of at least 2048 bits, EC on P-256 or P-384, or Ed25519";
+
+/// Keys of a set that are looked at.
+const MAX_SET_KEYS: usize = 100;
 
 /// One key, fit for one family of algorithms.
 pub(super) struct Key {
@@ -40,6 +48,24 @@ impl Keys {
         if problems.is_empty() { Ok(Self(keys)) } else { Err(SettingsError { problems }) }
     }
 
+    /// The keys of a JSON Web Key Set (RFC 7517) that can be used here; what cannot (secrets, keys for encryption, other
+    /// kinds, RSA below 2048 bits) is passed over. An error if nothing is left.
+    pub(super) fn of_set(set: &[u8], auth: &Auth) -> Result<Self, &'static str> {
+        #[derive(Deserialize)]
+        struct Set {
+            keys: Vec<serde_json::Value>,
+        }
+        let set: Set = serde_json::from_slice(set).map_err(|_| "the answer is no JSON Web Key Set")?;
+        let jwks = set.keys.into_iter().take(MAX_SET_KEYS).filter_map(|key| serde_json::from_value::<Jwk>(key).ok());
+        let keys: Vec<_> = jwks.filter_map(|jwk| web_key(&jwk, auth)).collect();
+        if keys.is_empty() { Err("the key set has no key for auth.algorithms") } else { Ok(Self(keys)) }
+    }
+
+    /// Whether a key has this name.
+    pub(super) fn has(&self, kid: &str) -> bool {
+        self.0.iter().any(|key| key.kid.as_deref() == Some(kid))
+    }
+
     /// The keys to try: the one the token's `kid` names, or else every key for its algorithm.
     pub(super) fn candidates(&self, header: &Header) -> impl Iterator<Item = &Key> {
         let named = self.0.iter().find(|key| header.kid.is_some() && key.kid == header.kid);
@@ -48,6 +74,35 @@ impl Keys {
         };
         self.0.iter().filter(fits)
     }
+}
+
+fn web_key(jwk: &Jwk, auth: &Auth) -> Option<Key> {
+    use Algorithm::{ES256, ES384, EdDSA, PS256, PS384, PS512, RS256, RS384, RS512};
+    if matches!(&jwk.common.public_key_use, Some(other) if *other != PublicKeyUse::Signature) {
+        return None;
+    }
+    let fit: &[Algorithm] = match &jwk.algorithm {
+        AlgorithmParameters::RSA(rsa) => {
+            let modulus = URL_SAFE_NO_PAD.decode(rsa.n.trim_end_matches('=')).ok()?;
+            let bytes = modulus.iter().skip_while(|byte| **byte == 0).count();
+            (bytes >= 256).then_some([RS256, RS384, RS512, PS256, PS384, PS512].as_slice())?
+        }
+        AlgorithmParameters::EllipticCurve(point) if point.curve == EllipticCurve::P256 => &[ES256],
+        AlgorithmParameters::EllipticCurve(point) if point.curve == EllipticCurve::P384 => &[ES384],
+        AlgorithmParameters::OctetKeyPair(point) if point.curve == EllipticCurve::Ed25519 => &[EdDSA],
+        // A secret that everybody can fetch is none.
+        _ => return None,
+    };
+    let named = jwk.common.key_algorithm.map(|algorithm| algorithm.to_string());
+    let serves = |algorithm: &Algorithm| {
+        fit.contains(algorithm) && named.as_ref().is_none_or(|named| *named == format!("{algorithm:?}"))
+    };
+    let algorithms: Vec<_> = auth.algorithms.iter().copied().filter(serves).collect();
+    if algorithms.is_empty() {
+        return None;
+    }
+    let key = DecodingKey::from_jwk(jwk).ok()?;
+    Some(Key { kid: jwk.common.key_id.clone(), key, validation: validation(&algorithms, auth) })
 }
 
 fn hmac(secret: &SecretString, auth: &Auth) -> Key {

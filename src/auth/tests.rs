@@ -388,3 +388,66 @@ fn the_outside_learns_a_code_and_not_which_part_was_wrong() {
     }
     assert_eq!(TokenError::Invalid(Flaw::Signature).to_string(), TokenError::Invalid(Flaw::Nobody).to_string());
 }
+
+/// The set of an issuer with this RSA key, as the files hold it, and what no set should offer.
+fn key_set(kid: &str, name: &str) -> Vec<u8> {
+    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+    let key =
+        jsonwebtoken::jwk::Jwk::from_encoding_key(&signing_key(Algorithm::RS256, name), Algorithm::RS256).unwrap();
+    let mut key = serde_json::to_value(key).unwrap();
+    key["kid"] = json!(kid);
+    let secret = URL_SAFE_NO_PAD.encode(SECRET);
+    let short = URL_SAFE_NO_PAD.encode([0xff; 128]);
+    let set = json!({"keys": [
+        {"kty": "oct", "kid": "secret", "k": secret, "alg": "HS256"},
+        {"kty": "RSA", "kid": "short", "n": short, "e": "AQAB"},
+        {"kty": "of tomorrow"},
+        key,
+    ]});
+    set.to_string().into_bytes()
+}
+
+fn rsa_token(kid: Option<&str>, name: &str) -> String {
+    let header = Header { kid: kid.map(Into::into), ..Header::new(Algorithm::RS256) };
+    encode(&header, &claims(json!({})), &signing_key(Algorithm::RS256, name)).unwrap()
+}
+
+#[test]
+fn a_key_set_serves_its_public_keys_and_nothing_else_in_it() {
+    let verifier = verifier(&[("auth.algorithms", "RS256"), ("auth.jwks_url", "https://login.example/keys")]);
+    let good = rsa_token(Some("k-1"), "rsa-private");
+    assert_eq!(verifier.verify(&good, now()), Err(TokenError::KeysUnavailable), "no 401 before there are keys");
+    verifier.take_key_set(&key_set("k-1", "rsa-private")).unwrap();
+    verifier.on_fetched(true, now());
+    assert!(verifier.verify(&good, now()).is_ok());
+    assert!(verifier.verify(&rsa_token(None, "rsa-private"), now()).is_ok());
+    let signature = Err(TokenError::Invalid(Flaw::Signature));
+    assert_eq!(verifier.verify(&rsa_token(Some("k-1"), "other-rsa-private"), now()), signature);
+    let header = Header { kid: Some("secret".into()), ..Header::default() };
+    let by_secret = verifier.verify(&hmac(&header, &claims(json!({})), SECRET), now());
+    assert!(matches!(by_secret, Err(TokenError::Invalid(_))), "{by_secret:?}");
+    for bad in ["", "{}", r#"{"keys":[]}"#, r#"{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}"#] {
+        assert!(verifier.take_key_set(bad.as_bytes()).is_err(), "{bad}");
+    }
+    assert!(verifier.verify(&good, now()).is_ok(), "the last good set stays");
+}
+
+#[test]
+fn an_unknown_kid_asks_for_a_fetch_once_in_a_while_and_is_refused_only_after_a_good_one() {
+    let after = |seconds: i64| Timestamp::from_millis((NOW + seconds) * 1000).unwrap();
+    let verifier = verifier(&[("auth.algorithms", "RS256"), ("auth.jwks_url", "https://login.example/keys")]);
+    verifier.take_key_set(&key_set("k-1", "rsa-private")).unwrap();
+    verifier.on_fetched(true, now());
+    let new = rsa_token(Some("k-2"), "other-rsa-private");
+    assert_eq!(verifier.verify(&new, after(4)), Err(TokenError::Invalid(Flaw::Signature)), "just fetched");
+    assert_eq!(verifier.verify(&new, after(5)), Err(TokenError::KeysUnavailable), "a fetch is due");
+    verifier.on_fetched(false, after(5));
+    assert_eq!(verifier.verify(&new, after(6)), Err(TokenError::KeysUnavailable), "the server is away");
+    verifier.take_key_set(&key_set("k-2", "other-rsa-private")).unwrap();
+    verifier.on_fetched(true, after(7));
+    assert!(verifier.verify(&new, after(8)).is_ok());
+    assert_eq!(
+        verifier.verify(&rsa_token(Some("k-1"), "rsa-private"), after(8)),
+        Err(TokenError::Invalid(Flaw::Signature))
+    );
+}

@@ -8,7 +8,7 @@ use jsonwebtoken::{
 };
 use serde_json::{Map, Value};
 
-use super::{Flaw, Principal, TokenError, claims::ClaimRules, error::TOO_LARGE, keys::Keys};
+use super::{Flaw, Principal, TokenError, claims::ClaimRules, error::TOO_LARGE, keyring::Keyring, keys::Keys};
 use crate::{
     config::{Auth, SettingsError},
     event::Timestamp,
@@ -19,7 +19,8 @@ pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
 
 /// Checks tokens. Made once, shared by all workers.
 pub struct Verifier {
-    keys: Keys,
+    keyring: Keyring,
+    auth: Auth,
     rules: ClaimRules,
 }
 
@@ -27,25 +28,65 @@ impl Verifier {
     /// Reads the key files; what is wrong with them is a problem of the settings.
     pub fn new(auth: &Auth) -> Result<Self, SettingsError> {
         let rules = ClaimRules { user_claim: auth.user_claim.clone(), leeway: auth.leeway };
-        Ok(Self { keys: Keys::new(auth)?, rules })
+        let keyring = match auth.jwks_url {
+            Some(_) => Keyring::remote(),
+            None => Keyring::given(Keys::new(auth)?),
+        };
+        Ok(Self { keyring, auth: auth.clone(), rules })
     }
 
-    /// Whom `token` speaks for at `now`.
+    /// Reads the key files again. What is wrong with them leaves the keys as they are.
+    pub fn reread_files(&self) -> Result<(), SettingsError> {
+        self.keyring.replace(Keys::new(&self.auth)?);
+        Ok(())
+    }
+
+    /// Takes a key set that was fetched, or kept from an earlier fetch. What is wrong with it leaves the keys as they are.
+    pub fn take_key_set(&self, set: &[u8]) -> Result<(), &'static str> {
+        self.keyring.replace(Keys::of_set(set, &self.auth)?);
+        Ok(())
+    }
+
+    /// Notes how a fetch of the key set that was begun at `now` ended, and lets those go on who wait for it.
+    pub fn on_fetched(&self, succeeded: bool, now: Timestamp) {
+        self.keyring.on_fetched(succeeded, now);
+    }
+
+    /// Waits until a key is asked for that the set does not have. Cancel safe.
+    pub async fn key_wanted(&self) {
+        self.keyring.wanted().await;
+    }
+
+    /// As [`verify`](Self::verify), but waits a moment for a key that is not here yet.
+    pub async fn verify_fetching(&self, token: &str, clock: impl Fn() -> Timestamp) -> Result<Principal, TokenError> {
+        let mut fetches = self.keyring.fetches();
+        match self.verify(token, clock()) {
+            Err(TokenError::KeysUnavailable) => {
+                fetches.wait().await;
+                self.verify(token, clock())
+            }
+            verified => verified,
+        }
+    }
+
+    /// Whom `token` speaks for at `now`. Where its key would have to be fetched first, that is asked for, and the answer is
+    /// [`TokenError::KeysUnavailable`].
     pub fn verify(&self, token: &str, now: Timestamp) -> Result<Principal, TokenError> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(TokenError::Malformed(TOO_LARGE));
         }
-        let claims = self.verified_claims(token).map_err(TokenError::Invalid)?;
+        let claims = self.verified_claims(token, now)?;
         self.rules.principal(&claims, now)
     }
 
-    fn verified_claims(&self, token: &str) -> Result<Map<String, Value>, Flaw> {
-        let header = decode_header(token).map_err(|_| Flaw::Malformed)?;
+    fn verified_claims(&self, token: &str, now: Timestamp) -> Result<Map<String, Value>, TokenError> {
+        let header = decode_header(token).map_err(|_| TokenError::Invalid(Flaw::Malformed))?;
         if header.crit.is_some() {
-            return Err(Flaw::Extension);
+            return Err(TokenError::Invalid(Flaw::Extension));
         }
+        let keys = self.keyring.keys_for(header.kid.as_deref(), now)?;
         let mut flaw = Flaw::Algorithm;
-        for key in self.keys.candidates(&header) {
+        for key in keys.candidates(&header) {
             match decode(token, &key.key, &key.validation) {
                 Ok(verified) => return Ok(verified.claims),
                 Err(error) => flaw = flaw_of(&error),
@@ -55,7 +96,7 @@ impl Verifier {
                 break;
             }
         }
-        Err(flaw)
+        Err(TokenError::Invalid(flaw))
     }
 }
 

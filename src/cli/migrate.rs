@@ -1,4 +1,4 @@
-//! `ordercast migrate`: prepares what `serve` needs: the schema, and the dead-letter topic.
+//! `ordercast migrate`: prepares what `serve` needs: the schema, and the dead-letter and control topics.
 
 use secrecy::ExposeSecret;
 
@@ -12,7 +12,7 @@ use crate::{
     store,
 };
 
-/// Prepares both; running it again changes nothing.
+/// Prepares all; running it again changes nothing.
 pub(super) fn run(context: &Context) -> Result<(), CommandError> {
     let settings = context.settings(&[Need::Brokers, Need::Database])?;
     block_on(migrate(&settings))?
@@ -29,12 +29,10 @@ async fn migrate(settings: &Settings) -> Result<(), CommandError> {
     let clients =
         KafkaClients::new(kafka).map_err(|error| CommandError::Usage(format!("kafka.properties: {error}")))?;
     let topics = Topics::new(&clients).map_err(CommandError::failed)?;
-    let prepared = topics.prepare_dead_letters(kafka).await.map_err(CommandError::failed)?;
-    let did = match prepared {
-        Prepared::Created => "was made",
-        Prepared::Existing => "is there",
-    };
-    print(format_args!("the dead-letter topic {} {did}", kafka.dead_letter_topic))?;
+    let dead_letters = topics.prepare_dead_letters(kafka).await.map_err(CommandError::failed)?;
+    print(format_args!("the dead-letter topic {} {}", kafka.dead_letter_topic, did(dead_letters)))?;
+    let control = topics.prepare_control(kafka).await.map_err(CommandError::failed)?;
+    print(format_args!("the control topic {} {}", kafka.control_topic, did(control)))?;
     if topics.is_compacted(&kafka.topic).await == Some(true) {
         super::output::say(format_args!(
             "warning: the topic {} is compacted, which keeps the last record of an order, and that may be a late one",
@@ -42,4 +40,11 @@ async fn migrate(settings: &Settings) -> Result<(), CommandError> {
         ));
     }
     Ok(())
+}
+
+fn did(prepared: Prepared) -> &'static str {
+    match prepared {
+        Prepared::Created => "was made",
+        Prepared::Existing => "is there",
+    }
 }

@@ -3,16 +3,18 @@
 use std::{path::PathBuf, time::Duration};
 
 use secrecy::SecretString;
+use url::{Host, Url};
 
 use super::{
     reader::{STARS, Section},
-    rule::{duration, one_of, readable_file, secret, text},
+    rule::{Rule, duration, one_of, readable_file, secret, text},
 };
 
 /// Shortest secret for HMAC, as RFC 7518 wants it for HS256.
 pub const MIN_SECRET_BYTES: usize = 32;
 
-/// Keys and claims of tokens. The keys come from exactly one source: `secret` or `public_key_files`.
+/// Keys and claims of tokens. The keys come from exactly one source: `secret`, `public_key_files` or
+/// `jwks_url`.
 #[derive(Debug, Clone)]
 pub struct Auth {
     /// Signature algorithms accepted, all of the kind of the keys. Default `HS256`.
@@ -24,6 +26,11 @@ pub struct Auth {
     /// PEM files of one public key each. A token whose `kid` is the name of one of the files without its ending is checked
     /// with that key, any other with every key that fits its algorithm. Default none.
     pub public_key_files: Vec<PathBuf>,
+    /// Where the issuer publishes its keys, as a JSON Web Key Set: HTTPS, or HTTP on this machine. Fetched at start, every
+    /// five minutes and for a `kid` not seen before. Default none.
+    pub jwks_url: Option<Url>,
+    /// A file that keeps the last good key set, for a start while its server is away. Default none.
+    pub jwks_cache_file: Option<PathBuf>,
     /// The claim that names the user. Default `sub`.
     pub user_claim: String,
     /// `iss` a token must have. Default: any.
@@ -82,10 +89,31 @@ impl Auth {
             secret: section.secret("secret", secret(MIN_SECRET_BYTES), stars),
             previous_secret: section.secret("previous_secret", secret(MIN_SECRET_BYTES), stars),
             public_key_files: section.list("public_key_files", "", readable_file()),
+            jwks_url: section.optional("jwks_url", key_set_url()),
+            jwks_cache_file: section.optional("jwks_cache_file", text(4096)).map(PathBuf::from),
             user_claim: section.value("user_claim", "sub", text(128)),
             issuer: section.optional("issuer", text(512)),
             audience: section.optional("audience", text(512)),
             leeway: section.value("leeway", "5s", duration("0s", "30s")),
         }
     }
+}
+
+/// Over plain HTTP anybody on the way could put in a key of their own.
+fn key_set_url() -> Rule<Url> {
+    Rule::new("an https:// address, or http:// on this machine, without user and password", |text| {
+        Url::parse(text).ok().filter(is_safe_key_set_url)
+    })
+}
+
+/// Whether keys may be fetched from there; asked of redirects, too.
+pub fn is_safe_key_set_url(url: &Url) -> bool {
+    let is_local = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => return false,
+    };
+    let is_anonymous = url.username().is_empty() && url.password().is_none();
+    is_anonymous && (url.scheme() == "https" || url.scheme() == "http" && is_local)
 }

@@ -9,7 +9,7 @@ pub enum Need {
     Brokers,
     /// `database.url`.
     Database,
-    /// `auth.secret` or `auth.public_key_files`: to check tokens.
+    /// `auth.secret`, `auth.public_key_files` or `auth.jwks_url`: to check tokens.
     TokenKeys,
     /// `auth.secret`: to sign tokens.
     Secret,
@@ -37,11 +37,15 @@ fn listeners(settings: &Settings, reader: &mut Reader) {
 
 fn topics(settings: &Settings, reader: &mut Reader) {
     let kafka = &settings.kafka;
-    if kafka.topic == kafka.dead_letter_topic {
-        reader.refuse(
-            &["kafka.topic", "kafka.dead_letter_topic"],
-            format!("kafka.topic and kafka.dead_letter_topic: must not both be {:?}", kafka.topic),
-        );
+    let topics = [
+        ("kafka.topic", &kafka.topic),
+        ("kafka.dead_letter_topic", &kafka.dead_letter_topic),
+        ("kafka.control_topic", &kafka.control_topic),
+    ];
+    for (index, (key, topic)) in topics.iter().enumerate() {
+        for (other, _) in topics[..index].iter().filter(|(_, other)| other == topic) {
+            reader.refuse(&[other, key], format!("{other} and {key}: must not both be {topic:?}"));
+        }
     }
 }
 
@@ -51,12 +55,18 @@ fn keys(settings: &Settings, reader: &mut Reader) {
     if auth.algorithms.is_empty() {
         reader.refuse(&["auth.algorithms"], "auth.algorithms: must name at least one algorithm");
     }
-    if has_secret && has_files {
-        reader.refuse(
-            &["auth.secret", "auth.public_key_files"],
-            "auth.secret and auth.public_key_files: only one source of keys may be given",
-        );
+    let sources =
+        [("auth.secret", has_secret), ("auth.public_key_files", has_files), ("auth.jwks_url", auth.jwks_url.is_some())];
+    let given: Vec<&str> = sources.iter().filter(|(_, given)| *given).map(|(key, _)| *key).collect();
+    if given.len() > 1 {
+        reader.refuse(&given, format!("{}: only one source of keys may be given", given.join(" and ")));
         return;
+    }
+    if auth.jwks_cache_file.is_some() && auth.jwks_url.is_none() {
+        reader.refuse(
+            &["auth.jwks_cache_file", "auth.jwks_url"],
+            "auth.jwks_cache_file without auth.jwks_url: there is no key set to keep",
+        );
     }
     if auth.previous_secret.is_some() && !has_secret {
         reader.refuse(
@@ -65,12 +75,10 @@ fn keys(settings: &Settings, reader: &mut Reader) {
         );
     }
     for algorithm in &auth.algorithms {
-        if algorithm.is_hmac() && has_files {
+        if let ([source], true) = (&*given, algorithm.is_hmac() && !has_secret) {
             reader.refuse(
-                &["auth.algorithms", "auth.public_key_files"],
-                format!(
-                    "auth.algorithms names {algorithm:?}, which needs auth.secret, but auth.public_key_files is given"
-                ),
+                &["auth.algorithms", source],
+                format!("auth.algorithms names {algorithm:?}, which needs auth.secret, but {source} is given"),
             );
         }
         if !algorithm.is_hmac() && has_secret {
@@ -91,7 +99,8 @@ fn missing(need: Need, settings: &Settings, reader: &mut Reader) {
         Need::Database => (settings.database.url.is_none(), &["database.url"]),
         Need::Secret => (auth.secret.is_none(), &["auth.secret"]),
         Need::TokenKeys => {
-            (auth.secret.is_none() && auth.public_key_files.is_empty(), &["auth.secret", "auth.public_key_files"])
+            let any = auth.secret.is_some() || !auth.public_key_files.is_empty() || auth.jwks_url.is_some();
+            (!any, &["auth.secret", "auth.public_key_files", "auth.jwks_url"])
         }
     };
     if is_missing {

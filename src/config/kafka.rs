@@ -17,10 +17,13 @@ pub struct Kafka {
     pub brokers: Vec<String>,
     /// The topic of order-status events. Default `order-status`.
     pub topic: String,
-    /// The recorder's consumer group; `<group_id>.fanout` names the fanout's. Default `ordercast`.
+    /// The recorder's consumer group; `<group_id>.fanout` and `<group_id>.control` name those of the readers that share
+    /// nothing. Default `ordercast`.
     pub group_id: String,
     /// Where records go that cannot be used. Default `<topic>.dlt`.
     pub dead_letter_topic: String,
+    /// Where instances tell each other of revocations, kicks and announcements. Default `<topic>.control`.
+    pub control_topic: String,
     /// Further properties of librdkafka (TLS, SASL, …) by their own names. Default none.
     pub properties: BTreeMap<String, SecretString>,
     /// What stands for the version of an event without one. Default `offset`.
@@ -74,6 +77,7 @@ impl Kafka {
             brokers: section.list("brokers", "", broker()),
             group_id: section.value("group_id", "ordercast", text(200)),
             dead_letter_topic: section.value("dead_letter_topic", &format!("{topic}.dlt"), topic_name()),
+            control_topic: section.value("control_topic", &format!("{topic}.control"), topic_name()),
             missing_version: section.value("missing_version", "offset", one_of(missing)),
             on_log_regression: section.value("on_log_regression", "halt", one_of(regression)),
             on_log_gap: section.value("on_log_gap", "halt", one_of(gap)),
@@ -92,7 +96,7 @@ fn broker() -> Rule<String> {
     })
 }
 
-/// Kafka's own rule for topic names; 240 leaves room for `.dlt` below Kafka's 249.
+/// Kafka's own rule for topic names; 240 leaves room for `.control` below Kafka's 249.
 fn topic_name() -> Rule<String> {
     Rule::new("a topic name: 1 to 240 of a-z, A-Z, 0-9, '.', '_' and '-'", |text| {
         let is_name_char = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);

@@ -71,6 +71,9 @@ fn contradictions_name_both_settings() {
         (&[("http.listen", "127.0.0.1:9090")], &["http.listen", "operations.listen"]),
         (&[("http.listen", "0.0.0.0:9090")], &["http.listen", "operations.listen"]),
         (&[("kafka.topic", "a"), ("kafka.dead_letter_topic", "a")], &["kafka.topic", "kafka.dead_letter_topic"]),
+        (&[("auth.jwks_url", "https://login.example/keys")], &["auth.algorithms", "auth.jwks_url"]),
+        (&[("auth.jwks_cache_file", "keys.json")], &["auth.jwks_cache_file", "auth.jwks_url"]),
+        (&[("kafka.control_topic", "order-status")], &["kafka.topic", "kafka.control_topic"]),
         (&[("auth.secret", SECRET), ("auth.public_key_files", KEY_FILE)], &["auth.secret", "auth.public_key_files"]),
         (&[("auth.public_key_files", KEY_FILE)], &["auth.algorithms", "auth.public_key_files"]),
         (&[("auth.secret", SECRET), ("auth.algorithms", "HS256,RS256")], &["auth.algorithms", "auth.secret"]),
@@ -100,7 +103,7 @@ fn each_need_is_told_when_it_is_missing() {
         (Need::Brokers, &["kafka.brokers"][..]),
         (Need::Database, &["database.url"]),
         (Need::Secret, &["auth.secret"]),
-        (Need::TokenKeys, &["auth.secret", "auth.public_key_files"]),
+        (Need::TokenKeys, &["auth.secret", "auth.public_key_files", "auth.jwks_url"]),
     ] {
         assert_eq!(load(&Sources::default(), &[need]).unwrap_err().problems[0].keys, keys);
     }

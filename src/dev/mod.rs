@@ -155,7 +155,7 @@ impl Dev {
 
     fn start_broker(&mut self) -> Result<EmbeddedBroker, DevError> {
         let kafka = &mut self.settings.kafka;
-        let broker = EmbeddedBroker::start(&kafka.topic, &kafka.dead_letter_topic)
+        let broker = EmbeddedBroker::start(&kafka.topic, &kafka.dead_letter_topic, &kafka.control_topic)
             .map_err(|error| DevError::Broker(error.to_string()))?;
         kafka.brokers = broker.brokers();
         for (name, value) in EMBEDDED_PROPERTIES {

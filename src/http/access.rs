@@ -10,12 +10,13 @@ use actix_web::{
     dev::RequestHead,
     http::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL},
 };
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::{public::Public, refusal::Refusal};
 use crate::{
-    auth::{OriginRequest, Origins, Presentation, Principal, TokenError},
+    auth::{OriginRequest, Origins, Presentation, Principal, TicketDigest, TokenError},
     event::Timestamp,
+    ingest::desk::DatabaseUnavailable,
 };
 
 /// A parameter of the query string, decoded.
@@ -43,20 +44,68 @@ pub(super) fn allows_origin(origins: &Origins, origin: &str, head: &RequestHead)
     origins.allows(&OriginRequest { origin, host, forwarded_host, peer })
 }
 
-/// Finds and checks the token.
-pub(super) fn principal(request: &HttpRequest, public: &Public) -> Result<Principal, Refusal> {
+/// Who was let in, and the ticket that is still to be used up.
+#[derive(Debug)]
+pub(super) struct Admission {
+    /// Whom the token or the ticket speaks for.
+    pub(super) principal: Principal,
+    ticket: Option<TicketDigest>,
+}
+
+/// Finds and checks the token, or the ticket in its place.
+pub(super) async fn admit(request: &HttpRequest, public: &Public) -> Result<Admission, Refusal> {
     let presented = Presentation {
         query: request.query_string(),
         authorization: &headers(request, AUTHORIZATION),
         protocols: &headers(request, SEC_WEBSOCKET_PROTOCOL),
     };
-    let checked = presented.token().and_then(|token| public.verifier.verify(token.expose_secret(), Timestamp::now()));
-    checked.map_err(|error| {
+    let shown = presented.token()?;
+    let ticket = TicketDigest::of(shown.expose_secret());
+    let principal = match ticket {
+        None => verify(&shown, public).await?,
+        Some(digest) => {
+            let claims = public.desk.find_ticket(digest).await?.ok_or(Refusal::InvalidToken)?;
+            Principal::from_claims(&claims, Timestamp::now())?
+        }
+    };
+    check_revocation(&principal, public)?;
+    Ok(Admission { principal, ticket })
+}
+
+impl Admission {
+    /// Uses the ticket up, if it was one. Comes last, after every other check: who is refused may show it again.
+    pub(super) async fn redeem(&self, public: &Public) -> Result<(), Refusal> {
+        let Some(digest) = self.ticket else { return Ok(()) };
+        if public.desk.use_ticket(digest).await? { Ok(()) } else { Err(Refusal::InvalidToken) }
+    }
+}
+
+/// Checks the token of the `Authorization` header. A ticket is none: it cannot be changed for another.
+pub(super) async fn bearer(request: &HttpRequest, public: &Public) -> Result<Principal, Refusal> {
+    let presented = Presentation { authorization: &headers(request, AUTHORIZATION), ..Presentation::default() };
+    let principal = verify(&presented.token()?, public).await?;
+    check_revocation(&principal, public)?;
+    Ok(principal)
+}
+
+async fn verify(token: &SecretString, public: &Public) -> Result<Principal, TokenError> {
+    public.verifier.verify_fetching(token.expose_secret(), Timestamp::now).await.inspect_err(|error| {
         if let Some(flaw) = error.flaw() {
             tracing::debug!(auth.flaw = ?flaw, "refused a token");
         }
-        Refusal::from(error)
     })
+}
+
+/// Whether an operator took the token back. Asked again after joining the hub: a revocation that comes between the two
+/// ends no session that has not joined.
+pub(super) fn check_revocation(principal: &Principal, public: &Public) -> Result<(), Refusal> {
+    if public.revocations.is_revoked(principal, Timestamp::now()) { Err(Refusal::Revoked) } else { Ok(()) }
+}
+
+impl From<DatabaseUnavailable> for Refusal {
+    fn from(_: DatabaseUnavailable) -> Self {
+        Self::DatabaseUnavailable
+    }
 }
 
 impl From<TokenError> for Refusal {
@@ -65,6 +114,7 @@ impl From<TokenError> for Refusal {
             TokenError::Missing => Self::MissingToken,
             TokenError::Invalid(_) => Self::InvalidToken,
             TokenError::Expired => Self::ExpiredToken,
+            TokenError::KeysUnavailable => Self::KeysUnavailable,
             TokenError::Malformed(why) => Self::BadRequest(why),
         }
     }

@@ -15,4 +15,5 @@ pub mod refusal;
 pub mod server;
 mod socket;
 pub mod source;
+mod tickets;
 pub mod websocket;

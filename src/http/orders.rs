@@ -24,7 +24,7 @@ pub(super) async fn list(request: HttpRequest, public: web::Data<Public>) -> Res
         orders: Vec<OrderView>,
         next: Option<String>,
     }
-    let viewer = viewer(&request, &public)?;
+    let viewer = viewer(&request, &public).await?;
     let after = access::query(&request, "after").map(|after| Place::parse(&after)).transpose()?;
     let (snapshot, stale) = read(&public, viewer, None).await?;
     let mut orders: Vec<OrderView> = snapshot.orders.into_values().collect();
@@ -44,18 +44,21 @@ pub(super) async fn one(
     order_id: web::Path<String>,
     public: web::Data<Public>,
 ) -> Result<HttpResponse, Refusal> {
-    let viewer = viewer(&request, &public)?;
+    let viewer = viewer(&request, &public).await?;
     let order_id = OrderId::parse(&order_id).map_err(|_| Refusal::OrderNotVisible)?;
     let (mut snapshot, _stale) = read(&public, viewer, Some(order_id.clone())).await?;
     snapshot.orders.remove(&order_id).map(|order| answer(&order)).ok_or(Refusal::OrderNotVisible)
 }
 
-fn viewer(request: &HttpRequest, public: &Public) -> Result<Viewer, Refusal> {
-    let checked = public
-        .check_serving()
-        .and_then(|()| access::check_origin(request, public))
-        .and_then(|_| access::principal(request, public));
-    checked.map(|principal| principal.viewer).inspect_err(|refusal| public.metrics.refused(refusal.code()))
+async fn viewer(request: &HttpRequest, public: &Public) -> Result<Viewer, Refusal> {
+    let viewer = async {
+        public.check_serving()?;
+        access::check_origin(request, public)?;
+        let admission = access::admit(request, public).await?;
+        admission.redeem(public).await?;
+        Ok(admission.principal.viewer)
+    };
+    viewer.await.inspect_err(|refusal: &Refusal| public.metrics.refused(refusal.code()))
 }
 
 fn answer(body: &impl Serialize) -> HttpResponse {
@@ -80,8 +83,14 @@ async fn read(
     only: Option<OrderId>,
 ) -> Result<(PendingSnapshot, StaleReasons), Refusal> {
     let mailbox = Arc::new(Mailbox::new(public.limits.mailbox_bytes));
-    let joining =
-        Joining { viewer, mailbox: mailbox.clone(), start: only.is_none(), max_per_user: None, closes_oldest: false };
+    let joining = Joining {
+        viewer,
+        mailbox: mailbox.clone(),
+        start: only.is_none(),
+        max_per_user: None,
+        closes_oldest: false,
+        badge: None,
+    };
     let key = public
         .hub
         .step(|hub| {

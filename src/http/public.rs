@@ -11,8 +11,9 @@ use tokio::sync::watch;
 
 use super::{instance::Instance, rate::RequestRate, refusal::Refusal, source::TrustedProxies};
 use crate::{
-    auth::{Origins, Verifier},
+    auth::{Origins, RevocationList, Verifier},
     hub::SharedHub,
+    ingest::desk::Desk,
     session::Rules,
     telemetry::SessionMetrics,
 };
@@ -27,6 +28,10 @@ pub struct Public {
     pub ready: watch::Receiver<bool>,
     /// Checks tokens.
     pub verifier: Arc<Verifier>,
+    /// Which good tokens are good no more.
+    pub revocations: Arc<RevocationList>,
+    /// Where tickets are kept.
+    pub desk: Desk,
     /// Which pages may connect.
     pub origins: Origins,
     /// Whose word about a client's address counts.

@@ -24,6 +24,9 @@ pub enum Refusal {
     /// The token was good once.
     #[error("the token has expired: get a new one")]
     ExpiredToken,
+    /// The token was good and is revoked. Over HTTP the same as one that was never good.
+    #[error("the token is not valid here")]
+    Revoked,
     /// A page of this origin may not connect.
     #[error("pages of this origin may not connect; allow it in http.allowed_origins")]
     OriginNotAllowed,
@@ -54,6 +57,15 @@ pub enum Refusal {
     /// The instance holds as many sessions as it may.
     #[error("this instance holds as many sessions as it may; connect again")]
     AtCapacity,
+    /// The brokers did not take what is to be told to all instances.
+    #[error("the brokers did not take it, or not in time; it may still take effect")]
+    KafkaUnavailable,
+    /// The database did not answer what the request needs.
+    #[error("the database is unavailable; try again")]
+    DatabaseUnavailable,
+    /// The key that would verify the token cannot be had now.
+    #[error("the keys that verify tokens cannot be had now; try again")]
+    KeysUnavailable,
     /// The orders could not be read in time.
     #[error("the orders could not be read in time")]
     SnapshotUnavailable,
@@ -64,15 +76,19 @@ impl Refusal {
     pub fn status(self) -> StatusCode {
         match self {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
-            Self::MissingToken | Self::InvalidToken | Self::ExpiredToken => StatusCode::UNAUTHORIZED,
+            Self::MissingToken | Self::InvalidToken | Self::Revoked | Self::ExpiredToken => StatusCode::UNAUTHORIZED,
             Self::OriginNotAllowed => StatusCode::FORBIDDEN,
             Self::OrderNotVisible | Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
             Self::TooManySessions | Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
-            Self::NotReady | Self::Draining | Self::AtCapacity | Self::SnapshotUnavailable => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::NotReady
+            | Self::Draining
+            | Self::AtCapacity
+            | Self::KafkaUnavailable
+            | Self::DatabaseUnavailable
+            | Self::KeysUnavailable
+            | Self::SnapshotUnavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -81,7 +97,7 @@ impl Refusal {
         match self {
             Self::BadRequest(_) => "bad_request",
             Self::MissingToken => "missing_token",
-            Self::InvalidToken => "invalid_token",
+            Self::InvalidToken | Self::Revoked => "invalid_token",
             Self::ExpiredToken => "expired_token",
             Self::OriginNotAllowed => "origin_not_allowed",
             Self::OrderNotVisible => "order_not_visible",
@@ -93,6 +109,9 @@ impl Refusal {
             Self::NotReady => "not_ready",
             Self::Draining => "draining",
             Self::AtCapacity => "at_capacity",
+            Self::KafkaUnavailable => "kafka_unavailable",
+            Self::DatabaseUnavailable => "database_unavailable",
+            Self::KeysUnavailable => "keys_unavailable",
             Self::SnapshotUnavailable => "snapshot_unavailable",
         }
     }
@@ -114,7 +133,7 @@ impl Refusal {
             Self::MissingToken => {
                 response.insert_header((WWW_AUTHENTICATE, "Bearer"));
             }
-            Self::InvalidToken | Self::ExpiredToken => {
+            Self::InvalidToken | Self::Revoked | Self::ExpiredToken => {
                 response.insert_header((WWW_AUTHENTICATE, "Bearer error=\"invalid_token\""));
             }
             Self::UpgradeRequired => {
@@ -127,7 +146,7 @@ impl Refusal {
             Self::RateLimited => {
                 response.insert_header((RETRY_AFTER, "1"));
             }
-            Self::NotReady | Self::Draining | Self::AtCapacity | Self::SnapshotUnavailable => {
+            _ if status == StatusCode::SERVICE_UNAVAILABLE => {
                 response.insert_header((RETRY_AFTER, "2"));
             }
             _ => {}

@@ -30,7 +30,7 @@ use super::{
     refusal::Refusal,
     socket,
     source::TrustedProxies,
-    websocket,
+    tickets, websocket,
 };
 
 /// Time a client may take to send a request's head.
@@ -154,6 +154,7 @@ pub fn serve_public(
             .service(web::resource("/order-status").get(websocket::order_status).default_service(web::to(other_method)))
             .service(web::resource("/orders").get(orders::list).default_service(web::to(other_method)))
             .service(web::resource("/orders/{order_id}").get(orders::one).default_service(web::to(other_method)))
+            .service(web::resource("/tickets").post(tickets::issue).default_service(web::to(other_method)))
             .default_service(web::to(nothing_here))
     })
 }

@@ -18,6 +18,8 @@ use crate::{
 
 /// What an entry costs besides its frame.
 const ENTRY_OVERHEAD_BYTES: usize = 96;
+/// Announcements that wait for a slow reader; of more, the oldest go. They are shared, so they cost a session little.
+const MAX_ANNOUNCEMENTS: usize = 8;
 
 /// The mailbox of one session.
 #[derive(Debug)]
@@ -38,6 +40,10 @@ struct Inner {
     proven: bool,
     overdue: bool,
     not_visible: Vec<OrderId>,
+    /// Outlive what is forgotten: nobody can read them anew.
+    announcements: Vec<Frame>,
+    /// A snapshot was taken, so other frames may follow.
+    begun: bool,
     closed: Option<CloseCause>,
     /// Set by the first put after a take; spares further wake-ups.
     notified: bool,
@@ -282,6 +288,16 @@ impl Mailbox {
         inner.notify()
     }
 
+    /// Puts in a frame to be told once, after the first snapshot.
+    pub(super) fn put_announcement(&self, announcement: &Frame) -> bool {
+        let mut inner = self.lock();
+        if inner.announcements.len() == MAX_ANNOUNCEMENTS {
+            inner.announcements.remove(0);
+        }
+        inner.announcements.push(announcement.clone());
+        inner.notify()
+    }
+
     /// Says whether what the session shows has been proved complete.
     pub(super) fn set_proven(&self, proven: bool) -> bool {
         let mut inner = self.lock();
@@ -316,6 +332,7 @@ impl Inner {
     fn take(&mut self) -> Delivery {
         if let Some(snapshot) = self.snapshot.take() {
             self.merged_bytes = 0;
+            self.begun = true;
             return Delivery::Snapshot(snapshot);
         }
         if !self.not_visible.is_empty() {
@@ -323,6 +340,9 @@ impl Inner {
         }
         if std::mem::take(&mut self.overflowed) {
             return Delivery::Overflowed;
+        }
+        if self.begun && !self.announcements.is_empty() {
+            return Delivery::Updates(std::mem::take(&mut self.announcements));
         }
         if self.entries.is_empty() {
             return Delivery::Nothing;

@@ -12,6 +12,7 @@
 //! ```
 
 mod audit;
+mod badge;
 mod mailbox;
 mod overdue;
 mod reads;
@@ -31,6 +32,7 @@ use std::sync::Arc;
 use hashbrown::{HashMap, HashSet};
 
 pub use self::{
+    badge::{Badge, SessionInfo, Shows, Whom},
     mailbox::{Delivery, Mailbox, PendingSnapshot, Put},
     reads::{DueReads, OrderRead, SessionRead},
     reconcile::{Correction, Reconciled, Revision},
@@ -83,6 +85,8 @@ pub struct Joining {
     pub start: bool,
     /// How many open sessions the user may have, this one included; `None` does not count this session at all.
     pub max_per_user: Option<usize>,
+    /// Who it is, for operators; `None` for who stays a moment only.
+    pub badge: Option<Badge>,
     /// Where that would be one too many: the user's oldest session ends for this one, instead of this one being refused.
     pub closes_oldest: bool,
 }
@@ -276,6 +280,7 @@ impl Hub {
             subscription: None,
             mailbox: joining.mailbox,
             counts: joining.max_per_user.is_some(),
+            badge: joining.badge,
             joined: 0,
             phase: Phase::Waiting(Answer::Everything),
             has_been_live: false,

@@ -147,8 +147,14 @@ mod tests {
 
         fn join(&mut self, viewer: Viewer) -> Seat {
             let mailbox = Arc::new(Mailbox::new(65_536));
-            let joining =
-                Joining { viewer, mailbox: mailbox.clone(), start: true, max_per_user: None, closes_oldest: false };
+            let joining = Joining {
+                viewer,
+                mailbox: mailbox.clone(),
+                start: true,
+                max_per_user: None,
+                closes_oldest: false,
+                badge: None,
+            };
             let key = self.hub.join(joining).unwrap();
             self.read();
             Seat { key, mailbox }
@@ -232,6 +238,7 @@ mod tests {
             start: false,
             max_per_user: None,
             closes_oldest: false,
+            badge: None,
         };
         let key = room.hub.join(joining).unwrap();
         room.hub.refresh(key, user(Some(&["A-2"])), now());

@@ -10,11 +10,12 @@ use slotmap::{SlotMap, new_key_type};
 
 use super::{
     Counters,
+    badge::Badge,
     mailbox::{Mailbox, PendingSnapshot, Put},
     rules::{Rule, Rules},
 };
 use crate::{
-    event::{OrderId, OrderState, Stamp, UserId, Viewer},
+    event::{OrderId, OrderState, Stamp, Timestamp, UserId, Viewer},
     protocol::{CloseCause, Frame, OrderView},
 };
 
@@ -30,6 +31,8 @@ pub(super) struct Registry {
     pub(super) orders: HashMap<OrderId, ShownOrder>,
     by_user: HashMap<UserId, HashSet<SessionKey>>,
     by_link: HashMap<OrderId, HashSet<SessionKey>>,
+    pub(super) by_name: HashMap<Box<str>, SessionKey>,
+    by_token: HashMap<Box<str>, HashSet<SessionKey>>,
     /// All sessions by a number, for audits to draw from.
     pub(super) roll: IndexSet<SessionKey, DefaultHashBuilder>,
     pub(super) rules: Rules,
@@ -51,6 +54,8 @@ pub(super) struct Session {
     pub(super) mailbox: Arc<Mailbox>,
     /// Counts towards the limit per user; a single `GET /orders` does not.
     pub(super) counts: bool,
+    /// A single `GET /orders` wears none.
+    pub(super) badge: Option<Badge>,
     /// Which of all sessions it is, by age; set when it joins.
     pub(super) joined: u64,
     pub(super) phase: Phase,
@@ -191,7 +196,14 @@ impl Registry {
         self.joined += 1;
         session.joined = self.joined;
         let viewer = session.viewer.clone();
+        let badge = session.badge.clone();
         let key = self.sessions.insert(session);
+        if let Some(badge) = badge {
+            if let Some(token_id) = badge.token_id {
+                self.by_token.entry(token_id).or_default().insert(key);
+            }
+            self.by_name.insert(badge.session_id, key);
+        }
         self.list(key, &viewer);
         self.roll.insert(key);
         key
@@ -225,18 +237,48 @@ impl Registry {
         }
     }
 
+    /// The sessions of a user, links excepted.
+    pub(super) fn keys_of_user(&self, user: &UserId) -> Vec<SessionKey> {
+        self.by_user.get(user).into_iter().flatten().copied().collect()
+    }
+
+    /// The sessions that were opened with a token of this id.
+    pub(super) fn keys_of_token(&self, token_id: &str) -> Vec<SessionKey> {
+        self.by_token.get(token_id).into_iter().flatten().copied().collect()
+    }
+
+    /// Notes that a session goes on with another token.
+    pub(super) fn exchange_token(&mut self, key: SessionKey, token_id: Option<Box<str>>, issued_at: Option<Timestamp>) {
+        let Some(badge) = self.sessions.get_mut(key).and_then(|session| session.badge.as_mut()) else { return };
+        badge.issued_at = issued_at;
+        let before = std::mem::replace(&mut badge.token_id, token_id.clone());
+        if let Some(before) = before {
+            take_out(&mut self.by_token, &before, key);
+        }
+        if let Some(token_id) = token_id {
+            self.by_token.entry(token_id).or_default().insert(key);
+        }
+    }
+
     pub(super) fn remove(&mut self, key: SessionKey) {
         self.forget_shown(key);
         let Some(session) = self.sessions.remove(key) else { return };
         self.unlist(key, &session.viewer);
         self.roll.swap_remove(&key);
+        if let Some(badge) = session.badge {
+            self.by_name.remove(&badge.session_id);
+            if let Some(token_id) = &badge.token_id {
+                take_out(&mut self.by_token, token_id, key);
+            }
+        }
     }
 
     /// Whether nothing is left of any session.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         let nobody = self.sessions.is_empty() && self.roll.is_empty();
-        nobody && self.orders.is_empty() && self.by_user.is_empty() && self.by_link.is_empty()
+        let unnamed = self.by_name.is_empty() && self.by_token.is_empty();
+        nobody && unnamed && self.orders.is_empty() && self.by_user.is_empty() && self.by_link.is_empty()
     }
 
     /// Open sockets of a user.

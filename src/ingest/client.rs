@@ -60,6 +60,13 @@ impl KafkaClients {
         config
     }
 
+    /// Reads the control topic from its beginning, and again when the log is another one: what it says can be folded twice.
+    pub(super) fn control(&self) -> ClientConfig {
+        let mut config = self.consumer();
+        config.set("group.id", format!("{}.control", self.group_id)).set("auto.offset.reset", "earliest");
+        config
+    }
+
     /// Shares the partitions with the recorders of the other instances.
     pub(super) fn recorder(&self) -> ClientConfig {
         let mut config = self.consumer();

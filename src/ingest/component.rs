@@ -34,7 +34,7 @@ impl Component {
     }
 
     /// Runs as a task of the current runtime.
-    pub(super) fn task<F: Future<Output = ()> + Send + 'static>(
+    pub(crate) fn task<F: Future<Output = ()> + Send + 'static>(
         name: &'static str,
         run: impl FnOnce(CancellationToken) -> F,
     ) -> Self {

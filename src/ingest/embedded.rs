@@ -16,11 +16,12 @@ pub struct EmbeddedBroker {
 }
 
 impl EmbeddedBroker {
-    /// Starts a broker with the source topic and its dead-letter topic.
-    pub fn start(topic: &str, dead_letter_topic: &str) -> Result<Self, KafkaError> {
+    /// Starts a broker with the source topic, its dead-letter topic and the control topic.
+    pub fn start(topic: &str, dead_letter_topic: &str, control_topic: &str) -> Result<Self, KafkaError> {
         let cluster = MockCluster::new(1)?;
         cluster.create_topic(topic, PARTITIONS, 1)?;
         cluster.create_topic(dead_letter_topic, 1, 1)?;
+        cluster.create_topic(control_topic, 1, 1)?;
         Ok(Self { cluster })
     }
 

@@ -7,12 +7,15 @@
 //! ```
 //!
 //! Read in the order of the data: [`log_watch`] and [`log_check`] (is it the log we know?), [`fanout`] (and [`freshness`]),
-//! [`recorder`], [`progress`], [`snapshots`], [`audits`].
+//! [`recorder`], [`progress`], [`snapshots`], [`audits`]. Beside them, [`control`]: what one instance tells the others; and
+//! [`desk`]: what HTTP asks of SQL.
 
 pub mod audits;
 mod client;
 mod component;
+pub mod control;
 pub mod dead_letters;
+pub mod desk;
 pub mod embedded;
 pub mod fanout;
 pub mod freshness;

@@ -64,7 +64,18 @@ impl Topics {
             .set("cleanup.policy", "delete")
             .set("retention.ms", "-1")
             .set("retention.bytes", "-1");
-        let made = self.admin().create_topics([&topic], &options()).await?;
+        self.create(&topic).await
+    }
+
+    /// Makes the control topic if it is missing: one partition, compacted, so that what is revoked stays however old it is.
+    pub async fn prepare_control(&self, settings: &config::Kafka) -> Result<Prepared, TopicError> {
+        let topic =
+            NewTopic::new(&settings.control_topic, 1, TopicReplication::Fixed(-1)).set("cleanup.policy", "compact");
+        self.create(&topic).await
+    }
+
+    async fn create(&self, topic: &NewTopic<'_>) -> Result<Prepared, TopicError> {
+        let made = self.admin().create_topics([topic], &options()).await?;
         match made.into_iter().next() {
             Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(Prepared::Existing),
             Some(Err((topic, code))) => Err(TopicError::Refused { topic, code }),
@@ -75,8 +86,13 @@ impl Topics {
     /// Whether the source topic is compacted: then its last record of a key stays, which may be a late one, and the
     /// record that was applied last may be gone. `None`: the brokers do not tell.
     pub async fn is_compacted(&self, topic: &str) -> Option<bool> {
-        let policy = self.config(topic, "cleanup.policy").await.ok()??;
+        let policy = self.cleanup_policy(topic).await?;
         Some(policy.split(',').any(|policy| policy.trim() == "compact"))
+    }
+
+    /// How the brokers clean a topic up: `delete`, `compact`, or both with a comma. `None`: they do not tell.
+    pub async fn cleanup_policy(&self, topic: &str) -> Option<String> {
+        self.config(topic, "cleanup.policy").await.ok()?
     }
 
     /// One setting of a topic; `None` if there is no such topic or setting, or it must not be read.

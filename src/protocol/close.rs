@@ -26,6 +26,8 @@ pub enum CloseCause {
     TokenExpired,
     /// The client took nothing for `session.send_timeout`.
     SlowConsumer,
+    /// An operator ended the session.
+    Disconnected,
     /// The client was silent for two heartbeats.
     HeartbeatTimeout,
     /// The client sent more messages than it may.
@@ -34,6 +36,8 @@ pub enum CloseCause {
     TooManySessions,
     /// The token is missing or not valid; told to a browser after the upgrade.
     InvalidToken,
+    /// The token, or all older tokens of its user, were revoked.
+    Revoked,
     /// The user opened a newer session than may be open at once.
     Replaced,
     /// All orders of a link are terminal.
@@ -44,7 +48,7 @@ pub enum CloseCause {
 
 impl CloseCause {
     /// Every cause.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::ClientClosed,
         Self::ConnectionLost,
         Self::ProtocolError,
@@ -56,10 +60,12 @@ impl CloseCause {
         Self::SnapshotUnavailable,
         Self::TokenExpired,
         Self::SlowConsumer,
+        Self::Disconnected,
         Self::HeartbeatTimeout,
         Self::TooManyMessages,
         Self::TooManySessions,
         Self::InvalidToken,
+        Self::Revoked,
         Self::Replaced,
         Self::Complete,
         Self::TooManyErrors,
@@ -79,10 +85,12 @@ impl CloseCause {
             Self::SnapshotUnavailable => 1013,
             Self::TokenExpired => 4005,
             Self::SlowConsumer => 4008,
+            Self::Disconnected => 4011,
             Self::HeartbeatTimeout => 4012,
             Self::TooManyMessages => 4013,
             Self::TooManySessions => 4014,
             Self::InvalidToken => 4500,
+            Self::Revoked => 4503,
             Self::Replaced => 4504,
             Self::Complete => 4510,
             Self::TooManyErrors => 4513,
@@ -103,10 +111,12 @@ impl CloseCause {
             Self::SnapshotUnavailable => "snapshot_unavailable",
             Self::TokenExpired => "token_expired",
             Self::SlowConsumer => "slow_consumer",
+            Self::Disconnected => "disconnected",
             Self::HeartbeatTimeout => "heartbeat_timeout",
             Self::TooManyMessages => "too_many_messages",
             Self::TooManySessions => "too_many_sessions",
             Self::InvalidToken => "invalid_token",
+            Self::Revoked => "revoked",
             Self::Replaced => "replaced",
             Self::Complete => "complete",
             Self::TooManyErrors => "too_many_errors",
@@ -141,7 +151,9 @@ mod tests {
     fn retry_agrees_with_the_code() {
         assert!(CloseCause::TokenExpired.retry());
         assert!(CloseCause::ServerRestart.retry());
+        assert!(CloseCause::Disconnected.retry());
         assert!(!CloseCause::InvalidToken.retry());
+        assert!(!CloseCause::Revoked.retry());
         assert!(!CloseCause::ProtocolError.retry());
         assert!(!CloseCause::Complete.retry());
     }

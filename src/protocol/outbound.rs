@@ -51,6 +51,13 @@ pub enum ServerMessage<'a> {
     },
     /// Nothing is stale any more.
     Fresh,
+    /// What an operator has to say to everybody, or to one user. Told once.
+    Announcement {
+        /// The text.
+        content: &'a str,
+        /// When it was made.
+        timestamp: Timestamp,
+    },
     /// The token ends soon.
     TokenExpiring {
         /// When.

@@ -1,7 +1,7 @@
 //! What Ordercast asks of SQL, behind one small interface with two dialects.
 //!
 //! The tables: `orders` (one row per order, its timeline inside), `order_viewers` (who may see it, for the list of a
-//! user), `erased_orders` (markers), `progress`, `topics`, `dead_letters`, `lost_ranges`. Decisions are made in Rust: a
+//! user), `erased_orders` (markers), `progress`, `topics`, `dead_letters`, `lost_ranges`, `tickets`. Decisions are made in Rust: a
 //! batch reads the rows it touches, [folds](crate::event::History::fold) and writes them back in one transaction.
 
 mod connect;
@@ -16,6 +16,8 @@ mod replays;
 mod rows;
 mod schema;
 mod sqlite;
+
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -57,10 +59,46 @@ pub trait Store: Send + Sync + 'static {
 
     /// Removes markers of orders erased before `erased_before`. Returns how many.
     async fn forget_erased(&self, erased_before: Timestamp) -> Result<u64, StoreError>;
+
+    /// Keeps a one-time ticket, for so long. Returns until when it is good.
+    async fn issue_ticket(&self, digest: &[u8], claims: &str, lifetime: Duration) -> Result<Timestamp, StoreError>;
+
+    /// The claims of a ticket that is good. It stays good.
+    async fn find_ticket(&self, digest: &[u8]) -> Result<Option<String>, StoreError>;
+
+    /// Removes a ticket that is good. Of several callers, on whatever instance, one is told `true`.
+    async fn use_ticket(&self, digest: &[u8]) -> Result<bool, StoreError>;
+
+    /// Removes tickets that are over. Returns how many.
+    async fn forget_tickets(&self) -> Result<u64, StoreError>;
+
+    /// The newest [`MAX_KEPT_DEAD_LETTERS`] records that were put aside under these keys, newest first.
+    async fn dead_letters_of(&self, topic: &str, keys: &[Vec<u8>]) -> Result<Vec<KeptDeadLetter>, StoreError>;
 }
 
 /// Dead letters in one [`ProgressReading`] at most.
 pub const MAX_DEAD_LETTERS_READ: i64 = 1_000;
+
+/// Dead letters told of one order at most.
+pub const MAX_KEPT_DEAD_LETTERS: i64 = 100;
+
+/// A dead letter as an operator hears of it.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct KeptDeadLetter {
+    /// The record's partition.
+    pub partition: i32,
+    /// The record's offset.
+    #[sqlx(rename = "log_offset")]
+    pub offset: i64,
+    /// The stable code.
+    pub code: String,
+    /// What was wrong, for a person.
+    pub message: String,
+    /// The record's own timestamp in milliseconds, if it has one.
+    pub recorded_at: Option<i64>,
+    /// Whether SQL alone holds the record.
+    pub held: bool,
+}
 
 /// What the recorder tells the store when it begins with some partitions.
 #[derive(Debug, Clone)]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 use sqlx::{Error, FromRow};
 
+use super::StoreError;
 use crate::event::{
     Epoch, History, Known, Marker, OrderId, OrderState, Stamp, Timeline, Timestamp, UserId, Version, VersionKind,
 };
@@ -147,6 +148,11 @@ fn order_id(text: &str) -> Result<OrderId, Error> {
 
 pub(super) fn json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).expect("texts and numbers always have a JSON form")
+}
+
+/// A moment of the database's own clock, in milliseconds.
+pub(super) fn moment(millis: i64) -> Result<Timestamp, StoreError> {
+    Ok(Timestamp::from_millis(millis).ok_or_else(|| unreadable("a time is out of range"))?)
 }
 
 /// A row that this program cannot have written.

@@ -5,5 +5,6 @@ pub mod metrics;
 
 pub use logs::{Destination, report_panics, start_logging};
 pub use metrics::{
-    DeadLetterMetrics, HubMetrics, Metrics, OPEN_METRICS, PipelineMetrics, SessionMetrics, SnapshotMetrics,
+    ControlMetrics, DeadLetterMetrics, HubMetrics, Metrics, OPEN_METRICS, PipelineMetrics, SessionMetrics,
+    SnapshotMetrics,
 };

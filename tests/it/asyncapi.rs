@@ -122,6 +122,7 @@ impl ServerMessages {
             ServerMessage::Pong { id: ids[1].as_ref() },
             ServerMessage::Stale { since: now, reasons: StaleReason::ALL.into_iter().collect() },
             ServerMessage::Fresh,
+            ServerMessage::Announcement { content: "we move", timestamp: now },
             ServerMessage::TokenExpiring { expires_at: now },
             ServerMessage::TokenRefreshed { expires_at: now },
             error(None, None),
@@ -145,6 +146,7 @@ impl ServerMessages {
             ServerMessage::Pong { .. } => "Pong",
             ServerMessage::Stale { .. } => "Stale",
             ServerMessage::Fresh => "Fresh",
+            ServerMessage::Announcement { .. } => "Announcement",
             ServerMessage::TokenExpiring { .. } => "TokenExpiring",
             ServerMessage::TokenRefreshed { .. } => "TokenRefreshed",
             ServerMessage::Error { .. } => "Error",
@@ -260,7 +262,7 @@ fn error_codes() -> BTreeSet<&'static str> {
         assert!(output.contains(&format!(r#""code":"{code}""#)), "{output}");
         codes.insert(code);
     }
-    for code in ["invalid_token", "expired_token"] {
+    for code in ["invalid_token", "expired_token", "keys_unavailable"] {
         session.on_renewal(Err(RefusedToken { code, message: String::new() }), None, now);
         codes.insert(code);
     }

@@ -101,6 +101,9 @@ fn the_table_of_http_refusals_is_the_refusals() {
         Refusal::NotReady,
         Refusal::Draining,
         Refusal::AtCapacity,
+        Refusal::KafkaUnavailable,
+        Refusal::DatabaseUnavailable,
+        Refusal::KeysUnavailable,
         Refusal::SnapshotUnavailable,
     ];
     let source = text("src/http/refusal.rs");

@@ -11,11 +11,13 @@
 mod asyncapi;
 mod check;
 mod cli;
+mod control;
 mod dead_letters;
 mod documents;
 mod faults;
 mod house;
 mod ingest;
+mod keys;
 mod live;
 mod page;
 mod parts;

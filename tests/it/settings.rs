@@ -70,6 +70,7 @@ fn the_environment_overrides_the_file_and_the_file_the_defaults() {
     assert_eq!(settings.kafka.brokers, ["one:9092", "two:9092"]);
     assert_eq!(settings.kafka.topic, "from-environment");
     assert_eq!(settings.kafka.dead_letter_topic, "from-environment.dlt");
+    assert_eq!(settings.kafka.control_topic, "from-environment.control");
     assert_eq!(settings.kafka.properties["security.protocol"].expose_secret(), "SASL_SSL");
     assert_eq!(settings.kafka.properties["sasl.password"].expose_secret(), SECRET);
     assert_eq!(settings.session.max_per_user, 7);
@@ -111,6 +112,7 @@ fn no_secret_is_ever_shown() {
     let secrets = environment(&[
         ("ORDERCAST__AUTH__SECRET", SECRET),
         ("ORDERCAST__AUTH__PREVIOUS_SECRET", SECRET),
+        ("ORDERCAST__OPERATIONS__TOKEN", SECRET),
         ("ORDERCAST__DATABASE__URL", "postgres://me:canary@db/shop"),
         ("ORDERCAST__KAFKA__PROPERTIES__SASL_PASSWORD", "canary"),
         ("ORDERCAST__KAFKA__PROPERTIES__SSL_KEY_PEM", "canary"),

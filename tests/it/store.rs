@@ -11,6 +11,7 @@ mod progress;
 mod reading;
 mod recorders;
 mod schema;
+mod tickets;
 
 /// Runs the same tests against each dialect, each in a database of its own.
 macro_rules! contract {
@@ -62,10 +63,14 @@ contract! {
         dead_letters_are_numbered_and_read_on_from,
         a_dead_letter_told_again_is_one_row_with_a_new_number,
         a_held_record_is_kept_byte_for_byte,
-        held_letters_come_back_whole_and_a_replay_is_remembered;
+        held_letters_come_back_whole_and_a_replay_is_remembered,
+        dead_letters_are_found_by_key_newest_first;
     recorders:
         two_recorders_of_one_order_lose_no_step,
         an_order_is_never_both_there_and_erased;
+    tickets:
+        a_ticket_is_found_until_it_is_used_and_one_of_many_uses_it,
+        a_ticket_that_is_over_is_good_for_nothing_and_cleaned_away;
     schema:
         an_empty_database_is_behind_until_migrated,
         a_database_from_the_future_is_left_alone,

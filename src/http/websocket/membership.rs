@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use crate::{
+    auth::Principal,
     event::Timestamp,
     hub::{Joining, Mailbox, SessionKey, SharedHub, TooManySessions},
     protocol::CloseCause,
@@ -33,8 +34,12 @@ impl Membership {
         let mailbox = joining.mailbox.clone();
         let is_link = joining.viewer.user().is_none();
         let key = hub.step(|hub| hub.join(joining))?;
-        metrics.opened();
         Ok(Self { hub, key, mailbox, session_id, is_link, joined: Instant::now(), metrics })
+    }
+
+    /// The socket is open: from now on there is an end to be told.
+    pub(super) fn open(&self) {
+        self.metrics.opened();
     }
 
     /// Where its deliveries are.
@@ -57,7 +62,13 @@ impl Membership {
         });
     }
 
-    /// Leaves, for this reason.
+    /// The session goes on with this principal's token.
+    pub(super) fn exchange_token(&self, principal: &Principal) {
+        let token_id = principal.token_id.as_deref();
+        self.hub.step(|hub| hub.exchange_token(self.key, token_id, principal.issued_at, principal.expires_at));
+    }
+
+    /// Leaves after [`open`](Self::open), for this reason.
     pub(super) fn end(&mut self, cause: CloseCause) {
         let orders = self.hub.step(|hub| {
             let orders = hub.shown_orders(self.key);
@@ -73,5 +84,12 @@ impl Membership {
             session.orders = orders,
             "session ended"
         );
+    }
+}
+
+/// Also of who never opened: a ticket that somebody else was quicker to use, a handshake that fails.
+impl Drop for Membership {
+    fn drop(&mut self) {
+        self.hub.step(|hub| hub.leave(self.key));
     }
 }

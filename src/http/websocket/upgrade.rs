@@ -17,8 +17,14 @@ use super::{
 };
 use crate::{
     auth::{Principal, SUBPROTOCOL},
-    http::{access, lobby::Guest, public::Public, refusal::Refusal},
-    hub::{Joining, Mailbox},
+    event::Timestamp,
+    http::{
+        access::{self, Admission},
+        lobby::Guest,
+        public::Public,
+        refusal::Refusal,
+    },
+    hub::{Badge, Joining, Mailbox},
     protocol::CloseCause,
     session::{Now, Opening, Session},
 };
@@ -36,28 +42,26 @@ pub async fn order_status(
     payload: web::Payload,
     public: web::Data<Public>,
 ) -> Result<HttpResponse, Refusal> {
-    let answer = connect(&request, payload, &public);
+    let answer = connect(&request, payload, &public).await;
     if let Err(refusal) = &answer {
         public.metrics.refused(refusal.code());
     }
     answer
 }
 
-fn connect(request: &HttpRequest, payload: web::Payload, public: &web::Data<Public>) -> Result<HttpResponse, Refusal> {
+async fn connect(
+    request: &HttpRequest,
+    payload: web::Payload,
+    public: &web::Data<Public>,
+) -> Result<HttpResponse, Refusal> {
     public.check_serving()?;
     let from_page = access::check_origin(request, public)?;
     let handshake = verify_handshake(request.head());
     // A browser's script can be told after an upgrade only; everybody else reads the HTTP answer.
     let told_after_upgrade = from_page && handshake.is_ok();
-    let principal = match access::principal(request, public) {
-        Ok(principal) => principal,
-        Err(refusal) => match farewell_of(refusal) {
-            Some((cause, retry)) if told_after_upgrade => {
-                public.metrics.refused(refusal.code());
-                return farewell(request, cause, retry);
-            }
-            _ => return Err(refusal),
-        },
+    let admission = match access::admit(request, public).await {
+        Ok(admission) => admission,
+        Err(refusal) => return turn_away(request, public, refusal, told_after_upgrade),
     };
     handshake.map_err(|error| match error {
         HandshakeError::BadWebsocketKey => Refusal::BadRequest("the Sec-WebSocket-Key is missing or malformed"),
@@ -66,13 +70,37 @@ fn connect(request: &HttpRequest, payload: web::Payload, public: &web::Data<Publ
     if public.at_capacity() {
         return Err(Refusal::AtCapacity);
     }
-    match join(public, &principal, waits_for_sync(request)) {
+    match enter(request, public, &admission).await {
         Ok((session, membership)) => open(request, payload, public, session, membership),
-        Err(refusal) if from_page => {
+        Err(refusal) => turn_away(request, public, refusal, told_after_upgrade),
+    }
+}
+
+/// Joins the hub, and only then uses the ticket up, if it is one: whoever is one too many may show it again.
+async fn enter(
+    request: &HttpRequest,
+    public: &Public,
+    admission: &Admission,
+) -> Result<(Session, Membership), Refusal> {
+    let joined = join(request, public, &admission.principal)?;
+    admission.redeem(public).await?;
+    access::check_revocation(&admission.principal, public)?;
+    Ok(joined)
+}
+
+/// Tells why not: a browser's script after the upgrade, where the same token cannot cure it, and everybody else by HTTP.
+fn turn_away(
+    request: &HttpRequest,
+    public: &Public,
+    refusal: Refusal,
+    told_after_upgrade: bool,
+) -> Result<HttpResponse, Refusal> {
+    match farewell_of(refusal) {
+        Some((cause, retry)) if told_after_upgrade => {
             public.metrics.refused(refusal.code());
-            farewell(request, CloseCause::TooManySessions, Some(TOO_MANY_RETRY))
+            farewell(request, cause, retry)
         }
-        Err(refusal) => Err(refusal),
+        _ => Err(refusal),
     }
 }
 
@@ -81,6 +109,8 @@ fn farewell_of(refusal: Refusal) -> Option<(CloseCause, Option<Duration>)> {
     match refusal {
         Refusal::ExpiredToken => Some((CloseCause::TokenExpired, None)),
         Refusal::MissingToken | Refusal::InvalidToken => Some((CloseCause::InvalidToken, None)),
+        Refusal::Revoked => Some((CloseCause::Revoked, None)),
+        Refusal::TooManySessions => Some((CloseCause::TooManySessions, Some(TOO_MANY_RETRY))),
         _ => None,
     }
 }
@@ -89,18 +119,29 @@ fn waits_for_sync(request: &HttpRequest) -> bool {
     access::query(request, "sync").is_some_and(|sync| sync == "wait")
 }
 
-fn join(public: &Public, principal: &Principal, waits_for_sync: bool) -> Result<(Session, Membership), Refusal> {
+fn join(request: &HttpRequest, public: &Public, principal: &Principal) -> Result<(Session, Membership), Refusal> {
+    let waits_for_sync = waits_for_sync(request);
     let opening = Opening {
         session_id: Ulid::generate().to_string(),
         user: principal.viewer.user().cloned(),
         expires_at: principal.expires_at,
         waits_for_sync,
     };
+    let badge = Badge {
+        session_id: opening.session_id.as_str().into(),
+        token_id: principal.token_id.as_deref().map(Into::into),
+        issued_at: principal.issued_at,
+        transport: "websocket",
+        address: request.peer_addr().map(|peer| peer.ip()),
+        connected_at: Timestamp::now(),
+        expires_at: principal.expires_at,
+    };
     let joining = Joining {
         viewer: principal.viewer.clone(),
         mailbox: Arc::new(Mailbox::new(public.limits.mailbox_bytes)),
         start: !waits_for_sync,
         max_per_user: Some(public.limits.max_per_user),
+        badge: Some(badge),
         closes_oldest: public.limits.closes_oldest,
     };
     let membership = Membership::join(public.hub.clone(), joining, opening.session_id.clone(), public.metrics.clone())
@@ -116,6 +157,7 @@ fn open(
     membership: Membership,
 ) -> Result<HttpResponse, Refusal> {
     let rules = FrameRules { max_message_bytes: MAX_MESSAGE_BYTES, max_fragments: MAX_FRAGMENTS, binary: false };
+    membership.open();
     let send_timeout = public.limits.send_timeout;
     speak(request, payload, rules, send_timeout, Viewing::new(session, membership, public.clone()))
 }

@@ -6,7 +6,7 @@ use actix_web::web::{self, Bytes};
 
 use super::{membership::Membership, speaker::Speaker};
 use crate::{
-    auth::TokenError,
+    auth::{Flaw, TokenError},
     http::public::Public,
     hub::Delivery,
     protocol::{CloseCause, inbound::Token, outbound::RawId},
@@ -39,13 +39,29 @@ impl Viewing {
     }
 
     fn refresh(&mut self, token: &Token, id: Option<RawId>, now: Now) {
-        let renewal = match self.public.verifier.verify(token.expose(), now.wall) {
-            Ok(principal) => Ok(Renewal { viewer: principal.viewer, expires_at: principal.expires_at }),
-            Err(TokenError::Expired) => Err(refused("expired_token", TokenError::Expired)),
-            Err(error) => Err(refused("invalid_token", error)),
+        let public = self.public.clone();
+        let verified = match public.verifier.verify(token.expose(), now.wall) {
+            Ok(principal) if public.revocations.is_revoked(&principal, now.wall) => {
+                Err(TokenError::Invalid(Flaw::Revoked))
+            }
+            verified => verified,
         };
+        let renewal = verified
+            .as_ref()
+            .map(|principal| Renewal { viewer: principal.viewer.clone(), expires_at: principal.expires_at });
+        let renewal = renewal.map_err(|error| match error {
+            TokenError::Expired | TokenError::KeysUnavailable => refused(error.code(), *error),
+            _ => refused("invalid_token", *error),
+        });
         if let Some(request) = self.session.on_renewal(renewal, id, now) {
             self.ask_hub(request, now);
+            if let Ok(principal) = &verified {
+                self.membership.exchange_token(principal);
+                // A revocation that came between the check and the exchange found the old token here.
+                if public.revocations.is_revoked(principal, now.wall) {
+                    self.session.close(CloseCause::Revoked, None, now);
+                }
+            }
         }
     }
 

@@ -93,6 +93,7 @@ impl World {
             start,
             max_per_user: None,
             closes_oldest: false,
+            badge: None,
         };
         let key = self.hub.step(|hub| hub.join(joining)).expect("there is no limit");
         self.say(|| format!("{key:?} joins: {viewer:?}, start {start}, shows {screen:?}"));

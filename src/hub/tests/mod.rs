@@ -126,7 +126,8 @@ impl Scene {
 
     fn join(&mut self, viewer: Viewer, start: bool) -> Seat {
         let mailbox = Arc::new(Mailbox::new(self.mailbox_bytes));
-        let joining = Joining { viewer, mailbox: mailbox.clone(), start, max_per_user: None, closes_oldest: false };
+        let joining =
+            Joining { viewer, mailbox: mailbox.clone(), start, max_per_user: None, closes_oldest: false, badge: None };
         Seat { key: self.hub.join(joining).unwrap(), mailbox }
     }
 

@@ -51,6 +51,7 @@ fn a_user_has_as_many_sessions_as_are_allowed() {
         mailbox: Arc::new(Mailbox::new(65_536)),
         start: true,
         max_per_user,
+        badge: None,
         closes_oldest: false,
     };
     scene.hub.join(join(None)).expect("a single answer does not count");

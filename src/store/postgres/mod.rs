@@ -9,15 +9,19 @@ mod progress;
 mod replays;
 mod schema;
 mod snapshot;
+mod tickets;
 mod write;
 
+use std::time::Duration;
+
 use async_trait::async_trait;
+use sqlx::postgres::PgConnection;
 
 use self::connections::Connections;
 pub use self::snapshot::SNAPSHOT;
 use super::{
-    Applied, Batch, DeadLetterStore, InvalidUrl, Limits, Progress, ProgressReading, RecordId, Relocation, Replay,
-    Store, StoreError, StoredLetter, TopicOpening,
+    Applied, Batch, DeadLetterStore, InvalidUrl, KeptDeadLetter, Limits, Progress, ProgressReading, RecordId,
+    Relocation, Replay, Store, StoreError, StoredLetter, TopicOpening, rows::moment,
 };
 use crate::event::{Epoch, Snapshot, SnapshotQuery, Timestamp};
 
@@ -77,6 +81,31 @@ impl Store for PostgresStore {
 
     async fn forget_erased(&self, erased_before: Timestamp) -> Result<u64, StoreError> {
         self.connections.transaction(async |connection| write::forget_erased(connection, erased_before).await).await
+    }
+
+    async fn issue_ticket(&self, digest: &[u8], claims: &str, lifetime: Duration) -> Result<Timestamp, StoreError> {
+        let millis = lifetime.as_millis() as i64;
+        let issued =
+            async |connection: &mut PgConnection| Ok(tickets::issue(connection, digest, claims, millis).await?);
+        moment(self.connections.transaction(issued).await?)
+    }
+
+    async fn find_ticket(&self, digest: &[u8]) -> Result<Option<String>, StoreError> {
+        self.connections.transaction(async |connection| Ok(tickets::find(connection, digest).await?)).await
+    }
+
+    async fn use_ticket(&self, digest: &[u8]) -> Result<bool, StoreError> {
+        self.connections.transaction(async |connection| Ok(tickets::use_up(connection, digest).await?)).await
+    }
+
+    async fn forget_tickets(&self) -> Result<u64, StoreError> {
+        self.connections.transaction(async |connection| Ok(tickets::forget(connection).await?)).await
+    }
+
+    async fn dead_letters_of(&self, topic: &str, keys: &[Vec<u8>]) -> Result<Vec<KeptDeadLetter>, StoreError> {
+        self.connections
+            .transaction(async |connection| Ok(progress::dead_letters_of(connection, topic, keys).await?))
+            .await
     }
 }
 

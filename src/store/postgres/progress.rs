@@ -3,7 +3,8 @@
 use sqlx::{postgres::PgConnection, query, query_as};
 
 use crate::store::{
-    MAX_DEAD_LETTERS_READ, Progress, ProgressReading, Relocation, StoreError, TopicOpening,
+    KeptDeadLetter, MAX_DEAD_LETTERS_READ, MAX_KEPT_DEAD_LETTERS, Progress, ProgressReading, Relocation, StoreError,
+    TopicOpening,
     reading::{ProgressRow, ReadingRow},
 };
 
@@ -42,6 +43,10 @@ const LOST_RANGE: &str = "
     insert into lost_ranges (topic, epoch, partition, from_offset, to_offset) values ($1, $2, $3, $4, $5)";
 
 const RECOUNT: &str = "update topics set partition_count = $2 where topic = $1";
+
+const DEAD_LETTERS_OF: &str = "
+    select partition, log_offset, code, message, recorded_at, held
+    from dead_letters where topic = $1 and key = any($2) order by id desc limit $3";
 
 pub(super) async fn open_topic(
     connection: &mut PgConnection,
@@ -118,4 +123,18 @@ pub(super) async fn relocate(connection: &mut PgConnection, relocation: &Relocat
         query(RECOUNT).persistent(false).bind(topic).bind(count).execute(connection).await?;
     }
     Ok(())
+}
+
+pub(super) async fn dead_letters_of(
+    connection: &mut PgConnection,
+    topic: &str,
+    keys: &[Vec<u8>],
+) -> sqlx::Result<Vec<KeptDeadLetter>> {
+    query_as(DEAD_LETTERS_OF)
+        .persistent(false)
+        .bind(topic)
+        .bind(keys)
+        .bind(MAX_KEPT_DEAD_LETTERS)
+        .fetch_all(connection)
+        .await
 }

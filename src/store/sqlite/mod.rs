@@ -7,7 +7,10 @@ mod connections;
 mod progress;
 mod replays;
 mod snapshot;
+mod tickets;
 mod write;
+
+use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::{
@@ -17,8 +20,8 @@ use sqlx::{
 
 use self::connections::Connections;
 use super::{
-    Applied, Batch, DeadLetterStore, InvalidUrl, Limits, Progress, ProgressReading, RecordId, Relocation, Replay,
-    Store, StoreError, StoredLetter, TopicOpening, schema,
+    Applied, Batch, DeadLetterStore, InvalidUrl, KeptDeadLetter, Limits, Progress, ProgressReading, RecordId,
+    Relocation, Replay, Store, StoreError, StoredLetter, TopicOpening, rows::moment, schema,
 };
 use crate::event::{Epoch, Snapshot, SnapshotQuery, Timestamp};
 
@@ -93,6 +96,35 @@ impl Store for SqliteStore {
         let forgotten = write::forget_erased(&mut transaction, erased_before).await?;
         transaction.commit().await?;
         Ok(forgotten)
+    }
+
+    async fn issue_ticket(&self, digest: &[u8], claims: &str, lifetime: Duration) -> Result<Timestamp, StoreError> {
+        let mut transaction = self.connections.write().await?;
+        let expires_at = tickets::issue(&mut transaction, digest, claims, lifetime.as_millis() as i64).await?;
+        transaction.commit().await?;
+        moment(expires_at)
+    }
+
+    async fn find_ticket(&self, digest: &[u8]) -> Result<Option<String>, StoreError> {
+        Ok(tickets::find(&mut *self.connections.read().await?, digest).await?)
+    }
+
+    async fn use_ticket(&self, digest: &[u8]) -> Result<bool, StoreError> {
+        let mut transaction = self.connections.write().await?;
+        let used = tickets::use_up(&mut transaction, digest).await?;
+        transaction.commit().await?;
+        Ok(used)
+    }
+
+    async fn forget_tickets(&self) -> Result<u64, StoreError> {
+        let mut transaction = self.connections.write().await?;
+        let forgotten = tickets::forget(&mut transaction).await?;
+        transaction.commit().await?;
+        Ok(forgotten)
+    }
+
+    async fn dead_letters_of(&self, topic: &str, keys: &[Vec<u8>]) -> Result<Vec<KeptDeadLetter>, StoreError> {
+        Ok(progress::dead_letters_of(&mut *self.connections.read().await?, topic, keys).await?)
     }
 }
 

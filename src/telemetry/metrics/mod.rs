@@ -15,7 +15,7 @@ use prometheus_client::{
 };
 
 pub use pipeline::PipelineMetrics;
-pub use rooms::{DeadLetterMetrics, HubMetrics, SessionMetrics, SnapshotMetrics};
+pub use rooms::{ControlMetrics, DeadLetterMetrics, HubMetrics, SessionMetrics, SnapshotMetrics};
 
 use crate::event::Timestamp;
 
@@ -38,8 +38,14 @@ pub struct Metrics {
     pub hub: Arc<HubMetrics>,
     /// Reads from SQL and what they corrected.
     pub snapshots: Arc<SnapshotMetrics>,
+    /// What instances tell each other.
+    pub control: Arc<ControlMetrics>,
     /// Sockets.
     pub sessions: Arc<SessionMetrics>,
+    /// Fetches of the key set.
+    pub key_fetches: Counter,
+    /// Those that failed: the keys stay as they were.
+    pub key_fetch_failures: Counter,
     /// Panics caught by the hook.
     pub panics: Counter,
     registry: Arc<Registry>,
@@ -121,6 +127,14 @@ impl Metrics {
             names.add("stale", "Whether screens may be out of date for this reason: 1 or 0", Family::default()),
         );
 
+        let control = ControlMetrics::new(
+            names.add("revocations", "Tokens and users with something revoked", Gauge::default()),
+            names.add("control_records", "Records read from the control topic, by kind", Family::default()),
+        );
+
+        let key_fetches = names.add("key_fetches", "Fetches of auth.jwks_url", Counter::default());
+        let key_fetch_failures =
+            names.add("key_fetch_failures", "Fetches of auth.jwks_url that brought no keys", Counter::default());
         let panics = names.add("panics", "Panics of any thread", Counter::default());
         names.0.register("build", "The version that runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         let start = Gauge::<f64, AtomicU64>::default();
@@ -133,7 +147,10 @@ impl Metrics {
             dead_letters: Arc::new(dead_letters),
             hub: Arc::new(hub),
             snapshots: Arc::new(snapshots),
+            control: Arc::new(control),
             sessions: Arc::new(sessions),
+            key_fetches,
+            key_fetch_failures,
             panics,
             registry: Arc::new(names.0),
         }

@@ -78,6 +78,28 @@ impl SnapshotMetrics {
     }
 }
 
+/// What instances tell each other.
+#[derive(Debug)]
+pub struct ControlMetrics {
+    /// Tokens and users with something revoked.
+    pub revocations: Gauge,
+    records: Family<Kind, Counter>,
+}
+
+impl ControlMetrics {
+    pub(super) fn new(revocations: Gauge, records: Family<Kind, Counter>) -> Self {
+        for kind in ["revocation", "kick", "announcement", "erasure", "unreadable"] {
+            drop(records.get_or_create(&Kind { kind }));
+        }
+        Self { revocations, records }
+    }
+
+    /// Counts a record of the control topic.
+    pub fn record(&self, kind: &'static str) {
+        self.records.get_or_create(&Kind { kind }).inc();
+    }
+}
+
 /// Sockets, and what their screens are told.
 #[derive(Debug)]
 pub struct SessionMetrics {
@@ -130,6 +152,11 @@ impl SessionMetrics {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct Code {
     code: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct Kind {
+    kind: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]

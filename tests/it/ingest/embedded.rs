@@ -18,7 +18,7 @@ fn value(order: &str, status: &str, version: u64) -> String {
 async fn the_embedded_broker_carries_events_and_a_second_one_goes_on_with_the_first_ones_orders() {
     let database = Database::sqlite().await;
     for (life, status) in [(1, "created"), (2, "shipped")] {
-        let broker = EmbeddedBroker::start("order-status", "order-status.dlt").unwrap();
+        let broker = EmbeddedBroker::start("order-status", "order-status.dlt", "order-status.control").unwrap();
         let mut settings =
             settings(&broker.brokers().join(","), "order-status", &[("kafka.on_log_regression", "reset")]);
         for (name, value) in EMBEDDED_PROPERTIES {

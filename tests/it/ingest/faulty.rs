@@ -1,11 +1,14 @@
 //! A store that refuses some of what it is asked, as a database might, and passes the rest on.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use ordercast::{
     event::{Snapshot, SnapshotQuery, Timestamp},
-    store::{Applied, Batch, Progress, ProgressReading, RejectedEvent, Relocation, Store, StoreError, TopicOpening},
+    store::{
+        Applied, Batch, KeptDeadLetter, Progress, ProgressReading, RejectedEvent, Relocation, Store, StoreError,
+        TopicOpening,
+    },
 };
 
 pub(super) struct Faulty {
@@ -60,5 +63,25 @@ impl Store for Faulty {
 
     async fn forget_erased(&self, erased_before: Timestamp) -> Result<u64, StoreError> {
         self.inner.forget_erased(erased_before).await
+    }
+
+    async fn issue_ticket(&self, digest: &[u8], claims: &str, lifetime: Duration) -> Result<Timestamp, StoreError> {
+        self.inner.issue_ticket(digest, claims, lifetime).await
+    }
+
+    async fn find_ticket(&self, digest: &[u8]) -> Result<Option<String>, StoreError> {
+        self.inner.find_ticket(digest).await
+    }
+
+    async fn use_ticket(&self, digest: &[u8]) -> Result<bool, StoreError> {
+        self.inner.use_ticket(digest).await
+    }
+
+    async fn forget_tickets(&self) -> Result<u64, StoreError> {
+        self.inner.forget_tickets().await
+    }
+
+    async fn dead_letters_of(&self, topic: &str, keys: &[Vec<u8>]) -> Result<Vec<KeptDeadLetter>, StoreError> {
+        self.inner.dead_letters_of(topic, keys).await
     }
 }

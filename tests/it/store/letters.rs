@@ -142,3 +142,15 @@ pub(super) async fn held_letters_come_back_whole_and_a_replay_is_remembered(data
     store.end_replay(TOPIC, record, None).await.unwrap();
     assert!(store.replays(TOPIC).await.unwrap().is_empty());
 }
+
+pub(super) async fn dead_letters_are_found_by_key_newest_first(database: &Database) {
+    database.open(2).await;
+    let other = DeadLetter { key: Some(b"A-2".to_vec()), ..letter(1) };
+    let keyless = DeadLetter { key: None, ..letter(3) };
+    refuse(database, 0, 0, vec![letter(0), other, letter(2), keyless]).await;
+    let keys = [letter(0).key.unwrap(), b"none".to_vec()];
+    let found = database.store.dead_letters_of(TOPIC, &keys).await.unwrap();
+    assert_eq!(found.iter().map(|letter| letter.offset).collect::<Vec<_>>(), [2, 0]);
+    assert_eq!((found[0].partition, &*found[0].code, found[0].recorded_at), (0, "rejected_by_store", Some(-5)));
+    assert!(database.store.dead_letters_of("another", &keys).await.unwrap().is_empty());
+}

@@ -97,6 +97,7 @@ impl World {
         ordercast::store::connect(&self.database.url(), limits).unwrap().migrate().await.unwrap();
         let clients = KafkaClients::new(&settings.kafka).unwrap();
         Topics::new(&clients).unwrap().prepare_dead_letters(&settings.kafka).await.unwrap();
+        Topics::new(&clients).unwrap().prepare_control(&settings.kafka).await.unwrap();
     }
 
     /// Starts an instance and waits until it is ready.
@@ -139,15 +140,24 @@ impl World {
     }
 
     pub fn token_with(&self, user: Option<&str>, orders: Option<&[&str]>, ttl: Duration) -> String {
-        let now = Timestamp::now();
-        let ends = now.as_millis() + i64::try_from(ttl.as_millis()).unwrap();
-        Signer::new(&self.load().auth).unwrap().sign(&Grant {
-            user: user.map(|user| UserId::parse(user).unwrap()),
-            orders: orders.map(|orders| orders.iter().map(|order| OrderId::parse(order).unwrap()).collect()),
-            issued_at: now,
-            expires_at: Timestamp::from_millis(ends).unwrap(),
-            token_id: None,
-        })
+        let orders = orders.map(|orders| orders.iter().map(|order| OrderId::parse(order).unwrap()).collect());
+        self.sign(Grant { user: user.map(|user| UserId::parse(user).unwrap()), orders, ..grant(ttl) })
+    }
+
+    /// A user's token with a `jti`.
+    pub fn token_named(&self, user: &str, token_id: &str) -> String {
+        let grant = grant(Duration::from_secs(3600));
+        self.sign(Grant { user: UserId::parse(user).ok(), token_id: Some(token_id.to_owned()), ..grant })
+    }
+
+    /// A user's token whose `iat` is so many seconds from now.
+    pub fn token_issued(&self, user: &str, seconds: i64) -> String {
+        let issued_at = Timestamp::from_millis(Timestamp::now().as_millis() + seconds * 1000).unwrap();
+        self.sign(Grant { user: UserId::parse(user).ok(), issued_at, ..grant(Duration::from_secs(3600)) })
+    }
+
+    fn sign(&self, grant: Grant) -> String {
+        Signer::new(&self.load().auth).unwrap().sign(&grant)
     }
 
     /// Calls the binary with the settings of this world.
@@ -167,6 +177,14 @@ impl World {
     pub async fn watch(&self, instance: &Instance, user: &str) -> Screen {
         Screen::open(instance.address, &self.token(user)).await
     }
+}
+
+/// A token of nobody, for so long.
+fn grant(ttl: Duration) -> Grant {
+    let now = Timestamp::now();
+    let ends = now.as_millis() + i64::try_from(ttl.as_millis()).unwrap();
+    let expires_at = Timestamp::from_millis(ends).unwrap();
+    Grant { user: None, orders: None, issued_at: now, expires_at, token_id: None }
 }
 
 /// An event as Kafka takes it; one without a status erases its order.

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
-    tungstenite::{Error, Message},
+    tungstenite::{Error, Message, client::IntoClientRequest},
 };
 
 use super::PATIENCE;
@@ -33,6 +33,14 @@ impl Screen {
     pub async fn connect(address: SocketAddr, query: &str) -> Result<Self, Error> {
         let (socket, _) = connect_async(format!("ws://{address}/order-status?{query}")).await?;
         Ok(Self { socket, orders: BTreeMap::new(), frames: Vec::new(), stale: None, in_pages: false })
+    }
+
+    /// Connects as a page does: with its origin.
+    pub async fn of_page(address: SocketAddr, origin: &str, token: &str) -> Self {
+        let mut request = format!("ws://{address}/order-status?token={token}").into_client_request().unwrap();
+        request.headers_mut().insert("Origin", origin.parse().unwrap());
+        let (socket, _) = connect_async(request).await.expect("the handshake succeeds");
+        Self { socket, orders: BTreeMap::new(), frames: Vec::new(), stale: None, in_pages: false }
     }
 
     pub fn has_snapshot(&self) -> bool {

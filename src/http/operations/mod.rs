@@ -1,4 +1,10 @@
-//! The operations listener: health and metrics, apart from the public one.
+//! The operations listener, apart from the public one: health and metrics, open to all who reach it; and what operators see and
+//! do, behind a [`Guard`].
+
+mod control;
+mod guard;
+mod sessions;
+mod trace;
 
 use std::sync::Arc;
 
@@ -6,9 +12,13 @@ use actix_web::{HttpResponse, web};
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::instance::Instance;
+pub use self::guard::Guard;
+use super::{instance::Instance, refusal::Refusal};
 use crate::{
+    auth::RevocationList,
     event::Timestamp,
+    hub::SharedHub,
+    ingest::{control::ControlWriter, desk::Desk},
     protocol::StaleReasons,
     telemetry::{Metrics, OPEN_METRICS},
 };
@@ -17,12 +27,24 @@ use crate::{
 pub struct Operations {
     /// Freshness and drain.
     pub instance: Arc<Instance>,
-    /// Whether the fanout has caught up once.
+    /// Whether the instance has caught up with the log and knows what is revoked.
     pub ready: watch::Receiver<bool>,
     /// Whether the database answers.
     pub database_answers: Box<dyn Fn() -> bool + Send + Sync>,
     /// All that is counted.
     pub metrics: Metrics,
+    /// What this instance is called.
+    pub name: String,
+    /// Whose sessions are listed.
+    pub hub: Arc<SharedHub>,
+    /// What is revoked.
+    pub revocations: Arc<RevocationList>,
+    /// Tells all instances.
+    pub control: Arc<ControlWriter>,
+    /// Asks SQL.
+    pub desk: Desk,
+    /// Who may do more than look at health and metrics.
+    pub guard: Guard,
 }
 
 /// Routes of the operations listener.
@@ -30,7 +52,28 @@ pub fn routes(config: &mut web::ServiceConfig) {
     config
         .route("/health/live", web::get().to(live))
         .route("/health/ready", web::get().to(ready))
-        .route("/metrics", web::get().to(metrics));
+        .route("/metrics", web::get().to(metrics))
+        .app_data(control::json())
+        .app_data(control::query())
+        .service(
+            web::resource("/sessions")
+                .get(sessions::list)
+                .delete(control::disconnect)
+                .default_service(web::to(other_method)),
+        )
+        .service(
+            web::resource("/revocations")
+                .get(control::revoked)
+                .post(control::revoke)
+                .delete(control::lift)
+                .default_service(web::to(other_method)),
+        )
+        .service(web::resource("/orders/{order_id}/trace").get(trace::trace).default_service(web::to(other_method)))
+        .service(web::resource("/announcements").post(control::announce).default_service(web::to(other_method)));
+}
+
+async fn other_method() -> Result<&'static str, Refusal> {
+    Err(Refusal::MethodNotAllowed)
 }
 
 async fn live() -> HttpResponse {

@@ -1,0 +1,66 @@
+//! `GET /sessions`: the open sessions of this instance, as operators see them.
+
+use std::net::IpAddr;
+
+use actix_web::{HttpResponse, web};
+use serde::{Deserialize, Serialize};
+
+use super::{Operations, guard::Operator};
+use crate::{
+    event::{Timestamp, UserId},
+    http::refusal::Refusal,
+    hub::{SessionInfo, Whom},
+};
+
+/// Sessions in one answer at most.
+const MAX_LISTED: usize = 1_000;
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Asked {
+    user_id: Option<UserId>,
+}
+
+/// Answers with those of a user or, without one named, with any.
+pub(super) async fn list(
+    _: Operator,
+    asked: web::Query<Asked>,
+    operations: web::Data<Operations>,
+) -> Result<HttpResponse, Refusal> {
+    #[derive(Serialize)]
+    struct Sessions<'a> {
+        instance: &'a str,
+        sessions: Vec<Listed>,
+    }
+    let whom = asked.user_id.as_ref().map_or(Whom::All, Whom::User);
+    let sessions = operations.hub.step(|hub| hub.list(whom, MAX_LISTED));
+    let sessions = sessions.into_iter().map(Listed::from).collect();
+    Ok(HttpResponse::Ok().json(Sessions { instance: &operations.name, sessions }))
+}
+
+#[derive(Serialize)]
+struct Listed {
+    session_id: Box<str>,
+    user_id: Option<UserId>,
+    transport: &'static str,
+    address: Option<IpAddr>,
+    connected_at: Timestamp,
+    expires_at: Timestamp,
+    orders: usize,
+    pending_bytes: usize,
+}
+
+impl From<SessionInfo> for Listed {
+    fn from(session: SessionInfo) -> Self {
+        let SessionInfo { badge, user, orders, pending_bytes } = session;
+        Self {
+            session_id: badge.session_id,
+            user_id: user,
+            transport: badge.transport,
+            address: badge.address,
+            connected_at: badge.connected_at,
+            expires_at: badge.expires_at,
+            orders,
+            pending_bytes,
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! `POST /tickets`: a token for a ticket, which may stand in an address because it is good once, for half a minute.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Serialize;
+
+use super::{access, public::Public, refusal::Refusal};
+use crate::{auth::Ticket, event::Timestamp};
+
+/// Answers with a ticket. The token is taken from `Authorization` only: from an address it could be taken by others.
+pub(super) async fn issue(request: HttpRequest, public: web::Data<Public>) -> Result<HttpResponse, Refusal> {
+    #[derive(Serialize)]
+    struct Issued<'a> {
+        ticket: &'a str,
+        expires_at: Timestamp,
+    }
+    let checked = async {
+        public.check_serving()?;
+        access::check_origin(&request, &public)?;
+        access::bearer(&request, &public).await
+    };
+    let principal = checked.await.inspect_err(|refusal: &Refusal| public.metrics.refused(refusal.code()))?;
+    let ticket = Ticket::generate();
+    let expires_at = public.desk.issue_ticket(ticket.digest(), principal.to_claims()).await?;
+    Ok(HttpResponse::Created().json(Issued { ticket: ticket.text(), expires_at }))
+}

@@ -1,0 +1,254 @@
+//! Reads the control topic from its beginning and does what it says. An OS thread, because a Kafka client blocks.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
+    message::{BorrowedMessage, Message},
+};
+use tokio::{runtime::Handle, sync::watch};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    ControlMessage, ControlParts, SharedFold,
+    fold::{ControlRecord, Meaning},
+};
+use crate::{
+    auth::Revocation,
+    event::Timestamp,
+    hub::Whom,
+    ingest::{
+        client::{ClientEvents, create, retire},
+        topics::Topics,
+    },
+    protocol::{CloseCause, ServerMessage},
+};
+
+const PARTITION: i32 = 0;
+const POLL_TIMEOUT: Duration = Duration::from_millis(100);
+/// How often it is asked whether records are missing.
+const WATCHDOG_INTERVAL: Duration = Duration::from_secs(5);
+const QUERY_TIMEOUT: Duration = Duration::from_secs(3);
+/// How often a topic is looked for that is not there, or not as it should be.
+const WAIT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Why the topic cannot be read yet.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum Unfit {
+    #[error("the topic kafka.control_topic does not exist: run `ordercast migrate`")]
+    Missing,
+    #[error("the brokers do not tell about the topic kafka.control_topic: {0}")]
+    Silent(KafkaError),
+    #[error("the topic kafka.control_topic has {0} partitions, and must have one: what it says has an order")]
+    Partitions(usize),
+    #[error(
+        "the topic kafka.control_topic has cleanup.policy={0}, and must have compact alone: it would forget revocations"
+    )]
+    Policy(String),
+}
+
+pub(super) struct Reader {
+    consumer: BaseConsumer<ClientEvents>,
+    topics: Topics,
+    parts: ControlParts,
+    fold: Arc<SharedFold>,
+    caught_up: watch::Sender<bool>,
+    /// Records were seen to be missing at this moment, and none has come since.
+    behind_since: Option<Instant>,
+}
+
+impl Reader {
+    pub(super) fn new(
+        consumer: BaseConsumer<ClientEvents>,
+        topics: Topics,
+        parts: ControlParts,
+        fold: Arc<SharedFold>,
+        caught_up: watch::Sender<bool>,
+    ) -> Self {
+        Self { consumer, topics, parts, fold, caught_up, behind_since: None }
+    }
+
+    /// Inputs: records and ends of the partition from the consumer, the clock, stop.
+    pub(super) fn run(mut self, stop: &CancellationToken, runtime: &Handle) {
+        if !self.wait_until_fit(stop, runtime) {
+            return;
+        }
+        self.stand(Offset::Beginning);
+        let mut looked_at = Instant::now();
+        while !stop.is_cancelled() {
+            match self.consumer.poll(POLL_TIMEOUT) {
+                Some(Ok(message)) => {
+                    self.behind_since = None;
+                    self.parts.take(&self.fold, &message);
+                }
+                Some(Err(KafkaError::PartitionEOF(_))) => self.on_end(),
+                // Its context has logged it; what matters of it, the watchdog sees.
+                Some(Err(_)) | None => {}
+            }
+            if looked_at.elapsed() >= WATCHDOG_INTERVAL {
+                self.watch();
+                looked_at = Instant::now();
+            }
+        }
+    }
+
+    /// Waits for a topic that keeps what it is told. Says what it waits for, once per reason: until then this instance is
+    /// not ready, and somebody can help. `false`: was asked to stop.
+    fn wait_until_fit(&self, stop: &CancellationToken, runtime: &Handle) -> bool {
+        let mut told = None;
+        while !stop.is_cancelled() {
+            while self.consumer.poll(Duration::ZERO).is_some() {}
+            match self.check(runtime) {
+                Ok(()) => return true,
+                Err(unfit) if told.as_ref() != Some(&unfit) => {
+                    let topic = &self.parts.topic;
+                    tracing::error!(kafka.topic = topic, "{unfit}; not ready before that");
+                    told = Some(unfit);
+                }
+                Err(_) => {}
+            }
+            std::thread::sleep(WAIT_INTERVAL);
+        }
+        false
+    }
+
+    fn check(&self, runtime: &Handle) -> Result<(), Unfit> {
+        let topic = &self.parts.topic;
+        let unknown = Some(RDKafkaErrorCode::UnknownTopicOrPartition);
+        let metadata = self.consumer.fetch_metadata(Some(topic), QUERY_TIMEOUT).map_err(|error| {
+            if error.rdkafka_error_code() == unknown { Unfit::Missing } else { Unfit::Silent(error) }
+        })?;
+        let found = metadata.topics().first().ok_or(Unfit::Missing)?;
+        match found.error().map(RDKafkaErrorCode::from) {
+            None => {}
+            code if code == unknown => return Err(Unfit::Missing),
+            Some(code) => return Err(Unfit::Silent(KafkaError::MetadataFetch(code))),
+        }
+        if found.partitions().len() != 1 {
+            return Err(Unfit::Partitions(found.partitions().len()));
+        }
+        match runtime.block_on(self.topics.cleanup_policy(topic)) {
+            Some(policy) if policy.trim() != "compact" => Err(Unfit::Policy(policy)),
+            Some(_) => Ok(()),
+            None => {
+                tracing::info!(kafka.topic = topic, "the brokers do not tell whether the control topic is compacted");
+                Ok(())
+            }
+        }
+    }
+
+    fn stand(&self, offset: Offset) {
+        let mut at = TopicPartitionList::new();
+        let assigned =
+            at.add_partition_offset(&self.parts.topic, PARTITION, offset).and_then(|()| self.consumer.assign(&at));
+        if let Err(error) = assigned {
+            // The watchdog tries again.
+            tracing::error!(%error, "the control topic could not be assigned");
+        }
+    }
+
+    fn on_end(&mut self) {
+        self.behind_since = None;
+        if self.fold.step(|fold| fold.on_end()) {
+            tracing::info!(kafka.topic = self.parts.topic, "the control topic was read");
+            self.caught_up.send_replace(true);
+        }
+    }
+
+    /// Records are known of and do not come: a new consumer takes the place of this one.
+    fn watch(&mut self) {
+        let Ok((_, end)) = self.consumer.fetch_watermarks(&self.parts.topic, PARTITION, QUERY_TIMEOUT) else { return };
+        let next = self.fold.step(|fold| fold.next_offset()).max(self.position().unwrap_or(0));
+        let has_all = next >= end && *self.caught_up.borrow();
+        if has_all {
+            self.behind_since = None;
+            return;
+        }
+        if self.behind_since.get_or_insert_with(Instant::now).elapsed() < WATCHDOG_INTERVAL {
+            return;
+        }
+        tracing::warn!("records do not come from the control topic although they are there: making a new kafka client");
+        match create(&self.parts.clients.control(), ClientEvents::new("control")) {
+            Ok(consumer) => retire(std::mem::replace(&mut self.consumer, consumer)),
+            Err(error) => tracing::error!(%error, "the kafka client of the control topic could not be made anew"),
+        }
+        self.behind_since = None;
+        self.stand(match self.fold.step(|fold| fold.next_offset()) {
+            0 => Offset::Beginning,
+            next => Offset::Offset(next),
+        });
+    }
+
+    /// Transaction markers and holes move it without a record.
+    fn position(&self) -> Option<i64> {
+        let positions: KafkaResult<TopicPartitionList> = self.consumer.position();
+        match positions.ok()?.find_partition(&self.parts.topic, PARTITION)?.offset() {
+            Offset::Offset(offset) => Some(offset),
+            _ => None,
+        }
+    }
+}
+
+impl ControlParts {
+    fn take(&self, fold: &SharedFold, message: &BorrowedMessage<'_>) {
+        let now = Timestamp::now();
+        let sent_at = message.timestamp().to_millis().and_then(Timestamp::from_millis).unwrap_or(now);
+        let key = message.key().map(String::from_utf8_lossy).unwrap_or_default();
+        let value = message.payload();
+        let record = ControlRecord { offset: message.offset(), sent_at, key: &key, value };
+        match fold.step(|fold| fold.on_record(&record, now)) {
+            Meaning::Act(message) => {
+                self.metrics.record(message.kind());
+                self.act(&key, message, now);
+            }
+            Meaning::Erase => {
+                self.metrics.record("erasure");
+                self.revocations.write(|revocations| revocations.remove(&key));
+            }
+            Meaning::Past(kind) => self.metrics.record(kind),
+            Meaning::Unreadable => {
+                self.metrics.record("unreadable");
+                tracing::warn!(
+                    kafka.offset = record.offset,
+                    "a record of the control topic cannot be read; passed over"
+                );
+            }
+        }
+        self.metrics.revocations.set(self.revocations.read(|revocations| revocations.len()) as i64);
+    }
+
+    fn act(&self, key: &str, message: ControlMessage, now: Timestamp) {
+        match message {
+            ControlMessage::Revocation(revocation) => {
+                // The list first: who joins between the two steps is checked against it after having joined.
+                self.revocations.write(|revocations| revocations.insert(key, revocation.clone()));
+                let whom = match &revocation {
+                    Revocation::Token { jti, .. } => Whom::Token(jti),
+                    Revocation::User { user_id, .. } => Whom::User(user_id),
+                };
+                let covers = |issued_at| revocation.covers(issued_at, now);
+                let ended = self.hub.step(|hub| hub.close(whom, CloseCause::Revoked, |badge| covers(badge.issued_at)));
+                match ended {
+                    0 => tracing::debug!("tokens were revoked that no session here uses"),
+                    _ => tracing::info!(sessions = ended, "sessions ended because their tokens were revoked"),
+                }
+            }
+            ControlMessage::Kick(kick) => {
+                let ended = self.hub.step(|hub| hub.close(kick.whom(), CloseCause::Disconnected, |_| true));
+                tracing::info!(sessions = ended, "sessions were ended by an operator");
+            }
+            ControlMessage::Announcement(announcement) => {
+                let (content, timestamp) = (announcement.content.as_str(), announcement.timestamp);
+                let frame = ServerMessage::Announcement { content, timestamp }.frame();
+                let whom = announcement.user_id.as_ref().map_or(Whom::All, Whom::User);
+                let told = self.hub.step(|hub| hub.announce(whom, &frame));
+                tracing::info!(sessions = told, "an announcement was made");
+            }
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! The desk: what HTTP asks of SQL besides snapshots, which is tickets and traces; and the end of old tickets.
+//!
+//! Connections belong to the runtime that opened them, so requests of the HTTP workers come here through a bounded queue.
+//! Full, or without an answer in time, it says that the database is unavailable.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+    time::{interval, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::component::Component;
+use crate::{
+    auth::TicketDigest,
+    event::{History, OrderId, SnapshotQuery, Timestamp},
+    store::{Store, StoreError},
+};
+
+pub use crate::store::KeptDeadLetter;
+
+/// How long a ticket is good.
+const TICKET_LIFETIME: Duration = Duration::from_secs(30);
+const QUEUED_REQUESTS: usize = 256;
+/// Requests under way at once: the recorder and the snapshots need connections, too.
+const REQUESTS_IN_FLIGHT: usize = 3;
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The database does not answer, or is asked too much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the database is unavailable")]
+pub struct DatabaseUnavailable;
+
+/// What SQL knows of an order.
+#[derive(Debug, Clone)]
+pub struct Trace {
+    /// Its state and timeline, or its marker; `None`: nothing.
+    pub history: Option<History>,
+    /// Records that were put aside under its key, newest first.
+    pub dead_letters: Vec<KeptDeadLetter>,
+}
+
+type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
+
+enum Request {
+    Issue { digest: TicketDigest, claims: String, answer: Answer<Timestamp> },
+    Find { digest: TicketDigest, answer: Answer<Option<String>> },
+    Use { digest: TicketDigest, answer: Answer<bool> },
+    Trace { order_id: OrderId, answer: Answer<Trace> },
+}
+
+/// Where to ask.
+#[derive(Clone)]
+pub struct Desk(mpsc::Sender<Request>);
+
+/// What was asked, for [`start`].
+pub struct Requests(mpsc::Receiver<Request>);
+
+impl Desk {
+    /// A desk, and what is asked there.
+    pub fn open() -> (Self, Requests) {
+        let (sender, receiver) = mpsc::channel(QUEUED_REQUESTS);
+        (Self(sender), Requests(receiver))
+    }
+
+    /// Keeps a new ticket. Returns until when it is good.
+    pub async fn issue_ticket(&self, digest: TicketDigest, claims: String) -> Result<Timestamp, DatabaseUnavailable> {
+        self.ask(|answer| Request::Issue { digest, claims, answer }).await
+    }
+
+    /// The claims of a ticket that is good. It stays good.
+    pub async fn find_ticket(&self, digest: TicketDigest) -> Result<Option<String>, DatabaseUnavailable> {
+        self.ask(|answer| Request::Find { digest, answer }).await
+    }
+
+    /// Uses a ticket up. `false`: it was not good any more, perhaps because somebody else was quicker.
+    pub async fn use_ticket(&self, digest: TicketDigest) -> Result<bool, DatabaseUnavailable> {
+        self.ask(|answer| Request::Use { digest, answer }).await
+    }
+
+    /// What SQL knows of an order.
+    pub async fn trace(&self, order_id: OrderId) -> Result<Trace, DatabaseUnavailable> {
+        self.ask(|answer| Request::Trace { order_id, answer }).await
+    }
+
+    async fn ask<T>(&self, request: impl FnOnce(Answer<T>) -> Request) -> Result<T, DatabaseUnavailable> {
+        let (answer, answered) = oneshot::channel();
+        self.0.try_send(request(answer)).map_err(|_| DatabaseUnavailable)?;
+        match timeout(ANSWER_TIMEOUT, answered).await {
+            Ok(Ok(Ok(answer))) => Ok(answer),
+            Ok(Ok(Err(error))) => {
+                tracing::warn!(%error, "the database did not answer a request");
+                Err(DatabaseUnavailable)
+            }
+            Ok(Err(_)) | Err(_) => Err(DatabaseUnavailable),
+        }
+    }
+}
+
+/// What the desk works with.
+#[derive(Clone)]
+pub struct DeskParts {
+    /// Where everything is.
+    pub store: Arc<dyn Store>,
+    /// The source topic.
+    pub topic: String,
+}
+
+/// Starts answering.
+pub fn start(parts: DeskParts, requests: Requests) -> Component {
+    Component::task("desk", |stop| run(parts, requests, stop))
+}
+
+/// Inputs: requests, ends of requests, the clock, stop.
+async fn run(parts: DeskParts, mut requests: Requests, stop: CancellationToken) {
+    let mut under_way = JoinSet::new();
+    let mut housekeeping = interval(HOUSEKEEPING_INTERVAL);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            Some(_) = under_way.join_next() => {}
+            Some(request) = requests.0.recv(), if under_way.len() < REQUESTS_IN_FLIGHT => {
+                let parts = parts.clone();
+                under_way.spawn(async move { parts.answer(request).await });
+            }
+            _ = housekeeping.tick() => {
+                let parts = parts.clone();
+                under_way.spawn(async move { parts.keep_house().await });
+            }
+        }
+    }
+}
+
+impl DeskParts {
+    /// Who asked may have gone; then nobody hears the answer.
+    async fn answer(&self, request: Request) {
+        let store = &self.store;
+        match request {
+            Request::Issue { digest, claims, answer } => {
+                _ = answer.send(store.issue_ticket(digest.as_bytes(), &claims, TICKET_LIFETIME).await);
+            }
+            Request::Find { digest, answer } => _ = answer.send(store.find_ticket(digest.as_bytes()).await),
+            // Nobody waits any more: the client will come again, and needs its ticket then.
+            Request::Use { answer, .. } if answer.is_closed() => {}
+            Request::Use { digest, answer } => _ = answer.send(store.use_ticket(digest.as_bytes()).await),
+            Request::Trace { order_id, answer } => _ = answer.send(self.trace(order_id).await),
+        }
+    }
+
+    async fn trace(&self, order_id: OrderId) -> Result<Trace, StoreError> {
+        let query = SnapshotQuery { orders: vec![order_id.clone()], ..SnapshotQuery::default() };
+        let snapshot = self.store.snapshot(&self.topic, &query).await?;
+        let dead_letters = self.store.dead_letters_of(&self.topic, &keys_of(&order_id)).await?;
+        Ok(Trace { history: snapshot.history(order_id.as_str()).cloned(), dead_letters })
+    }
+
+    async fn keep_house(&self) {
+        if let Err(error) = self.store.forget_tickets().await {
+            tracing::debug!(%error, "tickets that are over could not be removed; trying again later");
+        }
+    }
+}
+
+/// The keys under which records about an order may have come: its id, as text or as JSON.
+fn keys_of(order_id: &OrderId) -> Vec<Vec<u8>> {
+    let text = order_id.as_str();
+    let json = serde_json::to_vec(text).expect("text always has a JSON form");
+    vec![text.as_bytes().to_vec(), json]
+}
