@@ -96,7 +96,7 @@ async fn echo(request: HttpRequest, payload: web::Payload) -> Result<HttpRespons
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9001".to_owned()).parse()?;
     let transport = Transport {
         workers: 2,

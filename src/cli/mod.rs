@@ -3,11 +3,13 @@
 //! What a command was asked for goes to stdout, what went wrong to stderr. Exit codes: 0 as asked, 1 failure at run time,
 //! 2 usage or settings.
 
+mod check;
 mod config;
 mod context;
 mod dead_letters;
 mod dev;
 mod error;
+mod event;
 mod healthcheck;
 mod migrate;
 mod output;
@@ -56,6 +58,8 @@ enum Command {
     Publish(publish::Publish),
     /// Follow the orders a token may see
     Watch(watch::Watch),
+    /// Check a running deployment: does every screen end at the truth?
+    Check(check::Check),
     /// Prepare what serve needs: the database schema and the dead-letter topic
     Migrate,
     /// Print the settings as they take effect, each with where it came from; secrets starred
@@ -99,6 +103,7 @@ fn execute(command: Command, context: &Context) -> Result<(), CommandError> {
         Command::Token(token) => token.run(context),
         Command::Publish(publish) => publish.run(context),
         Command::Watch(watch) => watch.run(context),
+        Command::Check(check) => check.run(context),
         Command::Migrate => migrate::run(context),
         Command::Config => config::run(context),
         Command::DeadLetters(command) => command.run(context),

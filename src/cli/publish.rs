@@ -1,21 +1,20 @@
 //! `ordercast publish`: one order event, as any producer would write it.
-//!
-//! The record is decoded here as the service would decode it, so that a mistake is told instead of dead-lettered.
 
 use std::time::Duration;
 
 use clap::Args;
-use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{block_on, context::Context, error::CommandError, output::print};
+use super::{
+    block_on,
+    context::Context,
+    error::CommandError,
+    event::{Event, check},
+    output::print,
+};
 use crate::{
-    app::decoder_options,
     config::{Kafka, Need, Settings},
-    event::{
-        Epoch, OrderId, Timestamp, UserId,
-        decode::{Decoder, LogContext, RawRecord},
-    },
+    event::{OrderId, Timestamp, UserId},
     ingest::{
         KafkaClients,
         producer::{Delivered, Outgoing, Producer},
@@ -56,27 +55,12 @@ pub(super) struct Publish {
     topic: Option<String>,
 }
 
-/// The value of an event's record. Every event carries the whole order: what is absent is none.
-#[derive(Serialize)]
-struct Value<'a> {
-    order_id: &'a OrderId,
-    user_id: &'a UserId,
-    status: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    version: Option<u64>,
-    occurred_at: Timestamp,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    details: Option<&'a RawValue>,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    viewers: &'a [UserId],
-}
-
 impl Publish {
     /// Publishes and prints where the record went.
     pub(super) fn run(self, context: &Context) -> Result<(), CommandError> {
         let settings = self.settings(context)?;
         let value = self.value(Timestamp::now());
-        self.check(&settings, value.as_deref())?;
+        check(&settings, &self.order, value.as_deref())?;
         let record =
             Outgoing { key: Some(self.order.as_str().as_bytes()), value: value.as_deref(), ..Outgoing::default() };
         let delivered = block_on(produce(&settings.kafka, &record))??;
@@ -103,7 +87,7 @@ impl Publish {
     /// The record's value; `None` is a tombstone.
     fn value(&self, occurred_at: Timestamp) -> Option<Vec<u8>> {
         let (user_id, status) = self.user.as_ref().zip(self.status.as_deref()).filter(|_| !self.delete)?;
-        let value = Value {
+        let event = Event {
             order_id: &self.order,
             user_id,
             status,
@@ -112,27 +96,7 @@ impl Publish {
             details: self.details.as_deref(),
             viewers: &self.viewer,
         };
-        Some(serde_json::to_vec(&value).expect("its keys are strings, and writing to memory succeeds"))
-    }
-
-    fn check(&self, settings: &Settings, value: Option<&[u8]>) -> Result<(), CommandError> {
-        let decoder = Decoder::new(&decoder_options(settings)).map_err(|problems| {
-            CommandError::Usage(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
-        })?;
-        let record = RawRecord {
-            partition: 0,
-            offset: 0,
-            timestamp_millis: None,
-            received_at: Timestamp::now(),
-            key: Some(self.order.as_str().as_bytes()),
-            value,
-            headers: &[],
-        };
-        let log = LogContext { epoch: Epoch(0), accepts_unversioned: true };
-        match decoder.decode(&record, &log) {
-            Ok(_) => Ok(()),
-            Err(refusal) => Err(CommandError::Usage(format!("would be refused: {refusal}"))),
-        }
+        Some(event.to_bytes())
     }
 }
 

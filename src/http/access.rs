@@ -43,12 +43,6 @@ pub(super) fn allows_origin(origins: &Origins, origin: &str, head: &RequestHead)
     origins.allows(&OriginRequest { origin, host, forwarded_host, peer })
 }
 
-/// Whether the client offers the subprotocol the server can select.
-pub(super) fn offers_subprotocol(request: &HttpRequest) -> bool {
-    Presentation { protocols: &headers(request, SEC_WEBSOCKET_PROTOCOL), ..Presentation::default() }
-        .offers_subprotocol()
-}
-
 /// Finds and checks the token.
 pub(super) fn principal(request: &HttpRequest, public: &Public) -> Result<Principal, Refusal> {
     let presented = Presentation {

@@ -8,7 +8,7 @@ use std::{
     task::{Context, Waker},
 };
 
-use hashbrown::HashMap;
+use hashbrown::{DefaultHashBuilder, HashMap};
 use indexmap::{IndexMap, IndexSet};
 
 use crate::{
@@ -30,7 +30,7 @@ pub struct Mailbox {
 struct Inner {
     /// Taken before the entries: what it says of an order is older than an entry of that order.
     snapshot: Option<PendingSnapshot>,
-    entries: IndexMap<OrderId, Entry>,
+    entries: IndexMap<OrderId, Entry, DefaultHashBuilder>,
     entry_bytes: usize,
     /// What has been added to the snapshot since it was put in.
     merged_bytes: usize,
@@ -69,13 +69,13 @@ pub struct PendingSnapshot {
     /// The orders to show.
     pub orders: HashMap<OrderId, OrderView>,
     /// The orders to take away (of a partial one).
-    pub removed: IndexSet<OrderId>,
+    pub removed: IndexSet<OrderId, DefaultHashBuilder>,
 }
 
 impl PendingSnapshot {
     /// An empty snapshot.
     pub fn new(as_of: Timestamp, partial: bool) -> Self {
-        Self { as_of, partial, orders: HashMap::new(), removed: IndexSet::new() }
+        Self { as_of, partial, orders: HashMap::new(), removed: IndexSet::default() }
     }
 
     /// Says how one order looks now; `None`: it is not to be shown.
@@ -381,7 +381,7 @@ impl Inner {
 
     fn forget_all(&mut self) {
         // Shrinks, too: a burst must not be paid for until the session ends.
-        self.entries = IndexMap::new();
+        self.entries = IndexMap::default();
         (self.entry_bytes, self.merged_bytes) = (0, 0);
         self.snapshot = None;
         self.overflowed = false;

@@ -201,12 +201,11 @@ impl Hub {
             return;
         }
         let mut first_sight = false;
-        if before.is_some() {
-            let named: HashSet<SessionKey> = named.iter().copied().collect();
-            let withdrawn: Vec<SessionKey> =
-                self.registry.orders[order_id].sessions.iter().copied().filter(|key| !named.contains(key)).collect();
-            if self.rules.hold(Rule::OrderIndex) {
-                withdrawn.into_iter().for_each(|key| self.registry.withdraw(key, order_id));
+        if self.rules.hold(Rule::OrderIndex)
+            && let Some(order) = self.registry.orders.get(order_id)
+        {
+            for key in self.registry.withdrawn(order, state) {
+                self.registry.withdraw(key, order_id);
             }
         }
         if !named.is_empty() {

@@ -1,6 +1,6 @@
 //! What has to be read from the store: sessions that start or are doubted, and orders seen for the first time.
 
-use hashbrown::HashSet;
+use hashbrown::{DefaultHashBuilder, HashSet};
 use indexmap::IndexSet;
 
 use super::{Hub, Phase, Rule, SessionKey};
@@ -56,13 +56,13 @@ impl DueReads {
 /// Which reads are due. Each session and order stands in it once; what is gone is swept out now and then.
 #[derive(Debug, Default)]
 pub(super) struct ReadQueue {
-    sessions: IndexSet<SessionKey>,
-    orders: IndexSet<OrderId>,
+    sessions: IndexSet<SessionKey, DefaultHashBuilder>,
+    orders: IndexSet<OrderId, DefaultHashBuilder>,
     /// Point reads under way.
     reading: HashSet<OrderId>,
     /// Reads that failed their proof.
-    postponed_sessions: IndexSet<SessionKey>,
-    postponed_orders: IndexSet<OrderId>,
+    postponed_sessions: IndexSet<SessionKey, DefaultHashBuilder>,
+    postponed_orders: IndexSet<OrderId, DefaultHashBuilder>,
 }
 
 impl ReadQueue {
@@ -104,6 +104,11 @@ impl ReadQueue {
 }
 
 impl Hub {
+    /// How many reads are due.
+    pub fn due_reads(&self) -> usize {
+        self.reads.sessions.len() + self.reads.orders.len()
+    }
+
     /// Whether a read is due.
     pub fn has_due_reads(&self) -> bool {
         !self.reads.is_empty()

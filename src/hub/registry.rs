@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::{DefaultHashBuilder, HashMap, HashSet, hash_map::EntryRef};
 use indexmap::IndexSet;
 use slotmap::{SlotMap, new_key_type};
 
@@ -31,7 +31,7 @@ pub(super) struct Registry {
     by_user: HashMap<UserId, HashSet<SessionKey>>,
     by_link: HashMap<OrderId, HashSet<SessionKey>>,
     /// All sessions by a number, for audits to draw from.
-    pub(super) roll: IndexSet<SessionKey>,
+    pub(super) roll: IndexSet<SessionKey, DefaultHashBuilder>,
     pub(super) rules: Rules,
     /// How many sessions have joined so far.
     joined: u64,
@@ -270,7 +270,16 @@ impl Registry {
     pub(super) fn live_viewers(&self, state: &OrderState) -> Vec<SessionKey> {
         let by_user = state.named().filter_map(|user| self.by_user.get(user)).flatten();
         let by_link = self.by_link.get(&state.order_id).into_iter().flatten();
-        by_user.chain(by_link).copied().filter(|key| self.is_live(*key) && self.sessions[*key].sees(state)).collect()
+        by_user.chain(by_link).copied().filter(|key| self.is_to_see(*key, state)).collect()
+    }
+
+    /// The sessions that show an order and are not to see this state of it.
+    pub(super) fn withdrawn(&self, order: &ShownOrder, state: &OrderState) -> Vec<SessionKey> {
+        order.sessions.iter().copied().filter(|key| !self.is_to_see(*key, state)).collect()
+    }
+
+    fn is_to_see(&self, key: SessionKey, state: &OrderState) -> bool {
+        self.sessions.get(key).is_some_and(|session| session.phase == Phase::Live && session.sees(state))
     }
 
     pub(super) fn is_live(&self, key: SessionKey) -> bool {
@@ -280,28 +289,30 @@ impl Registry {
     /// Shows a live session what a record said of an order that the registry holds.
     pub(super) fn deliver(&mut self, key: SessionKey, state: &Arc<OrderState>, update: &Frame) -> Delivered {
         let Some(session) = self.sessions.get_mut(key) else { return Delivered::Shown };
-        let before = session.shown.get(&state.order_id).copied();
+        let entry = session.shown.entry_ref(&state.order_id);
+        let before = match &entry {
+            EntryRef::Occupied(shown) => Some(*shown.get()),
+            EntryRef::Vacant(_) => None,
+        };
         if before.is_some_and(|before| before.is(state, self.rules)) {
             return Delivered::Shown;
         }
         let reset = before.and_then(|before| before.version).is_some_and(|version| state.version.number <= version);
-        let put = session.mailbox.put_update(&state.order_id, before.is_some(), reset, update);
-        self.counters.deliveries += 1;
-        let put = self.note(key, put);
-        if put == Put::Overflowed {
-            return Delivered::Shown;
-        }
-        let Some(session) = self.sessions.get_mut(key) else { return Delivered::Shown };
-        self.counters.coalesced += u64::from(put != Put::Queued);
+        let (put, wake) = session.mailbox.put_update(&state.order_id, before.is_some(), reset, update);
         // A `removed` takes the timeline from the screen, too.
         let timeline = before.is_some_and(|before| before.timeline) && !reset && put != Put::ReplacedFirst;
-        let shown = Shown { stamp: Some(state.stamp), version: Some(state.version.number), timeline };
-        session.shown.insert(state.order_id.clone(), shown);
-        if let Some(order) = self.orders.get_mut(&state.order_id) {
+        entry.insert(Shown { stamp: Some(state.stamp), version: Some(state.version.number), timeline });
+        if before.is_none()
+            && let Some(order) = self.orders.get_mut(&state.order_id)
+        {
             order.sessions.insert(key);
         }
+        self.counters.deliveries += 1;
+        self.counters.coalesced += u64::from(matches!(put, Put::Replaced | Put::ReplacedFirst));
+        self.note(key, (put, wake));
         let was_told = before.is_none_or(|before| before.timeline);
-        if was_told && !timeline { Delivered::FirstSight } else { Delivered::Shown }
+        let first_sight = was_told && !timeline && put != Put::Overflowed;
+        if first_sight { Delivered::FirstSight } else { Delivered::Shown }
     }
 
     /// Takes an order away from a session, because a record says so.
@@ -373,7 +384,7 @@ impl Registry {
     }
 
     /// Notes what putting something into a mailbox did.
-    fn note(&mut self, key: SessionKey, (put, wake): (Put, bool)) -> Put {
+    fn note(&mut self, key: SessionKey, (put, wake): (Put, bool)) {
         if let Some(session) = self.sessions.get_mut(key) {
             if wake {
                 self.woken.push(session.mailbox.clone());
@@ -384,7 +395,6 @@ impl Registry {
                 self.overflowed.push(key);
             }
         }
-        put
     }
 
     /// Forgets what the sessions show whose mailbox overflowed. Ends a step: before that, others may be about to be

@@ -34,6 +34,11 @@ impl SharedHub {
         result
     }
 
+    /// Looks, which concerns nobody.
+    pub fn look<T>(&self, look: impl FnOnce(&Hub) -> T) -> T {
+        look(&self.hub.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Waits until a read may be due. Cancel safe; may return without one.
     pub async fn reads_due(&self) {
         self.reads_due.notified().await;

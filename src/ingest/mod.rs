@@ -18,6 +18,7 @@ pub mod fanout;
 pub mod freshness;
 pub mod log_check;
 pub mod log_watch;
+mod pace;
 pub mod producer;
 pub mod progress;
 mod record;

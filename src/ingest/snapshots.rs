@@ -13,10 +13,10 @@ use hashbrown::HashSet;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{component::Component, progress::ReadsInFlight};
+use super::{component::Component, pace::Pace, progress::ReadsInFlight};
 use crate::{
     event::{Position, Snapshot, SnapshotQuery, Timestamp},
-    hub::{Correction, DueReads, Reconciled, SharedHub},
+    hub::{Correction, DueReads, Hub, Reconciled, SharedHub},
     store::{Store, StoreError},
     telemetry::SnapshotMetrics,
 };
@@ -25,8 +25,6 @@ use crate::{
 const MAX_READS_PER_STATEMENT: usize = 500;
 /// Statements under way at once. More only queue in the database; fewer let one large answer hold up the others.
 const STATEMENTS_IN_FLIGHT: usize = 3;
-/// How long to gather while statements are under way: they are what makes others wait.
-const GATHER_TIME: Duration = Duration::from_millis(5);
 /// How often the hub is asked whether it has reached a snapshot.
 const REACH_INTERVAL: Duration = Duration::from_millis(2);
 /// Reads reconciled under the hub's lock at once.
@@ -58,11 +56,12 @@ pub fn start(parts: SnapshotParts) -> Component {
     Component::task("snapshots", |stop| run(parts, stop))
 }
 
-/// Inputs: reads due in the hub, ends of statements, stop.
+/// Inputs: reads due in the hub, the time for which they are gathered, ends of statements, stop.
 async fn run(parts: SnapshotParts, stop: CancellationToken) {
     let mut statements: JoinSet<Outcome> = JoinSet::new();
     let mut backoff = Backoff::default();
     let mut reads_per_statement = MAX_READS_PER_STATEMENT;
+    let (mut pace, mut gathered_at) = (Pace::default(), None);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -81,20 +80,36 @@ async fn run(parts: SnapshotParts, stop: CancellationToken) {
                 // Its reads are lost with it; audits and the sessions' own deadlines repair that.
                 Err(error) => tracing::error!(%error, "a snapshot could not be reconciled"),
             },
-            () = parts.hub.reads_due(), if statements.len() < STATEMENTS_IN_FLIGHT => {
-                if !statements.is_empty() {
-                    tokio::time::sleep(GATHER_TIME).await;
-                }
-            }
+            () = parts.hub.reads_due(), if statements.len() < STATEMENTS_IN_FLIGHT => {}
+            () = at(gathered_at), if gathered_at.is_some() => {}
         }
+        gathered_at = None;
         while statements.len() < STATEMENTS_IN_FLIGHT {
+            let now = Instant::now();
+            let wait = match parts.hub.look(Hub::due_reads) {
+                0 => break,
+                due => pace.wait(due, now),
+            };
+            if !wait.is_zero() {
+                gathered_at = Some(now + wait);
+                break;
+            }
             let due = parts.hub.step(|hub| hub.take_due_reads(reads_per_statement));
             if due.is_empty() {
                 break;
             }
+            pace.sent(due.len(), now);
             let parts = parts.clone();
             statements.spawn(async move { parts.answer(due).await });
         }
+    }
+}
+
+/// Waits for a moment, or for ever.
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment.into()).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -58,6 +58,9 @@ fn wrong_usage_ends_with_2_and_says_what_is_missing() {
         (&["publish", "--order", "A-1", "--user", "u", "--status", "x", "--details", "{"], "--details"),
         (&["watch"], "--url"),
         (&["watch", "--url", "ftp://x", "--token", "t"], "ftp"),
+        (&["check", "--url", "http://127.0.0.1:1"], "kafka.brokers"),
+        (&["check", "--url", "http://127.0.0.1:1", "--brokers", "127.0.0.1:1"], "auth.secret"),
+        (&["check", "--orders", "0"], "--orders"),
         (&["dead-letters"], "Usage"),
         (&["dead-letters", "list"], "kafka.brokers"),
         (&["dead-letters", "list", "--code", "bad"], "not_json"),
@@ -80,7 +83,9 @@ fn the_version_and_help_are_answers() {
     assert!(version.stdout.starts_with(concat!("ordercast ", env!("CARGO_PKG_VERSION"))), "{}", version.stdout);
     let help = call(&["--help"], &[]);
     assert_eq!(help.code, Some(0));
-    for command in ["serve", "dev", "token", "publish", "watch", "migrate", "config", "dead-letters", "healthcheck"] {
+    for command in
+        ["serve", "dev", "token", "publish", "watch", "migrate", "check", "config", "dead-letters", "healthcheck"]
+    {
         assert!(help.stdout.contains(&format!("\n  {command} ")), "{}", help.stdout);
     }
 }

@@ -5,9 +5,11 @@ mod audits;
 mod honesty;
 mod instances;
 mod leaders;
+mod logs;
 mod network;
 mod outages;
 mod refusals;
+mod storms;
 
 use serde_json::{Value, json};
 
@@ -43,7 +45,7 @@ async fn until_stored_once(world: &World, shop: &Shop) {
     .await;
     eventually("progress is at the end", async || {
         let mut behind = 0;
-        for partition in 0..3 {
+        for partition in 0..world.topic.partitions().await {
             let (_, end) = world.topic.watermarks(partition).await;
             let recorded = format!("select next_offset from progress where partition = {partition}");
             behind += i32::from(world.database.number(&recorded).await != Some(end));

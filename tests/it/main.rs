@@ -9,6 +9,7 @@
 )]
 
 mod asyncapi;
+mod check;
 mod cli;
 mod dead_letters;
 mod documents;

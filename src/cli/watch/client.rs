@@ -11,11 +11,11 @@ const MAX_BACKOFF: Duration = Duration::from_secs(20);
 /// A session that lived this long proves that connecting works: the backoff starts anew.
 const PROVEN_SESSION: Duration = Duration::from_secs(30);
 /// From the first byte sent to `welcome`.
-pub(super) const OPEN_TIMEOUT: Duration = Duration::from_secs(20);
+pub(in super::super) const OPEN_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Something to show.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Notice {
+pub(in super::super) enum Notice {
     /// What may be said about the orders from now on.
     State(State),
     /// All orders, read anew.
@@ -34,7 +34,7 @@ pub(super) enum Notice {
 
 /// What may be said about the orders shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum State {
+pub(in super::super) enum State {
     /// They are the truth.
     Live,
     /// The server cannot prove that they are.
@@ -43,7 +43,7 @@ pub(super) enum State {
 
 /// What to do after a message.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Step {
+pub(in super::super) enum Step {
     /// Show it.
     Show(Notice),
     /// Send this text.
@@ -54,20 +54,20 @@ pub(super) enum Step {
 
 /// How a connection, or an attempt at one, ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Ending {
+pub(in super::super) struct Ending {
     /// The close code, where there was one.
-    pub(super) code: Option<u16>,
+    pub(in super::super) code: Option<u16>,
     /// The HTTP status of a refused handshake.
-    pub(super) http_status: Option<u16>,
+    pub(in super::super) http_status: Option<u16>,
     /// Why, in a few words.
-    pub(super) reason: String,
+    pub(in super::super) reason: String,
     /// When to come back, where the server said so.
-    pub(super) after: Option<Duration>,
+    pub(in super::super) after: Option<Duration>,
 }
 
 impl Ending {
     /// One without a word from the server.
-    pub(super) fn lost(reason: impl Into<String>) -> Self {
+    pub(in super::super) fn lost(reason: impl Into<String>) -> Self {
         Self { reason: reason.into(), ..Self::default() }
     }
 
@@ -82,7 +82,7 @@ impl Ending {
 
 /// What follows an ending.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Next {
+pub(in super::super) enum Next {
     /// Connect again.
     Reconnect {
         /// After this time.
@@ -96,7 +96,7 @@ pub(super) enum Next {
 
 /// The client's side of the wire.
 #[derive(Debug, Default)]
-pub(super) struct Client {
+pub(in super::super) struct Client {
     orders: Orders,
     /// Whose orders they are: a user, or nobody for a link. `None` before the first `welcome`.
     user: Option<Option<String>>,
@@ -118,17 +118,17 @@ struct Session {
 
 impl Client {
     /// Whether the server should wait for a `sync` instead of sending everything.
-    pub(super) fn waits_for_sync(&self) -> bool {
+    pub(in super::super) fn waits_for_sync(&self) -> bool {
         sync(&self.orders).is_some()
     }
 
     /// How long the connection may be silent before it counts as dead.
-    pub(super) fn silence_limit(&self) -> Duration {
+    pub(in super::super) fn silence_limit(&self) -> Duration {
         self.session.as_ref().map_or(OPEN_TIMEOUT, |session| session.heartbeat * 2)
     }
 
     /// Takes one text message of the server.
-    pub(super) fn on_text(&mut self, text: &str, now: Instant) -> Vec<Step> {
+    pub(in super::super) fn on_text(&mut self, text: &str, now: Instant) -> Vec<Step> {
         let Ok(message) = serde_json::from_str(text) else {
             return vec![Step::End(Ending::lost("a message that cannot be read"))];
         };
@@ -152,7 +152,7 @@ impl Client {
     }
 
     /// Takes the end of a connection or an attempt. `chance` is from 0 to 1.
-    pub(super) fn on_ended(&mut self, ending: &Ending, now: Instant, chance: f64) -> Next {
+    pub(in super::super) fn on_ended(&mut self, ending: &Ending, now: Instant, chance: f64) -> Next {
         let session = self.session.take();
         if session.is_some_and(|session| now.saturating_duration_since(session.welcomed_at) >= PROVEN_SESSION) {
             self.failures = 0;

@@ -2,12 +2,12 @@
 //!
 //! [`client`] decides, [`connection`] carries, [`screen`] writes down; this file runs them.
 
-mod client;
-mod connection;
-mod screen;
+pub(super) mod client;
+pub(super) mod connection;
+pub(super) mod screen;
 #[cfg(test)]
 mod tests;
-mod wire;
+pub(super) mod wire;
 
 use std::time::{Duration, Instant};
 
@@ -194,7 +194,7 @@ impl Watching<'_> {
 }
 
 /// Accepts a page's address as well.
-fn websocket_url(text: &str) -> Result<Url, String> {
+pub(super) fn websocket_url(text: &str) -> Result<Url, String> {
     let mut url = Url::parse(text).map_err(|error| error.to_string())?;
     let scheme = match url.scheme() {
         "ws" | "http" => "ws",

@@ -16,18 +16,18 @@ const MAX_DETAILS_CHARS: usize = 60;
 
 /// Writes in one time zone.
 #[derive(Debug)]
-pub(super) struct Screen {
+pub(in super::super) struct Screen {
     zone: TimeZone,
 }
 
 impl Screen {
     /// For readers in this time zone.
-    pub(super) fn new(zone: TimeZone) -> Self {
+    pub(in super::super) fn new(zone: TimeZone) -> Self {
         Self { zone }
     }
 
     /// The lines of a notice.
-    pub(super) fn lines(&self, notice: &Notice, now: Timestamp) -> String {
+    pub(in super::super) fn lines(&self, notice: &Notice, now: Timestamp) -> String {
         match notice {
             Notice::State(State::Live) => self.told("live", now),
             Notice::State(State::Stale { reasons, since }) => {
@@ -48,7 +48,7 @@ impl Screen {
     }
 
     /// The line that says that there is no connection, and when the next attempt begins.
-    pub(super) fn reconnecting(&self, ending: &Ending, after: Duration, now: Timestamp) -> String {
+    pub(in super::super) fn reconnecting(&self, ending: &Ending, after: Duration, now: Timestamp) -> String {
         self.told(&format!("reconnecting in {:.1} s: {}", after.as_secs_f64(), why(ending)), now)
     }
 
@@ -92,7 +92,7 @@ impl Screen {
 }
 
 /// Why a connection ended, as one phrase.
-pub(super) fn why(ending: &Ending) -> String {
+pub(in super::super) fn why(ending: &Ending) -> String {
     let reason = clean(&ending.reason);
     match (ending.code, ending.http_status) {
         (Some(code), _) => format!("{reason} ({code})"),

@@ -12,24 +12,24 @@ const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 
 /// An order as it is shown.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-pub(super) struct Order {
-    pub(super) order_id: String,
-    pub(super) status: String,
-    pub(super) version: u64,
+pub(in super::super) struct Order {
+    pub(in super::super) order_id: String,
+    pub(in super::super) status: String,
+    pub(in super::super) version: u64,
     /// Opaque: names this state of the order.
-    pub(super) rev: String,
-    pub(super) occurred_at: String,
+    pub(in super::super) rev: String,
+    pub(in super::super) occurred_at: String,
     #[serde(default)]
-    pub(super) details: Map<String, Value>,
+    pub(in super::super) details: Map<String, Value>,
 }
 
 /// The orders shown, by id.
-pub(super) type Orders = BTreeMap<String, Order>;
+pub(in super::super) type Orders = BTreeMap<String, Order>;
 
 /// What the server sends.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub(super) enum Message {
+pub(in super::super) enum Message {
     Welcome {
         user_id: Option<String>,
         heartbeat_ms: u64,
@@ -65,20 +65,20 @@ pub(super) enum Message {
 
 /// One frame of a snapshot.
 #[derive(Debug, Deserialize)]
-pub(super) struct Page {
-    pub(super) partial: bool,
-    pub(super) first: bool,
-    pub(super) orders: Vec<Order>,
+pub(in super::super) struct Page {
+    pub(in super::super) partial: bool,
+    pub(in super::super) first: bool,
+    pub(in super::super) orders: Vec<Order>,
     #[serde(default)]
-    pub(super) removed: Vec<String>,
-    pub(super) complete: bool,
+    pub(in super::super) removed: Vec<String>,
+    pub(in super::super) complete: bool,
 }
 
 /// A `sync` that asks for everything.
-pub(super) const SYNC_ALL: &str = r#"{"type":"sync"}"#;
+pub(in super::super) const SYNC_ALL: &str = r#"{"type":"sync"}"#;
 
 /// The `sync` that names the orders shown; `None` when nothing is shown, or more than one message holds.
-pub(super) fn sync(orders: &Orders) -> Option<String> {
+pub(in super::super) fn sync(orders: &Orders) -> Option<String> {
     #[derive(Serialize)]
     struct Sync<'a> {
         r#type: &'static str,

@@ -4,11 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use actix_http::ws::{HandshakeError, verify_handshake};
 use actix_web::{
-    HttpRequest, HttpResponse,
+    FromRequest, HttpRequest, HttpResponse,
     body::{BoxBody, MessageBody},
-    http::header::SEC_WEBSOCKET_PROTOCOL,
-    web,
+    dev, web,
 };
+use futures_util::FutureExt;
 use ulid::Ulid;
 
 use super::{
@@ -142,13 +142,12 @@ fn farewell(
     handshake(request, Farewell::new(cause, reconnect_after))
 }
 
-/// Answers the handshake; after it the body writes finished frames.
+/// Answers the handshake; after it the body writes finished frames. `actix_ws` is given a payload of its own, which is
+/// empty: its session and its stream go unused, because the connection reads and writes frames itself.
 fn handshake(request: &HttpRequest, body: impl MessageBody + 'static) -> Result<HttpResponse, Refusal> {
-    let mut response = actix_http::ws::handshake(request.head())
+    let empty = web::Payload::from_request(request, &mut dev::Payload::None).now_or_never().and_then(Result::ok);
+    let empty = empty.expect("a payload is taken as it is, at once");
+    let (response, _session, _messages) = actix_ws::handle_with_protocols(request, empty, &[SUBPROTOCOL])
         .map_err(|_| Refusal::BadRequest("the WebSocket handshake is malformed"))?;
-    if access::offers_subprotocol(request) {
-        response.insert_header((SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL));
-    }
-    let response = response.message_body(BoxBody::new(body));
-    Ok(response.map_err(|_| Refusal::BadRequest("the WebSocket handshake is malformed"))?.into())
+    Ok(response.map_body(|_, _| BoxBody::new(body)))
 }

@@ -84,7 +84,8 @@ fn who_is_no_longer_named_is_told_so_and_nothing_more() {
     let (ann, bob) = (scene.live("ann"), scene.live("bob"));
     scene.set("A-1", 1, &["ann", "bob"]);
     scene.fan();
-    (ann.hear(), bob.hear());
+    ann.hear();
+    bob.hear();
     scene.set("A-1", 2, &["ann"]);
     scene.set("A-1", 3, &["ann"]);
     scene.fan();

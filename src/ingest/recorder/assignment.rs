@@ -221,6 +221,16 @@ impl Assignment {
         self.rejected.retain(|(of, offset), _| *of != partition || *offset >= next_offset);
     }
 
+    /// Whether progress, as it was read while no batch was in hand, lies below what has been stored: the database was
+    /// restored from a backup.
+    pub(super) fn stands_above(&self, stored: &[Progress]) -> bool {
+        self.partitions.iter().any(|(partition, entry)| {
+            let Phase::Reading { collected } = &entry.phase else { return false };
+            let row = stored.iter().find(|progress| progress.partition == *partition);
+            row.is_none_or(|row| row.next_offset < collected.read_from())
+        })
+    }
+
     // ── from the log ───────────────────────────────────────────────────────────────────────────────────────────────
 
     /// Compares partitions whose progress was read with the log. Another log under way makes all begin again: then it

@@ -61,6 +61,10 @@ impl Collected {
         self.epoch
     }
 
+    pub(super) fn read_from(&self) -> i64 {
+        self.read_from
+    }
+
     pub(super) fn next_offset(&self) -> i64 {
         self.next_offset
     }

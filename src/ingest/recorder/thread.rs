@@ -79,6 +79,8 @@ pub(super) struct RecorderThread {
     uncommitted: BTreeMap<i32, i64>,
     committed_at: Instant,
     behind_since: Option<Instant>,
+    /// Stored progress lay below what this recorder stored when it was read at this moment; no batch was in hand since.
+    restored_at: Option<Instant>,
 }
 
 /// What has been collected since the writer was last given a batch.
@@ -130,6 +132,7 @@ impl RecorderThread {
             uncommitted: BTreeMap::new(),
             committed_at: Instant::now(),
             behind_since: None,
+            restored_at: None,
         })
     }
 
@@ -240,6 +243,7 @@ impl RecorderThread {
 
     fn tick(&mut self) {
         self.take_positions();
+        self.check_progress();
         if self.gathering.since.is_none() {
             self.hand_over();
         }

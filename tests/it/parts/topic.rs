@@ -143,6 +143,17 @@ impl Topic {
         .await
     }
 
+    /// How many partitions it has.
+    pub async fn partitions(&self) -> i32 {
+        let (name, reader) = (self.name.clone(), self.client());
+        blocking(move || {
+            let reader: BaseConsumer = reader.create().expect("a consumer");
+            let metadata = reader.fetch_metadata(Some(&name), PATIENCE).expect("Kafka answers");
+            metadata.topics()[0].partitions().len() as i32
+        })
+        .await
+    }
+
     /// The id of the broker that leads a partition now, as the others see it.
     pub async fn leader(&self, partition: i32) -> i32 {
         let (name, reader) = (self.name.clone(), self.client());

@@ -51,7 +51,7 @@ enum Running {
     /// In the test's own process.
     Here(CancellationToken, tokio::task::JoinHandle<Result<(), ordercast::app::RunError>>),
     /// `ordercast serve`, which can be killed.
-    Apart(Served),
+    Apart(Box<Served>),
 }
 
 impl World {
@@ -119,7 +119,7 @@ impl World {
     pub async fn serve(&self) -> Instance {
         let served = Served::start(&self.settings);
         let (address, operations) = served.addresses().await;
-        let instance = Instance { address, operations, running: Running::Apart(served) };
+        let instance = Instance { address, operations, running: Running::Apart(Box::new(served)) };
         instance.wait_until_ready().await;
         instance
     }
@@ -231,6 +231,12 @@ impl Instance {
     /// SIGCONT.
     pub fn resume(&self) {
         self.signal("CONT");
+    }
+
+    /// Memory that the process holds.
+    pub fn resident_bytes(&self) -> usize {
+        let Running::Apart(served) = &self.running else { panic!("only a process of its own has memory of its own") };
+        served.resident_bytes()
     }
 
     fn signal(&self, signal: &str) {

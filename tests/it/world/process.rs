@@ -51,6 +51,14 @@ impl Served {
         assert!(Command::new("kill").args([format!("-{signal}"), pid]).status().unwrap().success());
     }
 
+    pub(super) fn resident_bytes(&self) -> usize {
+        let pid = self.child.id().expect("it runs");
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("every process has a size");
+        let kibibytes: usize = line.trim().trim_end_matches(" kB").parse().unwrap();
+        kibibytes * 1024
+    }
+
     pub(super) async fn end(mut self, signal: &str) -> ExitStatus {
         self.signal(signal);
         self.ended(signal).await

@@ -10,6 +10,7 @@ pub struct Shop {
     rng: SmallRng,
     users: usize,
     orders: Vec<Order>,
+    erases: bool,
 }
 
 #[derive(Clone, Default)]
@@ -24,7 +25,12 @@ struct Order {
 impl Shop {
     /// A shop in which every user has three orders on average.
     pub fn new(seed: u64, users: usize) -> Self {
-        Self { rng: SmallRng::seed_from_u64(seed), users, orders: vec![Order::default(); users * 3] }
+        Self { rng: SmallRng::seed_from_u64(seed), users, orders: vec![Order::default(); users * 3], erases: true }
+    }
+
+    /// The same without tombstones, whose place in the log matters.
+    pub fn never_erasing(self) -> Self {
+        Self { erases: false, ..self }
     }
 
     pub fn user(number: usize) -> String {
@@ -42,7 +48,7 @@ impl Shop {
         let order_id = format!("A-{number}");
         let order = &mut self.orders[number];
         let chance = self.rng.random_range(0..100);
-        if chance == 0 && order.known.as_ref().is_some_and(|(_, event)| event.is_some()) {
+        if chance == 0 && self.erases && order.known.as_ref().is_some_and(|(_, event)| event.is_some()) {
             order.known = order.known.take().map(|(version, _)| (version, None));
             order.steps.clear();
             return json!({"order_id": order_id});

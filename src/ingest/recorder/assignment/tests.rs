@@ -60,6 +60,17 @@ fn nothing_is_read_before_progress_and_a_later_look_at_the_log() {
 }
 
 #[test]
+fn progress_below_what_was_stored_is_noticed_without_a_batch() {
+    let mut assignment = reading(HALT);
+    assert!(!assignment.stands_above(&[progress(0, 5, None)]));
+    assert!(takes(&mut assignment, 5));
+    assert!(!assignment.stands_above(&[progress(0, 5, None)]), "what is collected is not stored");
+    let _handed_over = Work::take("t", assignment.reading()).unwrap();
+    assert!(!assignment.stands_above(&[progress(0, 6, None)]));
+    assert!(assignment.stands_above(&[progress(0, 5, None)]) && assignment.stands_above(&[]));
+}
+
+#[test]
 fn a_batch_reaches_from_the_position_it_was_read_from_to_the_position_behind_it() {
     let mut assignment = reading(HALT);
     assert!(takes(&mut assignment, 5) && takes(&mut assignment, 7));

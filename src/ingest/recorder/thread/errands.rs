@@ -15,6 +15,7 @@ impl RecorderThread {
     pub(super) fn take_replies(&mut self) {
         while let Ok(reply) = self.replies.try_recv() {
             self.unanswered -= 1;
+            self.restored_at = None;
             let (metrics, mut assignment) = (&self.parts.metrics, self.consumer.context().assignment());
             match reply {
                 Reply::Opened { number, progress, read_at } => {
@@ -96,6 +97,27 @@ impl RecorderThread {
                 Some(next_offset) => metrics.set_lag(partition, (log.high - next_offset).max(0)),
                 None => metrics.forget_lag(partition),
             }
+        }
+    }
+
+    /// A database that was restored from a backup stands below what was stored, and on a quiet log no batch notices.
+    pub(super) fn check_progress(&mut self) {
+        let stored = self.parts.progress.borrow().clone().filter(|_| self.unanswered == 0);
+        let Some(stored) = stored else { return };
+        let mut assignment = self.consumer.context().assignment();
+        let behind = assignment.stands_above(&stored.progress);
+        match self.restored_at {
+            _ if !behind => self.restored_at = None,
+            None => self.restored_at = Some(stored.read_at),
+            // The first may have been on its way while the last batch was stored; this one was not.
+            Some(first) if first < stored.read_at => {
+                tracing::warn!(
+                    "progress lies below what was stored: the database was restored; recording again from there"
+                );
+                self.hand.void(assignment.on_lost(None));
+                self.restored_at = None;
+            }
+            Some(_) => {}
         }
     }
 

@@ -3,16 +3,17 @@
 //! Completes a snapshot that was read at an older progress. Indexed by order and by user, so that this costs what the
 //! answer costs.
 
+mod listing;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
 };
 
-use hashbrown::HashMap;
-
+use self::listing::Listing;
 use crate::event::{Change, Epoch, History, OrderEvent, OrderId, Position, UserId};
 
-/// What an event costs besides its state: its places in the three indexes.
+/// What an event costs besides its state: its places in the three lists.
 const EVENT_OVERHEAD_BYTES: usize = 160;
 
 /// The tail of every partition of the topic.
@@ -21,8 +22,8 @@ pub struct Tail {
     limit_bytes: usize,
     bytes: usize,
     partitions: BTreeMap<i32, PartitionTail>,
-    by_order: HashMap<OrderId, VecDeque<Arc<OrderEvent>>>,
-    by_user: HashMap<UserId, VecDeque<Arc<OrderEvent>>>,
+    by_order: Listing,
+    by_user: Listing,
 }
 
 #[derive(Debug)]
@@ -38,7 +39,13 @@ struct PartitionTail {
 impl Tail {
     /// An empty tail without partitions; it drops its oldest events beyond `limit_bytes`.
     pub fn new(limit_bytes: usize) -> Self {
-        Self { limit_bytes, bytes: 0, partitions: BTreeMap::new(), by_order: HashMap::new(), by_user: HashMap::new() }
+        Self {
+            limit_bytes,
+            bytes: 0,
+            partitions: BTreeMap::new(),
+            by_order: Listing::default(),
+            by_user: Listing::default(),
+        }
     }
 
     /// Begins a partition at an offset, or begins it anew there: what was known of it is forgotten.
@@ -75,10 +82,10 @@ impl Tail {
         let Some(tail) = self.partitions.get_mut(&event.stamp.partition) else { return };
         tail.end = event.stamp.offset + 1;
         tail.events.push_back(event.clone());
-        self.by_order.entry_ref(&event.order_id).or_default().push_back(event.clone());
+        self.by_order.push(&event.order_id, event);
         if let Change::Set(state) = &event.change {
             for user in state.named() {
-                self.by_user.entry_ref(user).or_default().push_back(event.clone());
+                self.by_user.push(user, event);
             }
         }
         self.bytes += cost(event);
@@ -130,7 +137,7 @@ impl Tail {
 
     /// Folds the order's events at or after `positions` over what a snapshot at those positions says.
     pub fn complete(&self, order_id: &OrderId, history: Option<History>, positions: &[Position]) -> Option<History> {
-        let events = self.by_order.get(order_id).into_iter().flatten();
+        let events = self.by_order.of(order_id).filter(|event| event.order_id == *order_id);
         events.filter(|event| is_after(event, positions)).fold(history, |history, event| {
             let (history, _verdict) = History::fold(history, event);
             history
@@ -139,7 +146,7 @@ impl Tail {
 
     /// The orders in which an event at or after `positions` names the user; with repeats.
     pub fn orders_naming(&self, user: &UserId, positions: &[Position]) -> impl Iterator<Item = &OrderId> {
-        let events = self.by_user.get(user).into_iter().flatten();
+        let events = self.by_user.of(user).filter(|event| names(event, user));
         events.filter(|event| is_after(event, positions)).map(|event| &event.order_id)
     }
 
@@ -167,28 +174,17 @@ impl Tail {
 
     fn unlist(&mut self, event: &Arc<OrderEvent>) {
         self.bytes -= cost(event);
-        unlist(&mut self.by_order, &event.order_id, event);
+        self.by_order.remove(&event.order_id, event);
         if let Change::Set(state) = &event.change {
             for user in state.named() {
-                unlist(&mut self.by_user, user, event);
+                self.by_user.remove(user, event);
             }
         }
     }
 }
 
-fn unlist<K: std::hash::Hash + Eq>(
-    index: &mut HashMap<K, VecDeque<Arc<OrderEvent>>>,
-    key: &K,
-    event: &Arc<OrderEvent>,
-) {
-    let Some(events) = index.get_mut(key) else { return };
-    // Events leave as they came but for strikes and several partitions, so the first is nearly always the one.
-    if let Some(place) = events.iter().position(|listed| Arc::ptr_eq(listed, event)) {
-        events.remove(place);
-    }
-    if events.is_empty() {
-        index.remove(key);
-    }
+fn names(event: &OrderEvent, user: &UserId) -> bool {
+    matches!(&event.change, Change::Set(state) if state.names(user))
 }
 
 fn cost(event: &OrderEvent) -> usize {
