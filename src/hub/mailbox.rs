@@ -12,7 +12,7 @@ use hashbrown::{DefaultHashBuilder, HashMap};
 use indexmap::{IndexMap, IndexSet};
 
 use crate::{
-    event::{OrderId, Timestamp},
+    event::{OrderId, OrderState, Timestamp},
     protocol::{CloseCause, Frame, OrderView, SnapshotPages, StaleReason, StaleReasons, outbound},
 };
 
@@ -272,6 +272,15 @@ impl Mailbox {
             }
         }
         (put, inner.notify())
+    }
+
+    /// Takes out of a snapshot that waits what is not to be seen any more, though it was when it was made.
+    pub(super) fn hide(&self, sees: impl Fn(&OrderState) -> bool) {
+        if let Some(snapshot) = &mut self.lock().snapshot {
+            let hidden = snapshot.orders.values().filter(|view| !sees(&view.state));
+            let hidden: Vec<OrderId> = hidden.map(|view| view.state.order_id.clone()).collect();
+            hidden.iter().for_each(|order_id| snapshot.put(order_id, None));
+        }
     }
 
     /// Puts in the orders of a `subscribe` that are not visible now.

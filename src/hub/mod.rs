@@ -288,6 +288,7 @@ impl Hub {
             shown: HashMap::new(),
             serial: 0,
             queued: false,
+            refreshed: false,
         });
         if joining.start {
             self.session_due(key);

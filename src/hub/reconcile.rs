@@ -104,8 +104,10 @@ impl Hub {
             }
         }
 
+        let refreshed = proven && std::mem::take(&mut session.refreshed);
         let truths = self.truths(read, snapshot);
-        let mut corrections = if proven && answer.is_none() { self.findings(key, &truths) } else { Vec::new() };
+        let mut corrections =
+            if proven && answer.is_none() && !refreshed { self.findings(key, &truths) } else { Vec::new() };
         for (order_id, truth) in &truths {
             if truth.known && proven {
                 corrections.extend(self.settle(order_id, truth.history.as_ref(), now));

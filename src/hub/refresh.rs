@@ -18,6 +18,7 @@ impl Hub {
             // A read under way answers for the eyes before.
             session.serial = session.serial.wrapping_add(1);
             session.queued = false;
+            session.refreshed = true;
             self.session_due(key);
         }
     }
@@ -39,6 +40,8 @@ impl Hub {
         }
         let sees = |order_id| self.registry.orders.get(order_id).is_none_or(|order| session.sees(&order.state));
         let unseen: Vec<OrderId> = session.shown.keys().filter(|order_id| !sees(*order_id)).cloned().collect();
+        // Also what a record has taken away since: the snapshot would show it for a moment.
+        session.mailbox.hide(|state| session.sees(state));
         let mut snapshot = PendingSnapshot::new(now, true);
         for order_id in &unseen {
             self.registry.show(key, order_id, None, true, &mut snapshot);
@@ -86,11 +89,11 @@ mod tests {
                         removed.extend(snapshot.removed.iter().map(|order_id| order_id.as_str().to_owned()));
                     }
                     Delivery::Updates(frames) => {
-                        let order_of = |frame: &crate::protocol::Frame| {
+                        for frame in frames {
                             let message: serde_json::Value = serde_json::from_slice(frame.payload()).unwrap();
-                            message["order_id"].as_str().unwrap().to_owned()
-                        };
-                        shown.extend(frames.iter().map(order_of));
+                            let list = if message["type"] == "removed" { &mut removed } else { &mut shown };
+                            list.push(message["order_id"].as_str().unwrap().to_owned());
+                        }
                     }
                     _ => break,
                 }
@@ -142,6 +145,13 @@ mod tests {
                 event_id: None,
             };
             self.hub.on_record(&Arc::new(OrderEvent { order_id, stamp, change: Change::Set(Arc::new(state)) }));
+            self.offset += 1;
+        }
+
+        fn erase(&mut self, order: &str) {
+            let stamp = Stamp { epoch: EPOCH, partition: 0, offset: self.offset };
+            let order_id = OrderId::parse(order).unwrap();
+            self.hub.on_record(&Arc::new(OrderEvent { order_id, stamp, change: Change::Erase }));
             self.offset += 1;
         }
 
@@ -212,6 +222,15 @@ mod tests {
         assert_eq!(seat.news(), (texts(["A-3"]), vec![]));
         room.hub.leave(seat.key);
         assert!(room.hub.registry.is_empty());
+    }
+
+    #[test]
+    fn a_snapshot_that_still_waits_shows_nothing_to_the_eyes_before() {
+        let mut room = Room::with(&["A-1", "A-2"]);
+        let seat = room.join(link(&["A-1", "A-2"]));
+        room.erase("A-1");
+        room.hub.refresh(seat.key, link(&["A-2"]), now());
+        assert_eq!(seat.news().0, texts(["A-2"]));
     }
 
     #[test]

@@ -68,6 +68,8 @@ pub(super) struct Session {
     /// A read is due or under way. A read that was sent for an older serial answers a question nobody asks any more.
     pub(super) serial: u32,
     pub(super) queued: bool,
+    /// Its token changed, and what may be seen with the new one has not been read yet: what is missing is no fault.
+    pub(super) refreshed: bool,
 }
 
 /// How far a session is.
