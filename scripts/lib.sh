@@ -3,6 +3,17 @@
 say() { printf '==> %s\n' "$*" >&2; }
 fail() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
+listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+# free_ports N: that many, a line each, below those that the kernel hands out by itself.
+free_ports() {
+    local port wanted=$1
+    for port in $(shuf -i 15000-19999 -n 100); do
+        ((wanted)) || return 0
+        listens "$port" || { echo "$port"; wanted=$((wanted - 1)); }
+    done
+}
+
 as_root() {
     if ((EUID == 0)); then
         "$@"

@@ -5,8 +5,10 @@ mod address;
 mod directory;
 mod greeting;
 mod handover;
+mod page;
 mod preset;
 mod simulator;
+mod tokens;
 
 use std::{
     io,
@@ -24,7 +26,6 @@ use crate::{
     auth::Signer,
     config::{Settings, SettingsError, Sources},
     event::{UserId, decode::Decoder},
-    http::demo::{self, Demo, Tokens},
     ingest::{
         KafkaClients,
         embedded::{EMBEDDED_PROPERTIES, EmbeddedBroker},
@@ -38,10 +39,12 @@ use directory::DataDirectory;
 pub use directory::DirectoryError;
 use greeting::Greeting;
 pub use handover::{Handover, Published, UnreadableHandover};
+use page::Page;
 use simulator::{
     CUSTOMER, MERCHANT, Simulator,
     shop::{CANCELLED, JOURNEY},
 };
+use tokens::Tokens;
 
 /// Where `ordercast dev` keeps its files unless it is told otherwise.
 pub const DEFAULT_DATA_DIR: &str = ".ordercast";
@@ -131,18 +134,18 @@ impl Dev {
         let (producer, tokens) = (Arc::new(producer), Arc::new(Tokens::new(signer)));
 
         // The page tells the addresses, which are known when the service has taken them.
-        let page: Arc<OnceLock<web::Data<Demo>>> = Arc::default();
+        let page: Arc<OnceLock<web::Data<Page>>> = Arc::default();
         let mounted = page.clone();
         let routes = move |config: &mut web::ServiceConfig| {
-            if let Some(demo) = mounted.get() {
-                demo::configure(config, demo.clone());
+            if let Some(page) = mounted.get() {
+                page::routes(config, page.clone());
             }
         };
         let app = App::build(self.settings.clone(), Arc::new(routes))?;
         report_panics(app.metrics().panics.clone());
         app.store().migrate().await?;
         let handover = self.handover(&app, &tokens)?;
-        page.get_or_init(|| web::Data::new(self.demo(&handover, tokens.clone(), producer.clone())));
+        page.get_or_init(|| web::Data::new(self.page(&handover, tokens.clone(), producer.clone())));
 
         let simulator =
             Simulator { client: client()?, url: handover.url.clone(), tokens, producer, topic: handover.topic.clone() };
@@ -213,14 +216,14 @@ impl Dev {
         })
     }
 
-    fn demo(&self, handover: &Handover, tokens: Arc<Tokens>, producer: Arc<Producer>) -> Demo {
+    fn page(&self, handover: &Handover, tokens: Arc<Tokens>, producer: Arc<Producer>) -> Page {
         let lifecycle = &self.settings.lifecycle;
         let statuses = if lifecycle.statuses.is_empty() {
             JOURNEY.into_iter().chain([CANCELLED]).map(str::to_owned).collect()
         } else {
             lifecycle.statuses.clone()
         };
-        Demo {
+        Page {
             tokens,
             customer: user(CUSTOMER),
             merchant: user(MERCHANT),

@@ -1,10 +1,9 @@
 //! HTTP: the public listener with its WebSockets, and the operations listener.
 //!
 //! A request goes from [`access`] (which page, which token) to `websocket` or `orders`; whoever is turned away gets a
-//! [`refusal`]. The only room that names actix.
+//! [`refusal`].
 
 mod access;
-pub mod demo;
 pub mod instance;
 pub mod lobby;
 pub mod operations;

@@ -12,7 +12,7 @@ use hashbrown::{DefaultHashBuilder, HashMap};
 use indexmap::{IndexMap, IndexSet};
 
 use crate::{
-    event::{OrderId, OrderState, Timestamp},
+    event::{OrderId, Timestamp},
     protocol::{CloseCause, Frame, OrderView, SnapshotPages, StaleReason, StaleReasons, outbound},
 };
 
@@ -34,7 +34,7 @@ struct Inner {
     snapshot: Option<PendingSnapshot>,
     entries: IndexMap<OrderId, Entry, DefaultHashBuilder>,
     entry_bytes: usize,
-    /// What has been added to the snapshot since it was put in.
+    /// What has been added to the snapshot since it was put in, at most: what is taken out again still counts.
     merged_bytes: usize,
     overflowed: bool,
     proven: bool,
@@ -274,15 +274,6 @@ impl Mailbox {
         (put, inner.notify())
     }
 
-    /// Takes out of a snapshot that waits what is not to be seen any more, though it was when it was made.
-    pub(super) fn hide(&self, sees: impl Fn(&OrderState) -> bool) {
-        if let Some(snapshot) = &mut self.lock().snapshot {
-            let hidden = snapshot.orders.values().filter(|view| !sees(&view.state));
-            let hidden: Vec<OrderId> = hidden.map(|view| view.state.order_id.clone()).collect();
-            hidden.iter().for_each(|order_id| snapshot.put(order_id, None));
-        }
-    }
-
     /// Puts in the orders of a `subscribe` that are not visible now.
     pub(super) fn put_not_visible(&self, orders: Vec<OrderId>) -> bool {
         let mut inner = self.lock();
@@ -368,6 +359,9 @@ impl Inner {
     }
 
     fn put(&mut self, order_id: &OrderId, mut entry: Entry) -> Put {
+        if entry.update.is_none() && self.take_out_of_snapshot(order_id) {
+            return Put::Queued;
+        }
         let replaced = self.drop_entry(order_id);
         let mut put = Put::Queued;
         if let Some(before) = replaced {
@@ -381,6 +375,16 @@ impl Inner {
             self.entries.insert(order_id.clone(), entry);
         }
         put
+    }
+
+    /// What was to be seen when a snapshot was made, and is not any more, must not be sent because the snapshot still waits.
+    fn take_out_of_snapshot(&mut self, order_id: &OrderId) -> bool {
+        let Some(snapshot) = self.snapshot.as_mut().filter(|snapshot| snapshot.orders.contains_key(order_id)) else {
+            return false;
+        };
+        snapshot.put(order_id, None);
+        self.drop_entry(order_id);
+        true
     }
 
     fn drop_entry(&mut self, order_id: &OrderId) -> Option<Entry> {

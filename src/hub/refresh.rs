@@ -40,8 +40,6 @@ impl Hub {
         }
         let sees = |order_id| self.registry.orders.get(order_id).is_none_or(|order| session.sees(&order.state));
         let unseen: Vec<OrderId> = session.shown.keys().filter(|order_id| !sees(*order_id)).cloned().collect();
-        // Also what a record has taken away since: the snapshot would show it for a moment.
-        session.mailbox.hide(|state| session.sees(state));
         let mut snapshot = PendingSnapshot::new(now, true);
         for order_id in &unseen {
             self.registry.show(key, order_id, None, true, &mut snapshot);

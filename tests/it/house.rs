@@ -28,8 +28,7 @@ const ROOMS: [(&str, &[&str]); 13] = [
 const ANY: &[&str] = &["*"];
 
 /// Below this path a room may name one more, for this reason.
-const EXCEPTIONS: [(&str, &str, &str); 6] = [
-    ("http/demo/", "ingest", "the form of the demo page publishes; only `ordercast dev` mounts it"),
+const EXCEPTIONS: [(&str, &str, &str); 5] = [
     ("http/operations/", "ingest", "what operators want goes into the control topic, and to the desk"),
     ("http/public.rs", "ingest", "tickets are asked for at the desk, which alone may ask SQL"),
     ("http/access.rs", "ingest", "tickets are asked for at the desk, which alone may ask SQL"),

@@ -11,9 +11,9 @@ use std::{sync::Arc, time::Duration};
 use serde::Deserialize;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::tokens::Tokens;
 use crate::{
     event::{Timestamp, UserId},
-    http::demo::Tokens,
     ingest::producer::{Outgoing, ProduceError, Producer},
 };
 use shop::{Customer, Event, Seen};

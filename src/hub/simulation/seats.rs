@@ -220,7 +220,18 @@ impl World {
         }
         match delivery {
             Delivery::Nothing => seat.waits = true,
-            Delivery::Snapshot(snapshot) => wire.extend(snapshot.into_pages(page_orders).map(Wire::Frame)),
+            Delivery::Snapshot(snapshot) => {
+                let key = seat.key;
+                let withdrawn = self.hub.step(|hub| {
+                    let shown = hub.registry.sessions.get(key).map(|session| &session.shown);
+                    let is_shown = |order_id: &OrderId| shown.is_some_and(|shown| shown.contains_key(order_id));
+                    snapshot.orders.keys().find(|order_id| !is_shown(order_id)).cloned()
+                });
+                if let Some(order_id) = withdrawn {
+                    self.flaws.push((Flaw::Leak, format!("{order_id} was taken away while its snapshot waited")));
+                }
+                wire.extend(snapshot.into_pages(page_orders).map(Wire::Frame));
+            }
             Delivery::NotVisible(_) => {}
             Delivery::Updates(frames) => {
                 let updates =

@@ -76,6 +76,27 @@ fn an_order_the_client_never_saw_is_not_removed() {
 }
 
 #[test]
+fn an_order_withdrawn_while_its_snapshot_waits_is_never_sent() {
+    for (partial, told) in [(false, "all: A-2 v1/1"), (true, "some: -A-1 A-2 v1/1")] {
+        let mailbox = Mailbox::new(65_536);
+        mailbox.put_snapshot(snapshot(partial, &["A-1", "A-2"]));
+        put(&mailbox, "A-1", 2);
+        mailbox.put_removed(&order("A-1"));
+        assert_eq!(mailbox.pending_bytes(), 0);
+        assert_eq!(heard(mailbox), [told]);
+    }
+}
+
+#[test]
+fn an_order_that_comes_back_while_its_snapshot_waits_follows_the_snapshot() {
+    let mailbox = Mailbox::new(65_536);
+    mailbox.put_snapshot(snapshot(true, &["A-1"]));
+    mailbox.put_removed(&order("A-1"));
+    mailbox.put_update(&order("A-1"), false, false, &frame(3));
+    assert_eq!(heard(mailbox), ["some: -A-1", "A-1 v3"]);
+}
+
+#[test]
 fn a_partial_snapshot_takes_the_place_of_what_is_pending_of_its_orders() {
     let mailbox = Mailbox::new(65_536);
     put(&mailbox, "A-1", 1);

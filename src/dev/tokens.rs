@@ -9,16 +9,16 @@ use crate::{
 
 /// Signs tokens of the demo's users.
 #[derive(Debug)]
-pub struct Tokens(Signer);
+pub(super) struct Tokens(Signer);
 
 impl Tokens {
     /// Signs with the instance's own key.
-    pub fn new(signer: Signer) -> Self {
+    pub(super) fn new(signer: Signer) -> Self {
         Self(signer)
     }
 
     /// A new token of this user, good from now on.
-    pub fn token(&self, user: &UserId, ttl: Duration) -> String {
+    pub(super) fn token(&self, user: &UserId, ttl: Duration) -> String {
         let issued_at = Timestamp::now();
         let ttl = i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX);
         let expires_at = Timestamp::from_millis(issued_at.as_millis().saturating_add(ttl)).unwrap_or(issued_at);

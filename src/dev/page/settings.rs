@@ -5,13 +5,13 @@ use std::time::Duration;
 use actix_web::{HttpResponse, http::header::CACHE_CONTROL, web};
 use serde::Serialize;
 
-use super::Demo;
+use super::Page;
 use crate::event::UserId;
 
 /// The page asks again when a token has expired.
 const TOKEN_TTL: Duration = Duration::from_secs(3600);
 
-pub(super) async fn settings(demo: web::Data<Demo>) -> HttpResponse {
+pub(super) async fn settings(page: web::Data<Page>) -> HttpResponse {
     #[derive(Serialize)]
     struct Settings<'a> {
         customer: Viewer<'a>,
@@ -27,14 +27,14 @@ pub(super) async fn settings(demo: web::Data<Demo>) -> HttpResponse {
         user_id: &'a UserId,
         token: String,
     }
-    let viewer = |user_id| Viewer { user_id, token: demo.tokens.token(user_id, TOKEN_TTL) };
+    let viewer = |user_id| Viewer { user_id, token: page.tokens.token(user_id, TOKEN_TTL) };
     HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(Settings {
-        customer: viewer(&demo.customer),
-        merchant: viewer(&demo.merchant),
-        statuses: &demo.statuses,
-        terminal: &demo.terminal,
-        kafka_brokers: &demo.kafka_brokers,
-        topic: &demo.topic,
-        operations_url: &demo.operations_url,
+        customer: viewer(&page.customer),
+        merchant: viewer(&page.merchant),
+        statuses: &page.statuses,
+        terminal: &page.terminal,
+        kafka_brokers: &page.kafka_brokers,
+        topic: &page.topic,
+        operations_url: &page.operations_url,
     })
 }

@@ -16,14 +16,14 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// Path, content type and content.
 const FILES: [(&str, &str, &str); 9] = [
-    ("/", HTML, include_str!("page/index.html")),
-    ("/demo/page.css", CSS, include_str!("page/page.css")),
-    ("/demo/page.js", SCRIPT, include_str!("page/page.js")),
-    ("/demo/connection.js", SCRIPT, include_str!("page/connection.js")),
-    ("/demo/orders.js", SCRIPT, include_str!("page/orders.js")),
-    ("/demo/publish.js", SCRIPT, include_str!("page/publish.js")),
-    ("/demo/wire.js", SCRIPT, include_str!("page/wire.js")),
-    ("/demo/words.js", SCRIPT, include_str!("page/words.js")),
+    ("/", HTML, include_str!("assets/index.html")),
+    ("/demo/page.css", CSS, include_str!("assets/page.css")),
+    ("/demo/page.js", SCRIPT, include_str!("assets/page.js")),
+    ("/demo/connection.js", SCRIPT, include_str!("assets/connection.js")),
+    ("/demo/orders.js", SCRIPT, include_str!("assets/orders.js")),
+    ("/demo/publish.js", SCRIPT, include_str!("assets/publish.js")),
+    ("/demo/wire.js", SCRIPT, include_str!("assets/wire.js")),
+    ("/demo/words.js", SCRIPT, include_str!("assets/words.js")),
     ("/demo/ordercast.js", SCRIPT, include_str!("../../../clients/browser/ordercast.js")),
 ];
 

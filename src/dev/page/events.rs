@@ -8,7 +8,7 @@ use actix_web::{
 };
 use serde::Serialize;
 
-use super::Demo;
+use super::Page;
 use crate::{
     event::{
         Epoch, Timestamp,
@@ -20,7 +20,7 @@ use crate::{
 pub(super) async fn publish(
     request: HttpRequest,
     body: Result<web::Bytes, actix_web::Error>,
-    demo: web::Data<Demo>,
+    page: web::Data<Page>,
 ) -> HttpResponse {
     // A page of another origin can send anything else without being asked first.
     if !request.content_type().eq_ignore_ascii_case("application/json") {
@@ -33,12 +33,12 @@ pub(super) async fn publish(
     let Ok(value) = body else {
         return problem(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "an event has at most 256 KiB");
     };
-    let order_id = match check(&demo.decoder, &value) {
+    let order_id = match check(&page.decoder, &value) {
         Ok(order_id) => order_id,
         Err(refusal) => return problem(StatusCode::UNPROCESSABLE_ENTITY, refusal.code.as_str(), &refusal.message),
     };
     let record = Outgoing { key: Some(order_id.as_bytes()), value: Some(&value), headers: &[] };
-    match demo.producer.produce(&demo.topic, &record).await {
+    match page.producer.produce(&page.topic, &record).await {
         Ok(delivered) => {
             #[derive(Serialize)]
             struct Taken {
