@@ -125,8 +125,9 @@ impl Dev {
 
     /// Runs until `stop` resolves. Once everything is ready, `say` gets the text that tells how to use it.
     pub async fn run(mut self, stop: impl Future<Output = ()>, say: impl FnOnce(&str)) -> Result<(), DevError> {
-        // Kept until the service has ended.
-        let _broker = if self.embedded { Some(self.start_broker()?) } else { None };
+        if self.embedded {
+            self.start_broker()?;
+        }
         let clients = KafkaClients::new(&self.settings.kafka).map_err(|error| DevError::Broker(error.to_string()))?;
         let producer =
             Producer::new(&clients, DELIVERY_TIMEOUT).map_err(|error| DevError::Broker(error.to_string()))?;
@@ -156,7 +157,7 @@ impl Dev {
         }
     }
 
-    fn start_broker(&mut self) -> Result<EmbeddedBroker, DevError> {
+    fn start_broker(&mut self) -> Result<(), DevError> {
         let kafka = &mut self.settings.kafka;
         let broker = EmbeddedBroker::start(&kafka.topic, &kafka.dead_letter_topic, &kafka.control_topic)
             .map_err(|error| DevError::Broker(error.to_string()))?;
@@ -164,7 +165,9 @@ impl Dev {
         for (name, value) in EMBEDDED_PROPERTIES {
             kafka.properties.entry((*name).to_owned()).or_insert_with(|| (*value).into());
         }
-        Ok(broker)
+        // It ends with the process: clients that are still leaving would complain that it is gone.
+        std::mem::forget(broker);
+        Ok(())
     }
 
     /// What runs beside the service, from the moment it is ready until it is dropped.

@@ -184,6 +184,10 @@ impl ClientContext for ClientEvents {
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
                 tracing::error!(kafka.client = client, kafka.facility = facility, "librdkafka: {message}");
             }
+            // Consumers and producers share `kafka.properties`; that some are for the others only is meant so.
+            RDKafkaLogLevel::Warning if facility == "CONFWARN" && message.contains("will be ignored by this") => {
+                tracing::debug!(kafka.client = client, kafka.facility = facility, "librdkafka: {message}");
+            }
             RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => {
                 if let Some(suppressed) = self.admit(facility, Instant::now()) {
                     tracing::warn!(

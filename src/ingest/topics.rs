@@ -11,6 +11,8 @@ use super::client::{ClientEvents, KafkaClients, create, retire};
 use crate::config;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// Readiness waits for this answer, and brokers that know no such question leave it unanswered.
+const POLICY_TIMEOUT: Duration = Duration::from_secs(2);
 /// A dead letter is its record and headers about it.
 const DEAD_LETTER_EXTRA_BYTES: u64 = 64 * 1024;
 /// What Kafka takes by default, where the source topic's limit cannot be read.
@@ -56,7 +58,7 @@ impl Topics {
     /// 64 KiB larger than the source topic takes. Records stay until somebody deletes them: they are what nobody has
     /// looked at yet.
     pub async fn prepare_dead_letters(&self, settings: &config::Kafka) -> Result<Prepared, TopicError> {
-        let source = self.config(&settings.topic, "max.message.bytes").await?;
+        let source = self.config(&settings.topic, "max.message.bytes", TIMEOUT).await?;
         let source = source.and_then(|bytes| bytes.parse().ok()).unwrap_or(DEFAULT_MAX_MESSAGE_BYTES);
         let max_message_bytes = (source + DEAD_LETTER_EXTRA_BYTES).to_string();
         let topic = NewTopic::new(&settings.dead_letter_topic, 1, TopicReplication::Fixed(-1))
@@ -75,7 +77,7 @@ impl Topics {
     }
 
     async fn create(&self, topic: &NewTopic<'_>) -> Result<Prepared, TopicError> {
-        let made = self.admin().create_topics([topic], &options()).await?;
+        let made = self.admin().create_topics([topic], &within(TIMEOUT)).await?;
         match made.into_iter().next() {
             Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(Prepared::Existing),
             Some(Err((topic, code))) => Err(TopicError::Refused { topic, code }),
@@ -92,12 +94,13 @@ impl Topics {
 
     /// How the brokers clean a topic up: `delete`, `compact`, or both with a comma. `None`: they do not tell.
     pub async fn cleanup_policy(&self, topic: &str) -> Option<String> {
-        self.config(topic, "cleanup.policy").await.ok()?
+        self.config(topic, "cleanup.policy", POLICY_TIMEOUT).await.ok()?
     }
 
     /// One setting of a topic; `None` if there is no such topic or setting, or it must not be read.
-    async fn config(&self, topic: &str, name: &str) -> Result<Option<String>, KafkaError> {
-        let described = self.admin().describe_configs([&ResourceSpecifier::Topic(topic)], &options()).await?;
+    async fn config(&self, topic: &str, name: &str, timeout: Duration) -> Result<Option<String>, KafkaError> {
+        let asked = [&ResourceSpecifier::Topic(topic)];
+        let described = self.admin().describe_configs(asked, &within(timeout)).await?;
         let config = described.into_iter().next().and_then(Result::ok);
         Ok(config.and_then(|config| config.get(name).and_then(|entry| entry.value.clone())))
     }
@@ -115,6 +118,6 @@ impl Drop for Topics {
     }
 }
 
-fn options() -> AdminOptions {
-    AdminOptions::new().request_timeout(Some(TIMEOUT)).operation_timeout(Some(TIMEOUT))
+fn within(timeout: Duration) -> AdminOptions {
+    AdminOptions::new().request_timeout(Some(timeout)).operation_timeout(Some(timeout))
 }
