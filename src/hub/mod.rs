@@ -379,6 +379,7 @@ impl Hub {
         }
         if let Some(session) = self.registry.sessions.get_mut(key) {
             session.phase = Phase::Waiting(answer);
+            session.unanswered |= forgotten.not_visible;
             session.shown = shown;
             session.serial = session.serial.wrapping_add(1);
             session.queued = false;
