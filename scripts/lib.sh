@@ -1,4 +1,4 @@
-# What scripts/dev, scripts/test and scripts/image share: noting what a bare machine lacks, and installing it. Sourced, never run.
+# What the scripts share: noting what a bare machine lacks, and installing it. Sourced, never run.
 
 say() { printf '==> %s\n' "$*" >&2; }
 fail() { printf 'error: %s\n' "$*" >&2; exit 1; }

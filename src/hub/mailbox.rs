@@ -40,6 +40,8 @@ struct Inner {
     proven: bool,
     overdue: bool,
     not_visible: Vec<OrderId>,
+    /// An overflow took `not_visible` away: the hub is to answer again.
+    unanswered: bool,
     /// Outlive what is forgotten: nobody can read them anew.
     announcements: Vec<Frame>,
     /// A snapshot was taken, so other frames may follow.
@@ -164,6 +166,8 @@ pub(super) struct Forgotten {
     pub(super) full_snapshot: bool,
     /// The orders that something was said of.
     pub(super) orders: Vec<OrderId>,
+    /// Whether that was part of it, which orders of a `subscribe` are not visible.
+    pub(super) not_visible: bool,
 }
 
 impl Mailbox {
@@ -318,7 +322,8 @@ impl Mailbox {
     pub(super) fn clear(&self) -> Forgotten {
         let mut inner = self.lock();
         let entries = inner.entries.drain(..).map(|(order_id, _)| order_id);
-        let mut forgotten = Forgotten { full_snapshot: false, orders: entries.collect() };
+        let mut forgotten = Forgotten { full_snapshot: false, orders: entries.collect(), not_visible: false };
+        forgotten.not_visible = std::mem::take(&mut inner.unanswered) || !inner.not_visible.is_empty();
         if let Some(snapshot) = inner.snapshot.take() {
             forgotten.full_snapshot = !snapshot.partial;
             forgotten.orders.extend(snapshot.orders.into_keys().chain(snapshot.removed));
@@ -398,6 +403,7 @@ impl Inner {
     }
 
     fn overflow(&mut self) -> Put {
+        self.unanswered |= !self.not_visible.is_empty();
         self.forget_all();
         self.overflowed = true;
         Put::Overflowed

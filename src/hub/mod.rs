@@ -2,8 +2,8 @@
 //! simulation can drive it; [`SharedHub`] puts it behind one lock.
 //!
 //! Every public method is one atomic step. Work is proportional to the answer: nothing here walks all sessions but
-//! [`begin`](Hub::begin), [`gap`](Hub::gap) and the refusal of a record that is not in the tail any more, all of which
-//! doubt every screen.
+//! [`begin`](Hub::begin), [`gap`](Hub::gap), [`lost`](Hub::lost) and the refusal of a record that is not in the tail any
+//! more, all of which doubt every screen.
 //!
 //! ```text
 //!   fanout ── on_record ──► tail, orders ──► mailboxes of those who may see the order
@@ -198,6 +198,21 @@ impl Hub {
         }
     }
 
+    /// Records below `to`, which the recorder had not read, are lost: the store will never hold them, whatever was shown
+    /// of them here. What was folded from them is forgotten, and every screen is read again.
+    pub fn lost(&mut self, to: Position) {
+        match self.tail.end(to.partition) {
+            Some((epoch, _)) if epoch != to.epoch => {}
+            Some((_, end)) if end >= to.next_offset => {
+                self.tail.trim(&[to]);
+                self.doubt_all();
+            }
+            // The fanout may still have some of them in hand.
+            Some(_) => self.begin(to),
+            None => {}
+        }
+    }
+
     fn on_state(&mut self, state: &Arc<OrderState>, before: Option<&Arc<OrderState>>) {
         let named = self.registry.live_viewers(state);
         let order_id = &state.order_id;
@@ -379,6 +394,7 @@ impl Hub {
         }
         if let Some(session) = self.registry.sessions.get_mut(key) {
             session.phase = Phase::Waiting(answer);
+            session.unanswered |= forgotten.not_visible;
             session.shown = shown;
             session.serial = session.serial.wrapping_add(1);
             session.queued = false;

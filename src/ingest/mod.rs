@@ -22,6 +22,7 @@ pub mod freshness;
 pub mod log_check;
 pub mod log_watch;
 mod pace;
+mod polling;
 pub mod producer;
 pub mod progress;
 mod record;

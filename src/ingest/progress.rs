@@ -1,5 +1,5 @@
 //! Reads the recorder's progress once a second, for everybody: the fanout stands by it, the hub trims its tail by it,
-//! and learns from it what the store refused. Also removes markers of erased orders that are too old to matter.
+//! and learns from it what the store refused and what was lost. Also removes markers of erased orders that are too old to matter.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::component::Component;
 use crate::{
-    event::{Position, Stamp, Timestamp},
+    event::{Position, Stamp},
     hub::SharedHub,
     store::{MAX_DEAD_LETTERS_READ, Progress, ProgressReading, RefusedRecord, Store, StoreError},
 };
@@ -69,7 +69,7 @@ pub struct ProgressParts {
 pub fn start(parts: ProgressParts) -> (Component, ProgressViews) {
     let (views, receiver) = watch::channel(None);
     let trims = Trims { grace: parts.tail_grace, readings: VecDeque::new() };
-    let reader = ProgressReader { parts, views, trims, after_dead_letter: None, away: false };
+    let reader = ProgressReader { parts, views, trims, after_dead_letter: None, lost: None, away: false };
     (Component::task("progress", |stop| reader.run(stop)), receiver)
 }
 
@@ -79,6 +79,8 @@ struct ProgressReader {
     trims: Trims,
     /// The newest dead letter that was heard of; `None` before the first reading, whose own are all below progress.
     after_dead_letter: Option<i64>,
+    /// Where partitions went on behind lost records; `None` before the first reading, whose own nobody was shown.
+    lost: Option<Vec<Position>>,
     away: bool,
 }
 
@@ -124,9 +126,7 @@ impl ProgressReader {
     }
 
     async fn forget_markers(&self) {
-        let life = i64::try_from(MARKER_LIFE.as_millis()).unwrap_or(i64::MAX);
-        let Some(erased_before) = Timestamp::from_millis(Timestamp::now().as_millis() - life) else { return };
-        match self.parts.store.forget_erased(erased_before).await {
+        match self.parts.store.forget_erased(MARKER_LIFE).await {
             Ok(0) => {}
             Ok(markers) => tracing::debug!(markers, "markers of erased orders removed"),
             // The next hour will do as well.
@@ -146,7 +146,18 @@ impl ProgressReader {
             Some(last) if reading.dead_letters.len() as i64 == MAX_DEAD_LETTERS_READ => last.id,
             _ => reading.last_dead_letter,
         });
+        let known = self.lost.get_or_insert_with(|| reading.lost.clone());
+        let lost: Vec<Position> = reading.lost.iter().filter(|place| !known.contains(place)).copied().collect();
+        known.clone_from(&reading.lost);
+        for place in &lost {
+            tracing::warn!(
+                kafka.partition = place.partition,
+                kafka.offset = place.next_offset,
+                "records below were lost before they were recorded: every screen is read again"
+            );
+        }
         self.parts.hub.step(|hub| {
+            lost.iter().for_each(|place| hub.lost(*place));
             for refused in &reading.dead_letters {
                 let RefusedRecord { epoch, partition, offset, .. } = *refused;
                 hub.refused(Stamp { epoch, partition, offset });

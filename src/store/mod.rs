@@ -42,7 +42,7 @@ pub trait Store: Send + Sync + 'static {
     /// partitions included.
     async fn open_topic(&self, opening: &TopicOpening) -> Result<Vec<Progress>, StoreError>;
 
-    /// Reads, in one statement, the progress of a topic and the dead letters after `after_dead_letter`: the oldest
+    /// Reads, in one statement, the progress of a topic, what it lost, and the dead letters after `after_dead_letter`: the oldest
     /// [`MAX_DEAD_LETTERS_READ`] of them, so who gets that many asks again at once. Who begins to listen asks after
     /// `i64::MAX` and goes on from [`ProgressReading::last_dead_letter`].
     async fn progress(&self, topic: &str, after_dead_letter: i64) -> Result<ProgressReading, StoreError>;
@@ -57,8 +57,9 @@ pub trait Store: Send + Sync + 'static {
     /// Reads rows and progress in ONE statement.
     async fn snapshot(&self, topic: &str, query: &SnapshotQuery) -> Result<Snapshot, StoreError>;
 
-    /// Removes markers of orders erased before `erased_before`. Returns how many.
-    async fn forget_erased(&self, erased_before: Timestamp) -> Result<u64, StoreError>;
+    /// Removes markers of orders erased longer ago than `life`, by the store's own clock: an instance whose clock is
+    /// wrong must not remove those of all. Returns how many.
+    async fn forget_erased(&self, life: Duration) -> Result<u64, StoreError>;
 
     /// Keeps a one-time ticket, for so long. Returns until when it is good.
     async fn issue_ticket(&self, digest: &[u8], claims: &str, lifetime: Duration) -> Result<Timestamp, StoreError>;
@@ -168,6 +169,8 @@ pub struct ProgressReading {
     pub dead_letters: Vec<RefusedRecord>,
     /// Number of the newest dead letter there is; 0 if there is none.
     pub last_dead_letter: i64,
+    /// Where each partition that ever lost records went on behind the last of them.
+    pub lost: Vec<Position>,
 }
 
 /// A record the recorder refused, as other instances hear of it.

@@ -1,9 +1,9 @@
-//! Stored rows of progress, and the one reading of progress and dead letters. The same for both dialects.
+//! Stored rows of progress, and the one reading of progress, lost ranges and dead letters. The same for both dialects.
 
 use sqlx::{Error, FromRow};
 
 use super::{LastRecord, Progress, ProgressReading, RefusedRecord};
-use crate::event::Epoch;
+use crate::event::{Epoch, Position};
 
 /// A row of `progress`.
 #[derive(Debug, FromRow)]
@@ -29,8 +29,8 @@ impl From<ProgressRow> for Progress {
     }
 }
 
-/// A row of the reading: of a partition, of the topic (`partition_count` is not null) or of a dead letter (`epoch` is
-/// not null).
+/// A row of the reading: of a partition, of the topic (`partition_count` is not null), of a dead letter (`epoch` and
+/// `dead_letter` are not null) or of what a partition lost (`epoch` alone is not null).
 #[derive(Debug, FromRow)]
 pub(super) struct ReadingRow {
     partition: Option<i32>,
@@ -65,6 +65,9 @@ impl ProgressReading {
                     partition,
                     offset,
                 }),
+                ReadingRow {
+                    epoch: Some(epoch), partition: Some(partition), next_offset: Some(next_offset), ..
+                } => reading.lost.push(Position { partition, epoch: Epoch(epoch.cast_unsigned()), next_offset }),
                 ReadingRow {
                     partition: Some(partition),
                     log_id: Some(log_id),

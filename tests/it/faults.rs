@@ -2,6 +2,8 @@
 //! between none says that it is fresh when nobody can know.
 
 mod audits;
+mod clocks;
+mod disks;
 mod honesty;
 mod instances;
 mod leaders;
@@ -17,6 +19,16 @@ use crate::{
     parts::postgres::Database,
     world::{Crowd, Shop, World, eventually},
 };
+
+/// What `scripts/faults` multiplies rounds by; the suite goes through each once.
+fn rounds() -> u64 {
+    std::env::var("ORDERCAST_TEST_ROUNDS").map_or(1, |rounds| rounds.parse().expect("a number of rounds"))
+}
+
+/// So many viewers, and some more where there are more rounds.
+fn viewers(few: usize) -> usize {
+    few * (rounds().min(3) as usize)
+}
 
 /// An event of an order of user `u-1`.
 fn event(order: &str, status: &str, version: u64) -> Value {

@@ -196,3 +196,47 @@ fn a_partition_that_is_found_late_lets_every_screen_be_read_again() {
     assert_eq!(scene.settle(&due, &snapshot), [Reconciled::Done(vec![])]);
     assert!(ann.mailbox.is_proven());
 }
+
+#[test]
+fn what_was_shown_of_records_that_are_lost_leaves_every_screen() {
+    let mut scene = Scene::new();
+    scene.set("A-1", 1, &["ann"]);
+    scene.fan();
+    scene.save();
+    let (ann, bob) = (scene.live("ann"), scene.live("bob"));
+    scene.set("A-1", 2, &["bob"]);
+    scene.set("A-2", 1, &["ann"]);
+    scene.fan();
+    scene.answer();
+    assert_eq!(
+        (ann.hear(), bob.hear()),
+        (vec!["-A-1".to_owned(), "A-2 v1".to_owned()], vec!["some: A-1 v2/2".to_owned()])
+    );
+    // A read that was sent before must not prove anything any more: its tail is gone.
+    scene.hub.audit(ann.key);
+    let (before, stale) = (scene.ask(), scene.snapshot(&DueReads::default()));
+    scene.saved = 3;
+    scene.hub.lost(position(3));
+    assert!(!ann.mailbox.is_proven() && !bob.mailbox.is_proven(), "nobody knows what the screens should show");
+    assert_eq!(scene.settle(&before, &stale), [Reconciled::Unproven]);
+    scene.hub.retry_postponed(&scene.progress());
+    let outcomes = scene.answer();
+    assert!(outcomes.iter().all(|outcome| *outcome == Reconciled::Done(vec![])), "no fault of the hub: {outcomes:?}");
+    assert_eq!((ann.hear(), bob.hear()), (vec!["some: -A-2 A-1 v1/1".to_owned()], vec!["some: -A-1".to_owned()]));
+    assert!(ann.mailbox.is_proven() && bob.mailbox.is_proven());
+}
+
+#[test]
+fn lost_records_that_the_fanout_still_has_in_hand_are_not_shown() {
+    let mut scene = Scene::new();
+    let ann = scene.live("ann");
+    let late = scene.set("A-1", 1, &["ann"]);
+    scene.set("A-2", 1, &["ann"]);
+    scene.saved = 1;
+    scene.hub.lost(position(1));
+    assert!(scene.hub.on_record(&late).is_none());
+    scene.fan();
+    scene.answer();
+    assert_eq!(ann.hear(), ["A-2 v1"]);
+    assert!(ann.mailbox.is_proven());
+}

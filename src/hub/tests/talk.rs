@@ -148,3 +148,34 @@ fn an_answer_to_an_older_question_does_nothing() {
     scene.answer();
     assert_eq!(ann.hear(), ["all: A-1 v1/1 A-2 v1/1 A-3 v1/1"]);
 }
+
+#[test]
+fn which_orders_are_not_visible_is_told_although_the_mailbox_overflows_or_the_client_speaks_before() {
+    let before: [fn(&mut Scene, SessionKey); 2] = [
+        |scene, _| {
+            for id in ["A-1", "A-2", "A-3"] {
+                scene.set(id, 2, &["ann"]);
+            }
+            scene.fan();
+        },
+        |scene, key| scene.hub.sync(key, claims(&[("A-1", Some(0)), ("A-2", Some(1)), ("A-3", Some(2))])),
+    ];
+    for before in before {
+        let mut scene = Scene { mailbox_bytes: 500, ..three_orders() };
+        let ann = scene.live("ann");
+        scene.hub.subscribe(ann.key, Some(["A-1", "A-2", "A-3", "B-1"].map(order).into()));
+        scene.answer();
+        // Nothing was taken yet.
+        before(&mut scene, ann.key);
+        let mut heard = Vec::new();
+        for _ in 0..2 {
+            scene.answer();
+            heard.extend(ann.hear());
+            if heard.last().is_some_and(|last| last == "overflowed") {
+                scene.hub.restart(ann.key);
+            }
+        }
+        assert_eq!(heard.iter().filter(|told| *told == "unseen: B-1").count(), 1, "{heard:?}");
+        assert_eq!(heard.last().unwrap(), "unseen: B-1", "after the snapshot it belongs to: {heard:?}");
+    }
+}

@@ -24,6 +24,7 @@ use crate::{
     hub::Whom,
     ingest::{
         client::{ClientEvents, create, retire},
+        polling,
         topics::Topics,
     },
     protocol::{CloseCause, ServerMessage},
@@ -78,10 +79,11 @@ impl Reader {
         if !self.wait_until_fit(stop, runtime) {
             return;
         }
+        polling::wake_me(&mut self.consumer);
         self.stand(Offset::Beginning);
         let mut looked_at = Instant::now();
         while !stop.is_cancelled() {
-            match self.consumer.poll(POLL_TIMEOUT) {
+            match polling::poll(&self.consumer, POLL_TIMEOUT) {
                 Some(Ok(message)) => {
                     self.behind_since = None;
                     self.parts.take(&self.fold, &message);
@@ -174,7 +176,10 @@ impl Reader {
         }
         tracing::warn!("records do not come from the control topic although they are there: making a new kafka client");
         match create(&self.parts.clients.control(), ClientEvents::new("control")) {
-            Ok(consumer) => retire(std::mem::replace(&mut self.consumer, consumer)),
+            Ok(consumer) => {
+                retire(std::mem::replace(&mut self.consumer, consumer));
+                polling::wake_me(&mut self.consumer);
+            }
             Err(error) => tracing::error!(%error, "the kafka client of the control topic could not be made anew"),
         }
         self.behind_since = None;

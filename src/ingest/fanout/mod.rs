@@ -26,6 +26,7 @@ use super::{
     freshness::{self, Proofs},
     log_check::{self, Decision, Policies},
     log_watch::{LogView, LogViews, StartError},
+    polling,
     progress::{ProgressView, ProgressViews},
     record,
     recorder::Halts,
@@ -129,6 +130,7 @@ impl Fanout {
     /// Inputs: records and ends of partitions from the consumer, views of log and progress, the clock, stop.
     fn run(mut self, stop: &CancellationToken) {
         let mut ticked_at = Instant::now();
+        polling::wake_me(&mut self.consumer);
         while !stop.is_cancelled() {
             self.look();
             self.take_batch();
@@ -213,7 +215,7 @@ impl Fanout {
         let mut timeout = POLL_TIMEOUT;
         let received_at = Timestamp::now();
         while seen.len() < BATCH_RECORDS
-            && let Some(polled) = consumer.poll(timeout)
+            && let Some(polled) = polling::poll(consumer, timeout)
         {
             timeout = Duration::ZERO;
             match polled {
@@ -248,6 +250,7 @@ impl Fanout {
     }
 
     fn tick(&mut self) {
+        polling::keep_awake(&self.consumer);
         self.take_positions();
         if let Some(log) = self.view.clone()
             && self.following.is_stuck(&log, Instant::now())
@@ -289,6 +292,7 @@ impl Fanout {
         match create(&self.parts.clients.fanout(), ClientEvents::new("fanout")) {
             Ok(consumer) => {
                 retire(std::mem::replace(&mut self.consumer, consumer));
+                polling::wake_me(&mut self.consumer);
                 self.stand(log);
             }
             Err(error) => tracing::error!(%error, "the kafka client of the fanout could not be made anew"),

@@ -35,14 +35,15 @@ use crate::{
         client::{create, retire},
         fanout::offsets,
         log_watch::{LogView, StartError},
+        polling,
         record::{self, OwnedRecord},
     },
 };
 
 /// A batch is given to the writer when it is this old, or this large.
 const BATCH_AGE: Duration = Duration::from_millis(20);
-const BATCH_RECORDS: usize = 2_000;
-const BATCH_BYTES: usize = 1 << 20;
+const BATCH_RECORDS: usize = 5_000;
+const BATCH_BYTES: usize = 2 << 20;
 /// How long a record is waited for.
 const POLL_TIMEOUT: Duration = Duration::from_millis(50);
 /// How often positions are asked for.
@@ -140,6 +141,7 @@ impl RecorderThread {
     /// clock, stop.
     pub(super) fn run(mut self, stop: &CancellationToken) {
         let mut ticked_at = Instant::now();
+        polling::wake_me(&mut self.consumer);
         while !stop.is_cancelled() {
             self.take_replies();
             self.look();
@@ -189,7 +191,7 @@ impl RecorderThread {
         let received_at = Timestamp::now();
         let mut timeout = if self.gathering.since.is_some() { BATCH_AGE / 4 } else { POLL_TIMEOUT };
         // A paused consumer is still polled: that is how the group knows that it lives.
-        while let Some(polled) = self.consumer.poll(timeout) {
+        while let Some(polled) = polling::poll(&self.consumer, timeout) {
             timeout = Duration::ZERO;
             match polled {
                 Ok(message) => {
@@ -242,6 +244,7 @@ impl RecorderThread {
     }
 
     fn tick(&mut self) {
+        polling::keep_awake(&self.consumer);
         self.take_positions();
         self.check_progress();
         if self.gathering.since.is_none() {
@@ -295,7 +298,10 @@ impl RecorderThread {
         let void = self.consumer.context().retire();
         self.hand.void(void);
         match subscribed(&self.parts, &self.hand, void) {
-            Ok(consumer) => retire(std::mem::replace(&mut self.consumer, consumer)),
+            Ok(consumer) => {
+                retire(std::mem::replace(&mut self.consumer, consumer));
+                polling::wake_me(&mut self.consumer);
+            }
             Err(error) => tracing::error!(%error, "the kafka client of the recorder could not be made anew"),
         }
     }

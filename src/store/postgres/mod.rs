@@ -79,8 +79,8 @@ impl Store for PostgresStore {
         self.connections.transaction(async |connection| snapshot::read(connection, topic, query).await).await
     }
 
-    async fn forget_erased(&self, erased_before: Timestamp) -> Result<u64, StoreError> {
-        self.connections.transaction(async |connection| write::forget_erased(connection, erased_before).await).await
+    async fn forget_erased(&self, life: Duration) -> Result<u64, StoreError> {
+        self.connections.transaction(async |connection| write::forget_erased(connection, life).await).await
     }
 
     async fn issue_ticket(&self, digest: &[u8], claims: &str, lifetime: Duration) -> Result<Timestamp, StoreError> {

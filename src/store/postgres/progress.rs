@@ -21,7 +21,7 @@ const PARTITIONS: &str = "
     select partition, log_id, generation, next_offset, last_offset, last_digest
     from progress where topic = $1 order by partition";
 
-/// Rows of three kinds: partitions, the topic, dead letters.
+/// Rows of four kinds: partitions, the topic, where those went on that lost records, dead letters.
 const READING: &str = "
     select partition, log_id, generation, next_offset, last_offset, last_digest,
            null::integer as partition_count, null::bigint as dead_letter, null::bigint as epoch
@@ -29,6 +29,9 @@ const READING: &str = "
     union all
     select null, null, null, null, null, null, partition_count, last_dead_letter, null
     from topics where topic = $1
+    union all
+    select partition, null, null, max(to_offset), null, null, null, null, epoch
+    from lost_ranges where topic = $1 group by epoch, partition
     union all
     (select partition, null, null, log_offset, null, null, null, id, epoch
      from dead_letters where topic = $1 and id > $2 and code = 'rejected_by_store' order by id limit $3)";

@@ -1,18 +1,17 @@
 //! The writes of a batch: one statement for each kind of row, its values in arrays.
 
+use std::time::Duration;
+
 use sqlx::{
     postgres::{PgBindIterExt, PgConnection},
     query, query_scalar,
 };
 
-use crate::{
-    event::Timestamp,
-    store::{
-        Batch, StoreError,
-        dead_letters::DeadLetterRow,
-        plan::Plan,
-        rows::{MarkerRow, OrderRow, ViewerRow},
-    },
+use crate::store::{
+    Batch, StoreError,
+    dead_letters::DeadLetterRow,
+    plan::Plan,
+    rows::{MarkerRow, OrderRow, ViewerRow},
 };
 
 const PROGRESS: &str = "
@@ -81,7 +80,7 @@ const DEAD_LETTERS: &str = "
 
 const FORGET_ERASED: &str = "
     delete from erased_orders where order_id in (
-        select order_id from erased_orders where erased_at < to_timestamp($1 / 1000.0::double precision)
+        select order_id from erased_orders where erased_at <= now() - make_interval(secs => $1)
         order by order_id for update skip locked)";
 
 /// Writes what the plan says, in its order: an order's own row first, on which two recorders meet. The later of two
@@ -219,7 +218,7 @@ pub(super) async fn dead_letters(connection: &mut PgConnection, batch: &Batch) -
 }
 
 /// Skips what a recorder holds at this moment: it will still be there next time.
-pub(super) async fn forget_erased(connection: &mut PgConnection, erased_before: Timestamp) -> Result<u64, StoreError> {
-    let done = query(FORGET_ERASED).persistent(false).bind(erased_before.as_millis()).execute(connection).await?;
+pub(super) async fn forget_erased(connection: &mut PgConnection, life: Duration) -> Result<u64, StoreError> {
+    let done = query(FORGET_ERASED).persistent(false).bind(life.as_secs_f64()).execute(connection).await?;
     Ok(done.rows_affected())
 }

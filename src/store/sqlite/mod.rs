@@ -91,9 +91,9 @@ impl Store for SqliteStore {
         snapshot::read(&mut *self.connections.read().await?, topic, query).await
     }
 
-    async fn forget_erased(&self, erased_before: Timestamp) -> Result<u64, StoreError> {
+    async fn forget_erased(&self, life: Duration) -> Result<u64, StoreError> {
         let mut transaction = self.connections.write().await?;
-        let forgotten = write::forget_erased(&mut transaction, erased_before).await?;
+        let forgotten = write::forget_erased(&mut transaction, life).await?;
         transaction.commit().await?;
         Ok(forgotten)
     }

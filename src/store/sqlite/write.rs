@@ -1,15 +1,14 @@
 //! The writes of a batch, row by row.
 
+use std::time::Duration;
+
 use sqlx::{query, query_scalar, sqlite::SqliteConnection};
 
-use crate::{
-    event::Timestamp,
-    store::{
-        Batch, StoreError,
-        dead_letters::DeadLetterRow,
-        plan::Plan,
-        rows::{OrderRow, ViewerRow},
-    },
+use crate::store::{
+    Batch, StoreError,
+    dead_letters::DeadLetterRow,
+    plan::Plan,
+    rows::{OrderRow, ViewerRow},
 };
 
 const PROGRESS: &str = "
@@ -54,7 +53,8 @@ const DEAD_LETTER: &str = "
     set id = excluded.id, code = excluded.code, message = excluded.message, held = held or excluded.held,
         value = coalesce(excluded.value, value), headers = coalesce(excluded.headers, headers)";
 
-const FORGET_ERASED: &str = "delete from erased_orders where erased_at < ?1";
+const FORGET_ERASED: &str =
+    "delete from erased_orders where erased_at <= cast(unixepoch('subsec') * 1000 as integer) - ?1";
 
 /// Writes what the plan says. Orders that only pass through leave nothing: nobody else writes meanwhile.
 pub(super) async fn plan(connection: &mut SqliteConnection, plan: &Plan) -> Result<(), StoreError> {
@@ -152,9 +152,6 @@ pub(super) async fn dead_letters(connection: &mut SqliteConnection, batch: &Batc
     Ok(())
 }
 
-pub(super) async fn forget_erased(
-    connection: &mut SqliteConnection,
-    erased_before: Timestamp,
-) -> Result<u64, StoreError> {
-    Ok(query(FORGET_ERASED).bind(erased_before.as_millis()).execute(connection).await?.rows_affected())
+pub(super) async fn forget_erased(connection: &mut SqliteConnection, life: Duration) -> Result<u64, StoreError> {
+    Ok(query(FORGET_ERASED).bind(life.as_millis() as i64).execute(connection).await?.rows_affected())
 }

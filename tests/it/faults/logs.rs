@@ -1,16 +1,14 @@
 //! Logs that grow, lose their beginning or are replaced, and a database that was restored, under open screens.
 
-use serde_json::json;
+use std::time::Duration;
+
+use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 
 use super::{event, nimble, until_stored_once};
 use crate::{
-    parts::{
-        kafka::shared_broker,
-        postgres::Database,
-        topic::{Record, Topic},
-    },
-    world::{Crowd, Screen, Shop, World, eventually},
+    parts::{kafka::shared_broker, postgres::Database, topic::Topic},
+    world::{Crowd, Instance, Screen, Shop, World, eventually, record},
 };
 
 fn is_stale_for(reason: &'static str) -> impl Fn(&Screen) -> bool {
@@ -70,40 +68,60 @@ async fn a_database_that_was_restored_from_a_backup_is_brought_up_to_date_from_t
     tokio::join!(one.stop(), two.stop());
 }
 
-#[tokio::test]
-async fn retention_that_passes_the_recorder_by_halts_its_partition_and_every_screen_says_so() {
-    let world = World::create().await;
-    let (one, two) = tokio::join!(world.start(), world.start());
-    world.publish(event("A-1", "created", 1)).await;
-    let mut screens = [world.watch(&one, "u-1").await, world.watch(&two, "u-1").await];
-    for screen in &mut screens {
+/// The same name, another log.
+async fn replace_topic(world: &World) {
+    world.topic.delete().await;
+    eventually("the name is free again", async || {
+        let (broker, name) = (shared_broker(), world.topic.name().to_owned());
+        tokio::spawn(async move { Topic::create_named(&broker, &name, 3, &[]).await }).await.is_ok()
+    })
+    .await;
+}
+
+/// Lets the broker forget what the recorder has not stored: `A-1` is created and stored, then paid, and `A-2` is created
+/// beside it, both shown and lost. Returns the partition.
+async fn lose_records(world: &World, instance: &Instance, screens: &mut [Screen]) -> i32 {
+    let (partition, _) = world.publish(event("A-1", "created", 1)).await;
+    for screen in screens.iter_mut() {
         screen.expect_status("A-1", "created").await;
     }
-    eventually("it is stored", async || one.get("/orders/A-1", &world.token("u-1")).await.1["version"] == 1).await;
+    let token = world.token("u-1");
+    eventually("it is stored", async || instance.get("/orders/A-1", &token).await.1["version"] == 1).await;
     let mut holder = PgConnection::connect(&world.database.url()).await.unwrap();
     let mut lock = holder.begin().await.unwrap();
     sqlx::query("lock table orders in exclusive mode").execute(&mut *lock).await.unwrap();
-    let (partition, offset) = world.publish(event("A-1", "paid", 2)).await;
-    for screen in &mut screens {
+    let lost = [event("A-1", "paid", 2), event("A-2", "created", 1)];
+    let lost = lost.map(|event| record(&event).partition(partition));
+    let written = world.topic.produce_all(&lost).await;
+    for screen in screens {
         screen.expect_status("A-1", "paid").await;
+        screen.expect_status("A-2", "created").await;
     }
-    // The recorder has read the record and waits; its transaction is ended, so that it has to read it again.
-    world.topic.expire_below(partition, offset + 1).await;
-    let other = (0..3).find(|other| *other != partition).unwrap();
-    let elsewhere = event("B-1", "created", 1).to_string();
+    // The recorder has read the records and waits; its transaction is ended, so that it has to read them again.
+    world.topic.expire_below(partition, written[1].1 + 1).await;
     let waiting = "select pg_terminate_backend(pid) from pg_stat_activity \
-                   where datname = current_database() and wait_event_type = 'Lock'";
+                   where datname = current_database() and wait_event_type = 'Lock' and query like '%for update%'";
     eventually("a recorder waits for the table", async || {
         world.database.number("select count(*) from pg_locks where not granted").await > Some(0)
     })
     .await;
-    world.database.run("update progress set next_offset = next_offset - 1 where next_offset > 0").await;
-    world.database.run(waiting).await;
+    let back = world.database.run("update progress set next_offset = next_offset - 1 where next_offset > 0");
+    tokio::join!(back, world.database.run(waiting));
     lock.rollback().await.unwrap();
+    partition
+}
+
+#[tokio::test]
+async fn retention_that_passes_the_recorder_by_halts_its_partition_and_every_screen_says_so() {
+    let world = World::create().await;
+    let (one, two) = tokio::join!(world.start(), world.start());
+    let mut screens = [world.watch(&one, "u-1").await, world.watch(&two, "u-1").await];
+    let partition = lose_records(&world, &one, &mut screens).await;
     for screen in &mut screens {
         screen.until("it says so", is_stale_for("log_gap")).await;
     }
-    world.topic.produce(Record::new("B-1", elsewhere).partition(other)).await;
+    let other = (0..3).find(|other| *other != partition).unwrap();
+    world.topic.produce(record(&event("B-1", "created", 1)).partition(other)).await;
     for screen in &mut screens {
         screen.expect_status("B-1", "created").await;
     }
@@ -115,6 +133,95 @@ async fn retention_that_passes_the_recorder_by_halts_its_partition_and_every_scr
 }
 
 #[tokio::test]
+async fn what_screens_showed_of_records_that_were_lost_is_taken_back_where_the_settings_say_to_go_on() {
+    let mut world = World::create().await;
+    world.set("kafka.on_log_gap", "continue");
+    world.set("session.audits_per_second", "0");
+    let (one, two) = tokio::join!(world.start(), world.start());
+    let mut screens = [world.watch(&one, "u-1").await, world.watch(&two, "u-1").await];
+    let partition = lose_records(&world, &one, &mut screens).await;
+    for screen in &mut screens {
+        screen.expect_status("A-1", "created").await;
+        screen.expect_gone("A-2").await;
+        screen.until("it is fresh", |screen| screen.stale.is_none()).await;
+    }
+    let ranges = "select count(*) from lost_ranges where to_offset - from_offset >= 2";
+    assert_eq!(world.database.number(ranges).await, Some(1));
+    let noted = "ordercast_lost_ranges_total";
+    assert_eq!(one.metric(noted).await + two.metric(noted).await, 1.0, "one of them noted it");
+    world.topic.produce(record(&event("A-1", "shipped", 3)).partition(partition)).await;
+    for screen in &mut screens {
+        screen.expect_status("A-1", "shipped").await;
+    }
+    for instance in [one, two] {
+        assert_eq!(instance.metric("ordercast_reconcile_corrections_total").await, 0.0, "it was known, not found");
+        instance.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_aborted_is_never_shown_and_what_compaction_took_is_not_missed() {
+    let settings = [
+        ("cleanup.policy", "compact"),
+        ("segment.ms", "200"),
+        ("min.cleanable.dirty.ratio", "0.01"),
+        ("max.compaction.lag.ms", "1000"),
+    ];
+    let name = format!("test-{}", ulid::Ulid::generate());
+    let topic = Topic::create_named(&shared_broker(), &name, 3, &settings).await;
+    let mut world = World::of(&shared_broker(), topic, Database::create().await).await;
+    world.set("session.heartbeat_interval", Crowd::HEARTBEAT);
+    let one = world.start().await;
+    let mut shop = Shop::new(13, 6).never_erasing();
+    let crowd = Crowd::come(&world, 6, &[one.address]);
+    let as_records = |events: Vec<Value>| events.iter().map(record).collect::<Vec<_>>();
+    for _ in 0..5 {
+        world.topic.commit(&as_records(shop.events(40))).await;
+        // Would be the newest of their orders for ever, and are named to those who watch.
+        let aborted = (0..6).map(|n| {
+            let user = Shop::user(n);
+            let order = format!("A-{n}");
+            json!({"order_id": order, "user_id": user, "status": "aborted", "version": 1_000_000,
+                   "details": {"named": [user]}})
+        });
+        world.topic.abort(&as_records(aborted.collect())).await;
+        world.publish_all(&shop.events(20)).await;
+        // A segment is closed by the first record that comes when it is old enough.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    until_stored_once(&world, &shop).await;
+    eventually("the topic is compacted", async || {
+        let (low, high) = world.topic.watermarks(0).await;
+        (world.topic.readable(0).await as i64) < (high - low) / 2
+    })
+    .await;
+    // One more that joins, and one that has nothing but what is left of the log.
+    let two = world.start().await;
+    crowd.go_to(&[two.address]);
+    let database = Database::create().await;
+    let mut later = World::of(&shared_broker(), Topic::existing(&shared_broker(), &name), database).await;
+    later.set("kafka.group_id", &format!("{name}-later"));
+    let three = later.start().await;
+    let mut late = later.watch(&three, "u-0").await;
+    late.until("it is fresh", |screen| screen.stale.is_none()).await;
+    assert!(late.orders.values().all(|order| order["status"] != "aborted"), "{:#?}", late.orders);
+    for world in [&world, &later] {
+        world.publish_all(&shop.events(30)).await;
+    }
+    until_stored_once(&world, &shop).await;
+    for world in [&world, &later] {
+        let aborted = "select count(*) from orders where status = 'aborted' or timeline like '%aborted%'";
+        assert_eq!(world.database.number(aborted).await, Some(0));
+        assert_eq!(world.database.number("select count(*) from lost_ranges").await, Some(0));
+    }
+    crowd.settle(shop).await;
+    for instance in [one, two, three] {
+        assert_eq!(instance.metric("ordercast_reconcile_corrections_total").await, 0.0);
+        instance.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn a_topic_that_is_deleted_and_made_anew_halts_and_every_screen_says_so() {
     let world = World::create().await;
     let instance = world.start().await;
@@ -122,12 +229,7 @@ async fn a_topic_that_is_deleted_and_made_anew_halts_and_every_screen_says_so() 
     let mut screen = world.watch(&instance, "u-1").await;
     screen.expect_status("A-1", "created").await;
     eventually("it is stored", async || instance.get("/orders/A-1", &world.token("u-1")).await.1["version"] == 1).await;
-    world.topic.delete().await;
-    eventually("the name is free again", async || {
-        let (broker, name) = (shared_broker(), world.topic.name().to_owned());
-        tokio::spawn(async move { Topic::create_named(&broker, &name, 3, &[]).await }).await.is_ok()
-    })
-    .await;
+    replace_topic(&world).await;
     screen.until("it says so", |screen| screen.told_stale_for("log_regression")).await;
     world.publish(event("A-1", "paid", 2)).await;
     let (_, list) = instance.get("/orders", &world.token("u-1")).await;
@@ -135,4 +237,37 @@ async fn a_topic_that_is_deleted_and_made_anew_halts_and_every_screen_says_so() 
     assert_eq!(list["orders"][0]["version"], 1, "nothing of the new log is recorded until somebody decides: {list}");
     assert_eq!(instance.health().await.0, 200);
     instance.stop().await;
+}
+
+#[tokio::test]
+async fn a_topic_that_is_made_anew_is_read_from_its_beginning_under_open_screens_where_the_settings_say_so() {
+    let mut world = World::create().await;
+    world.set("kafka.on_log_regression", "reset");
+    world.set("session.audits_per_second", "0");
+    let (one, two) = tokio::join!(world.start(), world.start());
+    let mut screens = [world.watch(&one, "u-1").await, world.watch(&two, "u-1").await];
+    world.publish_all(&[event("A-1", "created", 1), event("A-2", "created", 1), event("A-2", "paid", 2)]).await;
+    for screen in &mut screens {
+        screen.expect_status("A-1", "created").await;
+        screen.expect_status("A-2", "paid").await;
+    }
+    eventually("it is stored", async || one.get("/orders/A-2", &world.token("u-1")).await.1["version"] == 2).await;
+    replace_topic(&world).await;
+    // The new log knows nothing of A-2, and an older state of A-1 comes first.
+    world.publish_all(&[event("A-1", "created", 1), event("A-1", "paid", 2), event("B-1", "created", 1)]).await;
+    for screen in &mut screens {
+        screen.expect_status("A-1", "paid").await;
+        screen.expect_status("B-1", "created").await;
+        screen.until("it is fresh", |screen| screen.stale.is_none()).await;
+        assert_eq!(screen.orders["A-2"]["status"], "paid", "rows stay");
+    }
+    let rows = "select order_id || ' ' || version_number from orders order by order_id";
+    eventually("it is stored", async || world.database.texts(rows).await == ["A-1 2", "A-2 2", "B-1 1"]).await;
+    let mut newcomer = world.watch(&two, "u-1").await;
+    newcomer.until("it is fresh", |screen| screen.stale.is_none()).await;
+    assert_eq!(newcomer.orders.len(), 3);
+    for instance in [one, two] {
+        assert_eq!(instance.metric("ordercast_reconcile_corrections_total").await, 0.0);
+        instance.stop().await;
+    }
 }

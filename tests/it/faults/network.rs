@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use super::{nimble, until_stored_once};
+use super::{nimble, rounds, until_stored_once, viewers};
 use crate::{
     parts::{
         kafka::{Broker, shared_broker},
@@ -24,9 +24,9 @@ async fn a_network_to_the_broker_that_stalls_and_is_cut_is_told_and_costs_nothin
     let direct = world.start().await;
     world.set("kafka.brokers", &broker.proxied());
     let apart = world.start().await;
-    let mut shop = Shop::new(5, 6);
-    let crowd = Crowd::come(&world, 6, &[apart.address, direct.address]);
-    for silent in [true, false] {
+    let mut shop = Shop::new(5, viewers(6));
+    let crowd = Crowd::come(&world, viewers(6), &[apart.address, direct.address]);
+    for silent in (0..rounds()).flat_map(|_| [true, false]) {
         world.publish_all(&shop.events(100)).await;
         // Comes anew each time: it must not be silent for long itself.
         let mut witness = world.watch(&apart, "witness").await;
@@ -59,9 +59,9 @@ async fn a_network_to_the_database_that_stalls_and_is_cut_stops_new_sessions_and
     world.set("database.url", &world.database.url_by_port(proxy.port()));
     world.set("session.snapshot_timeout", "2s");
     let instance = world.start().await;
-    let mut shop = Shop::new(6, 6);
-    let crowd = Crowd::come(&world, 6, &[instance.address]);
-    for silent in [true, false] {
+    let mut shop = Shop::new(6, viewers(6));
+    let crowd = Crowd::come(&world, viewers(6), &[instance.address]);
+    for (round, silent) in (0..rounds()).flat_map(|_| [true, false]).enumerate() {
         world.publish_all(&shop.events(100)).await;
         // Comes anew each time: it must not be silent for long itself.
         let mut witness = world.watch(&instance, "witness").await;
@@ -72,7 +72,7 @@ async fn a_network_to_the_database_that_stalls_and_is_cut_stops_new_sessions_and
         }
         world.publish_all(&shop.events(100)).await;
         let status = format!("while the database is away, {silent}");
-        let order = format!("W-{silent}");
+        let order = format!("W-{round}");
         let event = serde_json::json!({"order_id": order, "user_id": "witness", "version": 1, "status": status});
         world.publish(event).await;
         witness.expect_status(&order, &status).await;
@@ -84,7 +84,8 @@ async fn a_network_to_the_database_that_stalls_and_is_cut_stops_new_sessions_and
         proxy.heal().await;
         world.watch(&instance, "newcomer").await;
     }
-    world.publish_all(&["W-true", "W-false"].map(|order| serde_json::json!({"order_id": order}))).await;
+    let erased = (0..2 * rounds()).map(|round| serde_json::json!({"order_id": format!("W-{round}")}));
+    world.publish_all(&erased.collect::<Vec<_>>()).await;
     until_stored_once(&world, &shop).await;
     crowd.settle(shop).await;
     assert_eq!(instance.metric("ordercast_reconcile_corrections_total").await, 0.0);
@@ -96,25 +97,29 @@ async fn clients_behind_a_network_that_stalls_and_is_cut_are_let_go_and_come_bac
     let world = nimble(&shared_broker(), Database::create().await).await;
     let instance = world.start().await;
     let proxy = Proxy::start(instance.address.port()).await;
-    let mut shop = Shop::new(7, 6);
-    let crowd = Crowd::come(&world, 6, &[SocketAddr::from(([127, 0, 0, 1], proxy.port()))]);
+    let mut shop = Shop::new(7, viewers(6));
+    let crowd = Crowd::come(&world, viewers(6), &[SocketAddr::from(([127, 0, 0, 1], proxy.port()))]);
     let dead = r#"ordercast_sessions_closed_total{cause="heartbeat_timeout"}"#;
     let lost = r#"ordercast_sessions_closed_total{cause="connection_lost"}"#;
-    world.publish_all(&shop.events(200)).await;
-    eventually("they watch", async || instance.metric("ordercast_sessions_open").await == 6.0).await;
-    let ends = tokio::time::Instant::now() + STALL;
-    proxy.stall();
-    world.publish_all(&shop.events(200)).await;
-    eventually("the silent are let go", async || instance.metric(dead).await >= 1.0).await;
-    eventually("nobody is left", async || instance.metric("ordercast_sessions_open").await == 0.0).await;
-    tokio::time::sleep_until(ends).await;
-    proxy.heal().await;
-    eventually("they are back", async || instance.metric("ordercast_sessions_open").await == 6.0).await;
-    let before = instance.metric(lost).await;
-    proxy.cut().await;
-    world.publish_all(&shop.events(200)).await;
-    eventually("the cut is noticed", async || instance.metric(lost).await >= before + 6.0).await;
-    proxy.heal().await;
+    let all = viewers(6) as f64;
+    for _ in 0..rounds() {
+        world.publish_all(&shop.events(200)).await;
+        eventually("they watch", async || instance.metric("ordercast_sessions_open").await == all).await;
+        let dead_before = instance.metric(dead).await;
+        let ends = tokio::time::Instant::now() + STALL;
+        proxy.stall();
+        world.publish_all(&shop.events(200)).await;
+        eventually("the silent are let go", async || instance.metric(dead).await > dead_before).await;
+        eventually("nobody is left", async || instance.metric("ordercast_sessions_open").await == 0.0).await;
+        tokio::time::sleep_until(ends).await;
+        proxy.heal().await;
+        eventually("they are back", async || instance.metric("ordercast_sessions_open").await == all).await;
+        let before = instance.metric(lost).await;
+        proxy.cut().await;
+        world.publish_all(&shop.events(200)).await;
+        eventually("the cut is noticed", async || instance.metric(lost).await >= before + all).await;
+        proxy.heal().await;
+    }
     crowd.settle(shop).await;
     instance.stop().await;
 }

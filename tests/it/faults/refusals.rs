@@ -1,6 +1,6 @@
 //! A database that answers, and will not be written.
 
-use super::{nimble, until_stored_once};
+use super::{nimble, rounds, until_stored_once, viewers};
 use crate::{
     parts::{kafka::shared_broker, postgres::Database},
     world::{Crowd, Shop, eventually},
@@ -10,10 +10,10 @@ use crate::{
 async fn a_database_that_refuses_every_row_is_waited_for_and_nothing_is_put_aside() {
     let world = nimble(&shared_broker(), Database::create().await).await;
     let instance = world.start().await;
-    let mut shop = Shop::new(8, 6);
-    let crowd = Crowd::come(&world, 6, &[instance.address]);
+    let mut shop = Shop::new(8, viewers(6));
+    let crowd = Crowd::come(&world, viewers(6), &[instance.address]);
     // A full disk, a right that was taken away, a former primary.
-    for code in ["53100", "42501", "25006"] {
+    for code in (0..rounds()).flat_map(|_| ["53100", "42501", "25006"]) {
         world.publish_all(&shop.events(50)).await;
         until_stored_once(&world, &shop).await;
         let refuse = format!(

@@ -61,8 +61,8 @@ impl Store for Faulty {
         self.inner.snapshot(topic, query).await
     }
 
-    async fn forget_erased(&self, erased_before: Timestamp) -> Result<u64, StoreError> {
-        self.inner.forget_erased(erased_before).await
+    async fn forget_erased(&self, life: Duration) -> Result<u64, StoreError> {
+        self.inner.forget_erased(life).await
     }
 
     async fn issue_ticket(&self, digest: &[u8], claims: &str, lifetime: Duration) -> Result<Timestamp, StoreError> {

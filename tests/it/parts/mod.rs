@@ -2,6 +2,8 @@
 //! Nothing here knows Ordercast. `scripts/test` brings the programs and starts the shared broker and server.
 
 pub mod browser;
+pub mod clock;
+pub mod disk;
 pub mod kafka;
 pub mod postgres;
 mod process;

@@ -9,6 +9,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, Row};
 use tempfile::TempDir;
 use url::Url;
 
+use super::disk::SmallDisk;
 use super::process::Process;
 use super::{free_port, setting};
 
@@ -31,11 +32,16 @@ impl Database {
 
     /// Makes a database on the server of `url`.
     pub async fn create_on(url: &str) -> Self {
+        Self::create_in("pg_default", url).await
+    }
+
+    /// Makes a database in a tablespace of the server of `url`.
+    pub async fn create_in(tablespace: &str, url: &str) -> Self {
         let database = Self {
             server: url.parse().expect("a URL"),
             name: format!("test_{}", ulid::Ulid::generate()).to_lowercase(),
         };
-        run(database.server.as_str(), format!("create database {}", database.name)).await;
+        run(database.server.as_str(), format!("create database {} tablespace {tablespace}", database.name)).await;
         database
     }
 
@@ -99,6 +105,7 @@ pub struct Postgres {
     port: u16,
     process: Process,
     directory: TempDir,
+    disk: Option<SmallDisk>,
 }
 
 impl Postgres {
@@ -108,9 +115,37 @@ impl Postgres {
         // The server may run as another user, who has to get in.
         fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).expect("an own directory");
         let port = free_port();
-        let mut server = Self { port, process: start_process(port, &directory), directory };
+        let mut server = Self { port, process: start_process(port, &directory, None), directory, disk: None };
         server.until_ready().await;
         server
+    }
+
+    /// Starts an empty server that has a small disk besides, with a tablespace `small` on it.
+    pub async fn start_with(disk: SmallDisk) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).expect("an own directory");
+        let port = free_port();
+        let process = start_process(port, &directory, Some(&disk));
+        let mut server = Self { port, process, directory, disk: Some(disk) };
+        server.until_ready().await;
+        let space = server.disk().path("space");
+        run(&server.url(), format!("copy (select) to program 'mkdir {}'", space.display())).await;
+        run(&server.url(), format!("create tablespace small location '{}'", space.display())).await;
+        server
+    }
+
+    fn disk(&self) -> &SmallDisk {
+        self.disk.as_ref().expect("a server that was started with a small disk")
+    }
+
+    /// Leaves no room on its small disk.
+    pub fn fill_disk(&self) {
+        self.disk().fill(self.process.pid());
+    }
+
+    /// Makes room there again.
+    pub fn make_room(&self) {
+        self.disk().make_room(self.process.pid());
     }
 
     /// The URL of its own database, from which others are made.
@@ -135,7 +170,7 @@ impl Postgres {
 
     /// Starts a stopped or crashed server again, on the same port and the same data.
     pub async fn restart(&mut self) {
-        self.process = start_process(self.port, &self.directory);
+        self.process = start_process(self.port, &self.directory, self.disk.as_ref());
         self.until_ready().await;
     }
 
@@ -155,9 +190,10 @@ impl Postgres {
     }
 }
 
-fn start_process(port: u16, directory: &TempDir) -> Process {
+fn start_process(port: u16, directory: &TempDir, disk: Option<&SmallDisk>) -> Process {
     let arguments = [directory.path().join("server").display().to_string(), port.to_string()];
-    Process::start("postgres", &arguments, &directory.path().join("log"), "QUIT")
+    let runner = disk.map(SmallDisk::runner).unwrap_or_default();
+    Process::start_by(&runner, "postgres", &arguments, &directory.path().join("log"), "QUIT")
 }
 
 async fn run(url: &str, statement: String) {

@@ -1,6 +1,6 @@
 //! One program started by a test and ended with it, whatever way the test ends. The parts beside this file use it; tests do not.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -21,14 +21,28 @@ impl Process {
     /// Starts `tests/parts/<part>`. The programs ask the kernel to end them with the *thread* that started them, so that not
     /// even a killed test leaves one running: call this from the test's own task, never from `spawn_blocking`.
     pub fn start(part: &str, arguments: &[impl AsRef<OsStr>], log: &Path, last_signal: &'static str) -> Self {
+        Self::start_by(&[], part, arguments, log, last_signal)
+    }
+
+    /// The same by a command that becomes it.
+    pub fn start_by(
+        runner: &[OsString],
+        part: &str,
+        arguments: &[impl AsRef<OsStr>],
+        log: &Path,
+        last_signal: &'static str,
+    ) -> Self {
+        let part = repository("tests/parts").join(part);
+        let words: Vec<&OsStr> = runner.iter().map(OsString::as_os_str).chain([part.as_os_str()]).collect();
         let output = File::options().create(true).append(true).open(log).expect("a log file in the part's directory");
-        let child = tokio::process::Command::new(repository("tests/parts").join(part))
+        let child = tokio::process::Command::new(words[0])
+            .args(&words[1..])
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(output.try_clone().expect("a second handle"))
             .stderr(output)
             .spawn()
-            .unwrap_or_else(|error| panic!("tests/parts/{part} does not start: {error}"));
+            .unwrap_or_else(|error| panic!("{} does not start: {error}", part.display()));
         let pid = child.id().expect("a child nobody has waited for has a pid");
         Self { child, pid, log: log.to_owned(), last_signal }
     }
@@ -42,6 +56,11 @@ impl Process {
             // A foreign program has no event for being ready.
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// The program's own, whatever became it.
+    pub fn pid(&self) -> u32 {
+        self.pid
     }
 
     /// Sends `signal` and awaits the end.

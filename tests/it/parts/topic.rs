@@ -143,6 +143,22 @@ impl Topic {
         .await
     }
 
+    /// How many records of a partition can be read: compaction and aborted transactions leave fewer than offsets.
+    pub async fn readable(&self, partition: i32) -> usize {
+        let name = self.name.clone();
+        let mut reader = self.client();
+        reader.set("group.id", "test").set("enable.auto.commit", "false").set("enable.partition.eof", "true");
+        blocking(move || {
+            let reader: BaseConsumer = reader.create().expect("a consumer");
+            let mut beginning = TopicPartitionList::new();
+            beginning.add_partition_offset(&name, partition, Offset::Beginning).expect("a valid offset");
+            reader.assign(&beginning).expect("an assignment");
+            let next = || reader.poll(PATIENCE).expect("a record or the end within the deadline").is_ok();
+            std::iter::repeat_with(next).take_while(|is_record| *is_record).count()
+        })
+        .await
+    }
+
     /// How many partitions it has.
     pub async fn partitions(&self) -> i32 {
         let (name, reader) = (self.name.clone(), self.client());

@@ -1,6 +1,9 @@
 //! Topics, progress and its compare-and-set.
 
-use ordercast::store::{LastRecord, Progress, Relocation, StoreError, TopicOpening};
+use ordercast::{
+    event::Position,
+    store::{LastRecord, Progress, Relocation, StoreError, TopicOpening},
+};
 
 use super::{
     databases::{Database, LOG_ID, TOPIC},
@@ -102,13 +105,15 @@ pub(super) async fn a_partition_is_relocated_only_from_where_it_stands(database:
         let outcome = store.relocate(&Relocation { from, ..relocation.clone() }).await;
         assert!(matches!(outcome, Err(StoreError::LostPartition { partition: 1 })), "{outcome:?}");
     }
-    assert_eq!((stored(database).await[1].clone(), database.count("lost_ranges").await), (from, 0));
+    assert_eq!((stored(database).await[1].clone(), database.count("lost_ranges").await), (from.clone(), 0));
 
     store.relocate(&relocation).await.unwrap();
     let reading = store.progress(TOPIC, 0).await.unwrap();
     assert_eq!((&reading.progress[1], reading.partition_count), (&to, Some(6)));
     let lost = database.sql("select partition, from_offset, to_offset from lost_ranges").await;
     assert_eq!(lost, [["1", "1", "90"].map(|value| Some(value.to_owned()))]);
+    let behind = Position { partition: 1, epoch: from.epoch(), next_offset: 90 };
+    assert_eq!(reading.lost, [behind], "every instance hears of it");
     assert!(store.relocate(&relocation).await.is_err(), "it has moved");
     assert_eq!(short(&by_name(store, &["A-1"]).await, "A-1"), Some((1, "created".into())), "rows stay");
 

@@ -69,7 +69,7 @@ struct Viewer {
 impl Viewer {
     async fn live(mut self) -> usize {
         let mut connections = 0;
-        let mut deadline = None;
+        let (mut deadline, mut shown) = (None, None);
         loop {
             let truth = self.asked.borrow().clone();
             if truth.is_some() {
@@ -80,8 +80,14 @@ impl Viewer {
                 let addresses = self.addresses.borrow();
                 addresses[self.rng.random_range(0..addresses.len())]
             };
-            let query = format!("token={}", self.token);
-            let Ok(Ok(mut screen)) = timeout(Duration::from_secs(5), Screen::connect(address, &query)).await else {
+            // Some come back and say what they show, others are pages that were loaded anew.
+            let connecting = async {
+                match shown.clone() {
+                    Some(shown) => Screen::reconnect(address, &self.token, shown).await,
+                    None => Screen::connect(address, &format!("token={}", self.token)).await,
+                }
+            };
+            let Ok(Ok(mut screen)) = timeout(Duration::from_secs(5), connecting).await else {
                 tokio::time::sleep(Duration::from_millis(self.rng.random_range(50..300))).await;
                 continue;
             };
@@ -96,6 +102,7 @@ impl Viewer {
                     }
                 }
             }
+            shown = (screen.has_snapshot() && self.rng.random_bool(0.5)).then_some(screen.orders);
         }
     }
 

@@ -6,7 +6,7 @@ mod screen;
 mod service;
 mod truth;
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::HashMap, ffi::OsString, net::SocketAddr, sync::Arc, time::Duration};
 
 use ordercast::{
     app::App,
@@ -62,7 +62,11 @@ impl World {
 
     /// The same on a broker and a database of the test's own.
     pub async fn on(bootstrap: &str, database: Database) -> Self {
-        let topic = Topic::create(bootstrap, 3).await;
+        Self::of(bootstrap, Topic::create(bootstrap, 3).await, database).await
+    }
+
+    /// The same with a topic that was made for it.
+    pub async fn of(bootstrap: &str, topic: Topic, database: Database) -> Self {
         let settings = [
             ("KAFKA__BROKERS", bootstrap.to_owned()),
             ("KAFKA__TOPIC", topic.name().to_owned()),
@@ -118,7 +122,14 @@ impl World {
 
     /// Starts `ordercast serve` as a process of its own and waits until it is ready.
     pub async fn serve(&self) -> Instance {
-        let served = Served::start(&self.settings);
+        self.serve_by(&[], &[]).await
+    }
+
+    /// The same by a command that becomes it, and in an environment of its own.
+    pub async fn serve_by(&self, runner: &[OsString], environment: &[(String, String)]) -> Instance {
+        let mut settings = self.settings.clone();
+        settings.extend(environment.iter().cloned());
+        let served = Served::start_by(runner, &settings);
         let (address, operations) = served.addresses().await;
         let instance = Instance { address, operations, running: Running::Apart(Box::new(served)) };
         instance.wait_until_ready().await;
@@ -188,7 +199,7 @@ fn grant(ttl: Duration) -> Grant {
 }
 
 /// An event as Kafka takes it; one without a status erases its order.
-fn record(event: &Value) -> Record {
+pub fn record(event: &Value) -> Record {
     let order = event["order_id"].as_str().expect("a test names orders by text");
     if event["status"].is_null() {
         return Record::tombstone(order);
@@ -255,6 +266,17 @@ impl Instance {
     pub fn resident_bytes(&self) -> usize {
         let Running::Apart(served) = &self.running else { panic!("only a process of its own has memory of its own") };
         served.resident_bytes()
+    }
+
+    /// Every byte the process has written.
+    pub fn log(&self) -> String {
+        let Running::Apart(served) = &self.running else { panic!("only a process of its own has a log of its own") };
+        served.log()
+    }
+
+    pub fn pid(&self) -> u32 {
+        let Running::Apart(served) = &self.running else { panic!("only a process of its own has a number") };
+        served.pid()
     }
 
     fn signal(&self, signal: &str) {

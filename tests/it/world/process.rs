@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    ffi::OsString,
     fs::{self, File},
     net::SocketAddr,
     process::{Command, ExitStatus, Stdio},
@@ -20,11 +21,21 @@ pub(super) struct Served {
 
 impl Served {
     pub(super) fn start(settings: &HashMap<String, String>) -> Self {
+        Self::start_by(&[], settings)
+    }
+
+    /// The same by a command that becomes it.
+    pub(super) fn start_by(runner: &[OsString], settings: &HashMap<String, String>) -> Self {
         let log = NamedTempFile::new().unwrap();
         let output: File = log.reopen().unwrap();
-        let child = tokio::process::Command::new(env!("CARGO_BIN_EXE_ordercast"))
+        let binary = OsString::from(env!("CARGO_BIN_EXE_ordercast"));
+        let words: Vec<&OsString> = runner.iter().chain([&binary]).collect();
+        let child = tokio::process::Command::new(words[0])
+            .args(&words[1..])
             .arg("serve")
             .env_clear()
+            // What may have to become it.
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .envs(settings)
             .stdin(Stdio::null())
             .stdout(output.try_clone().unwrap())

@@ -35,6 +35,16 @@ impl Screen {
         Ok(Self { socket, orders: BTreeMap::new(), frames: Vec::new(), stale: None, in_pages: false })
     }
 
+    /// Connects again as the client for pages does: keeps what it shows, says so, and is told what differs.
+    pub async fn reconnect(address: SocketAddr, token: &str, shown: BTreeMap<String, Value>) -> Result<Self, Error> {
+        let mut screen = Self::connect(address, &format!("token={token}&sync=wait")).await?;
+        let revs: BTreeMap<_, _> = shown.iter().map(|(id, order)| (id, &order["rev"])).collect();
+        let sync = serde_json::json!({"type": "sync", "orders": revs});
+        screen.socket.send(Message::text(sync.to_string())).await?;
+        screen.orders = shown;
+        Ok(screen)
+    }
+
     /// Connects as a page does: with its origin.
     pub async fn of_page(address: SocketAddr, origin: &str, token: &str) -> Self {
         let mut request = format!("ws://{address}/order-status?token={token}").into_client_request().unwrap();
