@@ -12,6 +12,7 @@ mod asyncapi;
 mod check;
 mod cli;
 mod control;
+mod corpora;
 mod dead_letters;
 mod documents;
 mod faults;
