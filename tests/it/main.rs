@@ -25,6 +25,7 @@ mod parts;
 mod parts_smoke;
 mod service;
 mod settings;
+mod soak;
 mod store;
 mod transport;
 mod world;
