@@ -218,9 +218,12 @@ impl Conversation {
         }
     }
 
-    /// A user is shown what names the user, a link what it lists; a list narrows.
+    /// A user is shown what names the user, a link what it lists; a list narrows. What is not to be seen any more is not sent,
+    /// even if it was to be seen when it was read.
     fn show_order(&mut self, shown: &Value) {
         let order_id = shown["order_id"].as_str().expect("an id");
+        let newest = self.rows.get(order_id).and_then(|history| history.known.order());
+        assert!(newest.is_some_and(|newest| self.viewer.may_see(newest)), "{shown} has been withdrawn");
         let listed = self.viewer.listed_orders();
         assert!(listed.is_none_or(|orders| orders.iter().any(|id| id.as_str() == order_id)), "{shown} is not listed");
         if self.viewer.user().is_some() {
