@@ -1,4 +1,4 @@
-# What scripts/test and scripts/bench-recorder share: an Apache Kafka and a PostgreSQL that are obtained, started and gone with the
+# What scripts/test, scripts/soak and scripts/bench-recorder share: an Apache Kafka and a PostgreSQL that are obtained, started and gone with the
 # script. Sourced after lib.sh, never run.
 
 java_is_new_enough() { (($(java -version 2>&1 | sed -nE '1s/.*"([0-9]+).*/\1/p') >= 17)); }

@@ -8,7 +8,7 @@ use tokio_tungstenite::tungstenite::Error;
 use crate::world::{Instance, Screen, World, eventually};
 
 /// Asks an instance's operations listener.
-async fn operate(instance: &Instance, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
+pub async fn operate(instance: &Instance, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
     operate_as(None, instance, method, path, body).await
 }
 
@@ -30,7 +30,7 @@ async fn operate_as(
     (answer.status().as_u16(), answer.json().await.unwrap_or(Value::Null))
 }
 
-async fn post(instance: &Instance, path: &str, body: Value) {
+pub async fn post(instance: &Instance, path: &str, body: Value) {
     let (status, answer) = operate(instance, Method::POST, path, Some(body)).await;
     assert_eq!(status, 202, "{answer}");
 }
@@ -275,7 +275,7 @@ async fn after_a_refresh_the_new_token_is_the_one_that_can_be_revoked() {
     instance.stop().await;
 }
 
-async fn ticket(instance: &Instance, token: &str) -> (u16, Value) {
+pub async fn ticket(instance: &Instance, token: &str) -> (u16, Value) {
     let url = format!("http://{}/tickets", instance.address);
     let answer = reqwest::Client::new().post(url).bearer_auth(token).send().await.expect("an answer");
     (answer.status().as_u16(), answer.json().await.unwrap_or(Value::Null))

@@ -11,7 +11,7 @@ use ordercast::{
     telemetry::Metrics,
 };
 
-use crate::parts::repository;
+use crate::{house::sources_of, parts::repository};
 
 fn text(path: &str) -> String {
     fs::read_to_string(repository(path)).unwrap()
@@ -131,11 +131,41 @@ fn the_table_of_stale_reasons_is_the_reasons() {
 #[test]
 fn commands_of_the_readme_exist() {
     let readme = text("README.md");
-    for script in ["scripts/dev", "scripts/test"] {
+    for script in ["scripts/dev", "scripts/test", "scripts/soak"] {
         assert!(readme.contains(&format!("\n{script}\n")), "the README does not show {script}");
         let mode = fs::metadata(repository(script)).unwrap().permissions().mode();
         assert_eq!(mode & 0o111, 0o111, "{script} cannot be run");
     }
+}
+
+#[test]
+fn tests_named_by_the_threat_model_exist_and_every_threat_names_one() {
+    let tests: BTreeSet<String> =
+        ["src", "tests"].into_iter().flat_map(sources_of).flat_map(|(_, text)| tests_of(&text)).collect();
+    assert!(tests.contains("tests_named_by_the_threat_model_exist_and_every_threat_names_one"));
+    let document = text("docs/security.md");
+    // Tests are sentences; nothing else that stands in backticks has that many words.
+    let named = |text: &str| {
+        let codes = text.split('`').skip(1).step_by(2).map(str::to_owned);
+        let is_word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        codes.filter(|code| code.chars().all(is_word) && code.matches('_').count() >= 3).collect::<Vec<_>>()
+    };
+    let unknown: Vec<String> = named(&document).into_iter().filter(|name| !tests.contains(name)).collect();
+    assert!(unknown.is_empty(), "no such tests: {unknown:#?}");
+    for threat in table("docs/security.md", "## Threats") {
+        assert!(threat.len() == 3 && !named(&threat[2]).is_empty(), "no test shows the answer to: {}", threat[0]);
+    }
+}
+
+/// The names of the functions that are marked as tests.
+fn tests_of(source: &str) -> Vec<String> {
+    let mut lines = source.lines().map(str::trim);
+    let mut names = Vec::new();
+    while lines.by_ref().any(|line| line == "#[test]" || line.starts_with("#[tokio::test")) {
+        let Some(function) = lines.find(|line| line.contains("fn ")) else { break };
+        names.extend(function.split("fn ").nth(1).and_then(|rest| rest.split('(').next()).map(str::to_owned));
+    }
+    names
 }
 
 #[test]

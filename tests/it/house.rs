@@ -77,21 +77,28 @@ struct Source {
 }
 
 fn sources() -> Vec<Source> {
-    fn walk(directory: &Path, root: &Path, found: &mut Vec<Source>) {
+    let source = |(path, text): (String, String)| {
+        let room = path.split('/').next().unwrap().trim_end_matches(".rs").to_owned();
+        let code = if is_test(&path) { String::new() } else { code(&text) };
+        Source { path, room, text, code }
+    };
+    sources_of("src").into_iter().map(source).collect()
+}
+
+/// Every Rust file below a directory of the repository, by its path below that.
+pub fn sources_of(directory: &str) -> Vec<(String, String)> {
+    fn walk(directory: &Path, root: &Path, found: &mut Vec<(String, String)>) {
         for entry in fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 walk(&path, root, found);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let text = fs::read_to_string(&path).unwrap();
-                let path = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
-                let room = path.split('/').next().unwrap().trim_end_matches(".rs").to_owned();
-                let code = if is_test(&path) { String::new() } else { code(&text) };
-                found.push(Source { path, room, text, code });
+                found.push((path.strip_prefix(root).unwrap().to_str().unwrap().to_owned(), text));
             }
         }
     }
-    let (root, mut found) = (repository("src"), Vec::new());
+    let (root, mut found) = (repository(directory), Vec::new());
     walk(&root, &root, &mut found);
     found
 }

@@ -149,6 +149,11 @@ impl FrameReader {
         None
     }
 
+    /// Room taken by the message or control frame under way. A growing message has room for twice its bytes at most.
+    pub fn held_bytes(&self) -> usize {
+        self.message.as_ref().map_or(0, |message| message.payload.capacity()) + self.control.capacity()
+    }
+
     fn read_header(&mut self) -> Result<(), CloseCause> {
         self.header.bytes[self.header.len] = self.chunk.get_u8();
         self.header.len += 1;

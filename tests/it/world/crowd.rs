@@ -48,13 +48,23 @@ impl Crowd {
     }
 
     /// Waits until every screen shows the truth and says that it is fresh; answers how often they connected in all.
-    pub async fn settle(mut self, truth: Shop) -> usize {
-        self.asked.send_replace(Some(Arc::new(truth)));
-        let mut connections = 0;
-        while let Some(settled) = self.viewers.join_next().await {
-            connections += settled.expect("every screen ends at the truth");
-        }
+    pub async fn settle(self, truth: Shop) -> usize {
+        let (connections, missed) = self.count(Arc::new(truth)).await;
+        assert_eq!(missed, 0, "every screen ends at the truth");
         connections
+    }
+
+    /// The same, and how many screens did not come to show it.
+    pub async fn count(mut self, truth: Arc<Shop>) -> (usize, usize) {
+        self.asked.send_replace(Some(truth));
+        let (mut connections, mut missed) = (0, 0);
+        while let Some(settled) = self.viewers.join_next().await {
+            match settled {
+                Ok(many) => connections += many,
+                Err(_) => missed += 1,
+            }
+        }
+        (connections, missed)
     }
 }
 
@@ -114,22 +124,16 @@ impl Viewer {
     /// Whether the screen came to show this, and said that it is fresh; `false` if the connection was lost.
     async fn watch_for(&self, screen: &mut Screen, wanted: &BTreeMap<String, (String, u64)>, until: Instant) -> bool {
         loop {
-            let orders = screen.orders.iter();
-            let shown: BTreeMap<_, _> = orders
-                .map(|(id, order)| {
-                    let status = order["status"].as_str().unwrap().to_owned();
-                    (id.clone(), (status, order["version"].as_u64().unwrap()))
-                })
-                .collect();
-            if screen.has_snapshot() && screen.stale.is_none() && shown == *wanted {
+            if screen.shows(wanted) {
                 return true;
             }
             match timeout_at(until, self.look(screen)).await {
                 Ok(true) => {}
                 Ok(false) => return false,
                 Err(_) => panic!(
-                    "{} shows {shown:#?}\nwanted {wanted:#?}\nstale {:?}, the last frames {:#?}",
+                    "{} shows {:#?}\nwanted {wanted:#?}\nstale {:?}, the last frames {:#?}",
                     self.user,
+                    screen.orders,
                     screen.stale,
                     &screen.frames[screen.frames.len().saturating_sub(8)..]
                 ),

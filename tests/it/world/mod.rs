@@ -279,6 +279,20 @@ impl Instance {
         served.pid()
     }
 
+    /// File handles that the process has open.
+    pub fn handles(&self) -> usize {
+        self.entries("fd")
+    }
+
+    /// Threads of the process.
+    pub fn threads(&self) -> usize {
+        self.entries("task")
+    }
+
+    fn entries(&self, directory: &str) -> usize {
+        std::fs::read_dir(format!("/proc/{}/{directory}", self.pid())).unwrap().count()
+    }
+
     fn signal(&self, signal: &str) {
         let Running::Apart(served) = &self.running else { panic!("only a process of its own can be paused") };
         served.signal(signal);

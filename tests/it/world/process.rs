@@ -28,7 +28,9 @@ impl Served {
     pub(super) fn start_by(runner: &[OsString], settings: &HashMap<String, String>) -> Self {
         let log = NamedTempFile::new().unwrap();
         let output: File = log.reopen().unwrap();
-        let binary = OsString::from(env!("CARGO_BIN_EXE_ordercast"));
+        // `scripts/soak` has the release.
+        let binary = std::env::var_os("ORDERCAST_TEST_PROGRAM");
+        let binary = binary.unwrap_or_else(|| env!("CARGO_BIN_EXE_ordercast").into());
         let words: Vec<&OsString> = runner.iter().chain([&binary]).collect();
         let child = tokio::process::Command::new(words[0])
             .args(&words[1..])

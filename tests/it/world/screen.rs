@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, time::Instant};
 
 use futures_util::{SinkExt, StreamExt};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
@@ -19,6 +19,8 @@ pub struct Screen {
     pub frames: Vec<Value>,
     pub stale: Option<Vec<String>>,
     in_pages: bool,
+    /// The first snapshot has come, to its last page.
+    has_begun: bool,
 }
 
 impl Screen {
@@ -32,7 +34,7 @@ impl Screen {
     /// Connects with a query string.
     pub async fn connect(address: SocketAddr, query: &str) -> Result<Self, Error> {
         let (socket, _) = connect_async(format!("ws://{address}/order-status?{query}")).await?;
-        Ok(Self { socket, orders: BTreeMap::new(), frames: Vec::new(), stale: None, in_pages: false })
+        Ok(Self::new(socket))
     }
 
     /// Connects again as the client for pages does: keeps what it shows, says so, and is told what differs.
@@ -49,12 +51,29 @@ impl Screen {
     pub async fn of_page(address: SocketAddr, origin: &str, token: &str) -> Self {
         let mut request = format!("ws://{address}/order-status?token={token}").into_client_request().unwrap();
         request.headers_mut().insert("Origin", origin.parse().unwrap());
-        let (socket, _) = connect_async(request).await.expect("the handshake succeeds");
-        Self { socket, orders: BTreeMap::new(), frames: Vec::new(), stale: None, in_pages: false }
+        Self::new(connect_async(request).await.expect("the handshake succeeds").0)
+    }
+
+    fn new(socket: WebSocketStream<MaybeTlsStream<TcpStream>>) -> Self {
+        let (orders, frames) = (BTreeMap::new(), Vec::new());
+        Self { socket, orders, frames, stale: None, in_pages: false, has_begun: false }
     }
 
     pub fn has_snapshot(&self) -> bool {
-        self.frames.iter().any(|frame| frame["type"] == "snapshot" && frame["complete"] == true)
+        self.has_begun
+    }
+
+    /// Whether it shows exactly this, order → (status, version), and that it is fresh.
+    pub fn shows(&self, wanted: &BTreeMap<String, (String, u64)>) -> bool {
+        let is_wanted = |(id, order): (&String, &Value)| {
+            wanted.get(id).is_some_and(|(status, version)| order["status"] == **status && order["version"] == *version)
+        };
+        self.has_begun && self.stale.is_none() && self.orders.len() == wanted.len() && self.orders.iter().all(is_wanted)
+    }
+
+    /// Forgets the frames so far, all but the first, so that it can be watched for hours.
+    pub fn forget_frames(&mut self) {
+        self.frames.truncate(1);
     }
 
     pub async fn send(&mut self, message: Value) {
@@ -154,6 +173,7 @@ impl Screen {
                     self.orders.remove(removed.as_str().unwrap());
                 }
                 self.in_pages = frame["complete"] == false;
+                self.has_begun |= frame["complete"] == true;
             }
             "order_status" => {
                 assert!(self.has_snapshot(), "an update before the first snapshot: {frame}");

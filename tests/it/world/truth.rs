@@ -6,6 +6,7 @@ use rand::{Rng, SeedableRng, rngs::SmallRng};
 use serde_json::{Value, json};
 
 /// A shop whose orders change by chance, and what is true of them.
+#[derive(Clone)]
 pub struct Shop {
     rng: SmallRng,
     users: usize,
