@@ -25,20 +25,17 @@ const RULES: FrameRules =
     FrameRules { max_message_bytes: 16 * 1024 * 1024, max_fragments: 16 * 1024 * 1024, binary: true };
 /// Longer than any case of a suite waits between two pieces of a frame.
 const SEND_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long a client that broke a rule may take to read our Close.
-const CLOSE_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Says what it hears.
 #[derive(Default)]
 struct Echo {
     output: VecDeque<Frame>,
     cause: Option<CloseCause>,
-    closing_until: Option<Instant>,
     ended: bool,
 }
 
 impl Speaker for Echo {
-    fn on_inbound(&mut self, inbound: Inbound<'_>, now: Now) {
+    fn on_inbound(&mut self, inbound: Inbound<'_>, _now: Now) {
         if let Inbound::Close(_) | Inbound::Broken(CloseCause::ConnectionLost) = inbound {
             self.ended = true;
         }
@@ -59,14 +56,11 @@ impl Speaker for Echo {
                     self.output.push_back(Frame::close(Some((cause.code(), cause.reason()))));
                 }
                 self.cause = Some(cause);
-                self.closing_until = Some(now.instant + CLOSE_TIMEOUT);
             }
         }
     }
 
-    fn poll(&mut self, now: Now, _cx: &mut Context<'_>) {
-        self.ended |= self.closing_until.is_some_and(|until| now.instant >= until);
-    }
+    fn poll(&mut self, _now: Now, _cx: &mut Context<'_>) {}
 
     fn take_output(&mut self, _limit: usize) -> Option<Bytes> {
         self.output.pop_front().map(|frame| frame.bytes().clone())
@@ -77,7 +71,7 @@ impl Speaker for Echo {
     }
 
     fn deadline(&self, now: Now) -> Instant {
-        self.closing_until.unwrap_or(now.instant + SEND_TIMEOUT)
+        now.instant + SEND_TIMEOUT
     }
 
     fn has_ended(&self) -> bool {

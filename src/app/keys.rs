@@ -1,9 +1,10 @@
-//! Keeps the keys that verify tokens current: reads key files again when they change, fetches the key set of `auth.jwks_url`.
+//! Keeps the keys that verify tokens current: reads key and secret files again when they change, fetches the key set of `auth.jwks_url`.
 //! Whatever goes wrong, the last good keys stay in use.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
 use reqwest::redirect;
+use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -30,36 +31,61 @@ pub(super) fn start(auth: Auth, verifier: Arc<Verifier>, metrics: Metrics) -> Co
     Component::task("keys", |stop| async move {
         match auth.jwks_url.clone() {
             Some(url) => KeySet { url, auth, verifier, metrics }.run(stop).await,
-            None => watch_files(&auth, &verifier, &stop).await,
+            None => KeyFiles { auth, verifier, metrics }.watch(&stop).await,
         }
     })
 }
 
-/// Inputs: the clock, stop. What a file holds is compared, not when it was written: a mounted secret is swapped as a link.
-async fn watch_files(auth: &Auth, verifier: &Verifier, stop: &CancellationToken) {
-    let mut seen = contents(auth).await;
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(FILES_INTERVAL) => {}
-        }
-        let now = contents(auth).await;
-        if now != seen {
-            seen = now;
-            match verifier.reread_files() {
-                Ok(()) => tracing::info!("the key files have changed and were read again"),
-                Err(error) => tracing::error!(%error, "the key files have changed and cannot be used; the keys stay"),
+struct KeyFiles {
+    auth: Auth,
+    verifier: Arc<Verifier>,
+    metrics: Metrics,
+}
+
+impl KeyFiles {
+    /// Inputs: the clock, stop. What a file holds is compared, not when it was written: a mounted secret is swapped as a
+    /// link.
+    async fn watch(&self, stop: &CancellationToken) {
+        // Nothing has been seen yet: a change since the settings were read must not be missed.
+        let mut seen = None;
+        loop {
+            let now = self.digest().await;
+            if seen != Some(now) {
+                let is_change = seen.replace(now).is_some();
+                self.reread(is_change);
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(FILES_INTERVAL) => {}
             }
         }
     }
-}
 
-async fn contents(auth: &Auth) -> Vec<Option<Vec<u8>>> {
-    let mut contents = Vec::new();
-    for path in &auth.public_key_files {
-        contents.push(tokio::fs::read(path).await.ok());
+    fn reread(&self, is_change: bool) {
+        let reread = self.verifier.reread_files();
+        if is_change {
+            self.metrics.key_file_reads.inc();
+        }
+        match reread {
+            Ok(()) if is_change => tracing::info!("the key files have changed and were read again"),
+            Ok(()) => {}
+            Err(error) => {
+                self.metrics.key_file_failures.inc();
+                tracing::error!(%error, "the key files have changed and cannot be used; the keys stay");
+            }
+        }
     }
-    contents
+
+    /// Of all that the files hold; a secret is not kept a second time.
+    async fn digest(&self) -> [u8; 32] {
+        let mut digest = Sha256::new();
+        for path in self.auth.key_files() {
+            let content = tokio::fs::read(path).await.ok();
+            digest.update(content.as_ref().map_or(u64::MAX, |content| content.len() as u64).to_be_bytes());
+            digest.update(content.unwrap_or_default());
+        }
+        digest.finalize().into()
+    }
 }
 
 struct KeySet {

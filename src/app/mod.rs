@@ -242,7 +242,11 @@ impl App {
             pipelines.stop(deadline).await;
         }
         operations.stop().await;
-        tracing::info!("stopped");
+        match &outcome {
+            Ok(()) => tracing::info!("stopped"),
+            // Said again, because the end of a log is looked at first.
+            Err(error) => tracing::error!(%error, "stopped"),
+        }
         outcome
     }
 
@@ -336,3 +340,6 @@ pub fn decoder_options(settings: &Settings) -> DecoderOptions {
         terminal: settings.lifecycle.terminal.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use futures_util::future::select_all;
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::sync::watch;
 
 use super::{App, RunError};
 use crate::{
@@ -18,7 +18,6 @@ use crate::{
 /// Components in the order in which they are stopped, each with what feeds it stopped before.
 pub(super) struct Pipelines {
     components: Vec<Component>,
-    listener: JoinHandle<()>,
 }
 
 impl Pipelines {
@@ -88,10 +87,21 @@ impl Pipelines {
             metrics: app.metrics.snapshots.clone(),
         });
         let audits = audits::start(app.hub.clone(), session.audits_per_second);
-        let listener = tokio::spawn(listen(signs, control_read, progress_views, app));
+        let heard = listen(signs, control_read, progress_views, app);
+        let signs = Component::task("signs", |stop| async move { _ = stop.run_until_cancelled(heard).await });
         Ok(Self {
-            components: vec![control_sweep, control, audits, fanout, recorder, writer, snapshots, progress, log_watch],
-            listener,
+            components: vec![
+                signs,
+                control_sweep,
+                control,
+                audits,
+                fanout,
+                recorder,
+                writer,
+                snapshots,
+                progress,
+                log_watch,
+            ],
         })
     }
 
@@ -103,7 +113,6 @@ impl Pipelines {
 
     /// Stops everything; what has not ended by the deadline is named and left.
     pub(super) async fn stop(self, deadline: Instant) {
-        self.listener.abort();
         for component in self.components {
             let left = deadline.saturating_duration_since(Instant::now());
             if let Err(overdue) = component.stop(left).await {

@@ -1,5 +1,8 @@
 //! Tokens good and bad, at a time the tests choose.
 
+use std::time::{Duration, Instant};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 
@@ -176,6 +179,55 @@ fn leeway_is_granted_at_both_ends_and_no_more() {
 fn an_expired_token_with_a_bad_signature_is_invalid_not_expired() {
     let token = hmac(&Header::default(), &claims(json!({ "exp": NOW - 60 })), OLD_SECRET);
     assert_eq!(hmac_verifier(&[]).verify(&token, now()), Err(TokenError::Invalid(Flaw::Signature)));
+}
+
+#[test]
+fn without_the_key_nobody_learns_what_else_is_wrong_with_a_token() {
+    let strict = hmac_verifier(&[("auth.issuer", "https://login.example"), ("auth.audience", "orders")]);
+    for change in [
+        json!({}),
+        json!({ "exp": NOW - 60 }),
+        json!({ "exp": null }),
+        json!({ "nbf": NOW + 60 }),
+        json!({ "iss": "https://evil.example" }),
+        json!({ "aud": "payments" }),
+        json!({ "sub": null }),
+        json!({ "orders": "A-1" }),
+    ] {
+        let mut token = claims(json!({ "iss": "https://login.example", "aud": "orders" }));
+        for (name, value) in change.as_object().unwrap() {
+            token[name] = value.clone();
+        }
+        let forged = strict.verify(&hmac(&Header::default(), &token, OLD_SECRET), now());
+        assert_eq!(forged, Err(TokenError::Invalid(Flaw::Signature)), "{change}");
+    }
+}
+
+/// The shortest of many times is what the work itself takes; what the machine does besides only adds to it.
+#[test]
+fn a_forged_token_takes_as_long_wherever_it_is_wrong() {
+    let verifier = hmac_verifier(&[]);
+    let good = hmac(&Header::default(), &claims(json!({})), SECRET);
+    let (signed, signature) = good.rsplit_once('.').unwrap();
+    let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
+    let wrong_at = |place: usize| {
+        let mut signature = signature.clone();
+        signature[place] ^= 1;
+        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
+    };
+    let expired = hmac(&Header::default(), &claims(json!({ "exp": NOW - 60 })), OLD_SECRET);
+    let forged = [wrong_at(0), wrong_at(15), wrong_at(31), expired];
+    let mut shortest = [Duration::MAX; 4];
+    for _ in 0..500 {
+        for (shortest, token) in shortest.iter_mut().zip(&forged) {
+            let begun = Instant::now();
+            let refused = verifier.verify(token, now());
+            *shortest = begun.elapsed().min(*shortest);
+            assert_eq!(refused, Err(TokenError::Invalid(Flaw::Signature)));
+        }
+    }
+    let (least, most) = (shortest.iter().min().unwrap(), shortest.iter().max().unwrap());
+    assert!(*most < *least * 3 / 2, "{shortest:?}");
 }
 
 #[test]
@@ -450,4 +502,31 @@ fn an_unknown_kid_asks_for_a_fetch_once_in_a_while_and_is_refused_only_after_a_g
         verifier.verify(&rsa_token(Some("k-1"), "rsa-private"), after(8)),
         Err(TokenError::Invalid(Flaw::Signature))
     );
+}
+
+#[test]
+fn secret_files_are_read_again_and_a_bad_one_leaves_all_keys_as_they_are() {
+    let directory = tempfile::tempdir().unwrap();
+    let [file, previous] = ["secret", "previous"].map(|name| directory.path().join(name));
+    let put = |path: &std::path::Path, text: &str| std::fs::write(path, text).unwrap();
+    put(&file, &format!("{OLD_SECRET}\n"));
+    put(&previous, OLD_SECRET);
+    let [file_text, previous_text] = [&file, &previous].map(|path| path.to_str().unwrap());
+    let verifier = verifier(&[("auth.secret_file", file_text), ("auth.previous_secret_file", previous_text)]);
+    let takes = |secret| verifier.verify(&hmac(&Header::default(), &claims(json!({})), secret), now()).is_ok();
+    assert_eq!((takes(OLD_SECRET), takes(SECRET)), (true, false));
+    put(&file, SECRET);
+    verifier.reread_files().unwrap();
+    assert_eq!((takes(OLD_SECRET), takes(SECRET)), (true, true), "the one before is still good");
+    put(&previous, "canary");
+    let error = verifier.reread_files().unwrap_err().to_string();
+    assert!(error.contains("auth.previous_secret_file") && error.contains("32 bytes"), "{error}");
+    assert!(!error.contains("canary"), "{error}");
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(verifier.reread_files().unwrap_err().problems.len(), 2);
+    assert_eq!((takes(OLD_SECRET), takes(SECRET)), (true, true));
+    put(&file, SECRET);
+    put(&previous, SECRET);
+    verifier.reread_files().unwrap();
+    assert_eq!((takes(OLD_SECRET), takes(SECRET)), (false, true));
 }

@@ -35,9 +35,9 @@ impl Verifier {
         Ok(Self { keyring, auth: auth.clone(), rules })
     }
 
-    /// Reads the key files again. What is wrong with them leaves the keys as they are.
+    /// Reads the key files and secret files again. What is wrong with one of them leaves all keys as they are.
     pub fn reread_files(&self) -> Result<(), SettingsError> {
-        self.keyring.replace(Keys::new(&self.auth)?);
+        self.keyring.replace(Keys::new(&self.auth.with_secrets_reread()?)?);
         Ok(())
     }
 

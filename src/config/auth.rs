@@ -1,12 +1,16 @@
 //! `auth`: which tokens are good.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use secrecy::SecretString;
 use url::{Host, Url};
 
 use super::{
-    reader::{STARS, Section},
+    problem::{Problem, SettingsError},
+    reader::{STARS, Section, secret_in},
     rule::{Rule, duration, one_of, readable_file, secret, text},
 };
 
@@ -23,6 +27,8 @@ pub struct Auth {
     pub secret: Option<SecretString>,
     /// Verifies HMAC tokens too, while the secret is being replaced. At least 32 bytes.
     pub previous_secret: Option<SecretString>,
+    /// The files that the two are read from, and read from again when they change.
+    pub secret_files: SecretFiles,
     /// PEM files of one public key each. A token whose `kid` is the name of one of the files without its ending is checked
     /// with that key, any other with every key that fits its algorithm. Default none.
     pub public_key_files: Vec<PathBuf>,
@@ -39,6 +45,15 @@ pub struct Auth {
     pub audience: Option<String>,
     /// How far clocks may be apart when a token is checked. 0 s to 30 s, default 5 s.
     pub leeway: Duration,
+}
+
+/// Files that hold the secrets, where they are given so.
+#[derive(Debug, Clone, Default)]
+pub struct SecretFiles {
+    /// `auth.secret_file`.
+    pub secret: Option<PathBuf>,
+    /// `auth.previous_secret_file`.
+    pub previous_secret: Option<PathBuf>,
 }
 
 /// How a token is signed (RFC 7518).
@@ -82,9 +97,35 @@ impl Algorithm {
 }
 
 impl Auth {
+    /// Every file that keys come from.
+    pub fn key_files(&self) -> impl Iterator<Item = &Path> {
+        let SecretFiles { secret, previous_secret } = &self.secret_files;
+        secret.iter().chain(previous_secret).chain(&self.public_key_files).map(PathBuf::as_path)
+    }
+
+    /// The same settings with the secrets that are in those files now.
+    pub fn with_secrets_reread(&self) -> Result<Self, SettingsError> {
+        let mut auth = self.clone();
+        let mut problems = Vec::new();
+        for (key, file, secret) in [
+            ("auth.secret_file", &self.secret_files.secret, &mut auth.secret),
+            ("auth.previous_secret_file", &self.secret_files.previous_secret, &mut auth.previous_secret),
+        ] {
+            let Some(path) = file else { continue };
+            match reread(path) {
+                Ok(found) => *secret = Some(found),
+                Err(message) => problems.push(Problem::at(key, format!("{key}: {}", path.display()), message)),
+            }
+        }
+        if problems.is_empty() { Ok(auth) } else { Err(SettingsError { problems }) }
+    }
+
     pub(super) fn read(mut section: Section<'_>) -> Self {
         let stars = |_: &str| STARS.to_owned();
+        let secret_files =
+            SecretFiles { secret: section.file_of("secret"), previous_secret: section.file_of("previous_secret") };
         Self {
+            secret_files,
             algorithms: section.list("algorithms", "HS256", one_of(Algorithm::NAMES)),
             secret: section.secret("secret", secret(MIN_SECRET_BYTES), stars),
             previous_secret: section.secret("previous_secret", secret(MIN_SECRET_BYTES), stars),
@@ -97,6 +138,12 @@ impl Auth {
             leeway: section.value("leeway", "5s", duration("0s", "30s")),
         }
     }
+}
+
+fn reread(path: &Path) -> Result<SecretString, String> {
+    let text = secret_in(path).map_err(|error| format!("cannot be read: {error}"))?;
+    let rule = secret(MIN_SECRET_BYTES);
+    rule.parse(&text).ok_or_else(|| format!("must hold a secret {}", rule.allowed))
 }
 
 /// Over plain HTTP anybody on the way could put in a key of their own.

@@ -25,7 +25,7 @@ mod sources;
 #[cfg(test)]
 mod tests;
 
-pub use auth::{Algorithm, Auth, MIN_SECRET_BYTES, is_safe_key_set_url};
+pub use auth::{Algorithm, Auth, MIN_SECRET_BYTES, SecretFiles, is_safe_key_set_url};
 pub use check::Need;
 pub use database::Database;
 pub use event::{Event, Fields};

@@ -4,7 +4,11 @@
 //! is noted as a problem and the default stands in, so that all problems are found in one pass. What no section asked
 //! for is unknown.
 
-use std::{collections::BTreeMap, fs};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use secrecy::SecretString;
 
@@ -169,6 +173,14 @@ impl Section<'_> {
         value
     }
 
+    /// The file a secret is given by, if it is; asked before the secret itself is.
+    pub(super) fn file_of(&self, name: &str) -> Option<PathBuf> {
+        match &self.reader.given.get(&self.key(&format!("{name}_file")))?.raw {
+            Raw::Text(path) => Some(path.into()),
+            _ => None,
+        }
+    }
+
     /// Everything given below `<section>.<name>.`, with the rest of its key.
     pub(super) fn take_below(&mut self, name: &str) -> Vec<(String, Given)> {
         let prefix = format!("{}.", self.key(name));
@@ -186,8 +198,8 @@ impl Section<'_> {
             self.note(name, &given.origin, None, "the path of a file");
             return None;
         };
-        match fs::read_to_string(path) {
-            Ok(text) => Some(text.trim_end_matches(['\r', '\n']).to_owned()),
+        match secret_in(Path::new(path)) {
+            Ok(text) => Some(text),
             Err(error) => {
                 let wanted = format!("the path of a UTF-8 text file that can be read ({error})");
                 self.note(name, &given.origin, Some(path), &wanted);
@@ -234,6 +246,11 @@ impl Section<'_> {
     fn key(&self, name: &str) -> String {
         format!("{}.{name}", self.name)
     }
+}
+
+/// The text of a file that holds a secret, without its line break at the end.
+pub(super) fn secret_in(path: &Path) -> io::Result<String> {
+    Ok(fs::read_to_string(path)?.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 /// A value as TOML writes it. JSON's escapes are TOML's too.

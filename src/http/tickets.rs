@@ -13,13 +13,14 @@ pub(super) async fn issue(request: HttpRequest, public: web::Data<Public>) -> Re
         ticket: &'a str,
         expires_at: Timestamp,
     }
-    let checked = async {
+    let issued = async {
         public.check_serving()?;
         access::check_origin(&request, &public)?;
-        access::bearer(&request, &public).await
+        let principal = access::bearer(&request, &public).await?;
+        let ticket = Ticket::generate();
+        let expires_at = public.desk.issue_ticket(ticket.digest(), principal.to_claims()).await?;
+        Ok((ticket, expires_at))
     };
-    let principal = checked.await.inspect_err(|refusal: &Refusal| public.metrics.refused(refusal.code()))?;
-    let ticket = Ticket::generate();
-    let expires_at = public.desk.issue_ticket(ticket.digest(), principal.to_claims()).await?;
+    let (ticket, expires_at) = issued.await.inspect_err(|refusal: &Refusal| public.metrics.refused(refusal.code()))?;
     Ok(HttpResponse::Created().json(Issued { ticket: ticket.text(), expires_at }))
 }

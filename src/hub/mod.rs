@@ -87,7 +87,8 @@ pub struct Joining {
     pub max_per_user: Option<usize>,
     /// Who it is, for operators; `None` for who stays a moment only.
     pub badge: Option<Badge>,
-    /// Where that would be one too many: the user's oldest session ends for this one, instead of this one being refused.
+    /// Where that would be one too many, this one is not refused. It counts, and the user's oldest session ends for it, once it
+    /// [takes its place](Hub::take_place).
     pub closes_oldest: bool,
 }
 
@@ -282,19 +283,17 @@ impl Hub {
 
     /// Adds a session. It gets nothing until it has been reconciled.
     pub fn join(&mut self, joining: Joining) -> Result<SessionKey, TooManySessions> {
-        if let (Some(user), Some(max)) = (joining.viewer.user(), joining.max_per_user)
+        let counts = joining.max_per_user.is_some() && !joining.closes_oldest;
+        if let (true, Some(user), Some(max)) = (counts, joining.viewer.user(), joining.max_per_user)
             && self.registry.sockets_of(user) >= max
         {
-            if !joining.closes_oldest {
-                return Err(TooManySessions);
-            }
-            self.registry.replace_oldest(user, max);
+            return Err(TooManySessions);
         }
         let key = self.registry.insert(Session {
             viewer: joining.viewer,
             subscription: None,
             mailbox: joining.mailbox,
-            counts: joining.max_per_user.is_some(),
+            counts,
             badge: joining.badge,
             joined: 0,
             phase: Phase::Waiting(Answer::Everything),
@@ -309,6 +308,12 @@ impl Hub {
             self.session_due(key);
         }
         Ok(key)
+    }
+
+    /// A session that joined to close the user's oldest is let in, after all that could still refuse it: from now on it
+    /// counts, and no more than `max` of its user's do.
+    pub fn take_place(&mut self, key: SessionKey, max: usize) {
+        self.registry.take_place(key, max);
     }
 
     /// Removes a session. A read under way for it will do nothing.

@@ -36,7 +36,7 @@ pub(super) struct Registry {
     /// All sessions by a number, for audits to draw from.
     pub(super) roll: IndexSet<SessionKey, DefaultHashBuilder>,
     pub(super) rules: Rules,
-    /// How many sessions have joined so far.
+    /// The newest session's number.
     joined: u64,
     /// Sessions whose mailbox passed its limit in this step; what they show is forgotten at its end.
     overflowed: Vec<SessionKey>,
@@ -56,7 +56,7 @@ pub(super) struct Session {
     pub(super) counts: bool,
     /// A single `GET /orders` wears none.
     pub(super) badge: Option<Badge>,
-    /// Which of all sessions it is, by age; set when it joins.
+    /// Which of all sessions it is, by age; set when it joins, and when it takes its place.
     pub(super) joined: u64,
     pub(super) phase: Phase,
     /// Something was sent on this socket, so frames may be on their way to the client when it speaks.
@@ -289,8 +289,13 @@ impl Registry {
         keys.filter(|key| self.sessions.get(**key).is_some_and(|session| session.counts)).count()
     }
 
-    /// Ends the oldest sockets of a user, so that fewer than `max` are left. They stop to count at once.
-    pub(super) fn replace_oldest(&mut self, user: &UserId, max: usize) {
+    /// Counts a session as its user's newest, and ends the oldest ones, so that at most `max` are left. They stop to count
+    /// at once.
+    pub(super) fn take_place(&mut self, key: SessionKey, max: usize) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        self.joined += 1;
+        (session.joined, session.counts) = (self.joined, true);
+        let Some(user) = session.viewer.user() else { return };
         let keys = self.by_user.get(user).into_iter().flatten().copied();
         let mut counted: Vec<(u64, SessionKey)> = keys
             .map(|key| (&self.sessions[key], key))
@@ -298,7 +303,7 @@ impl Registry {
             .map(|(session, key)| (session.joined, key))
             .collect();
         counted.sort_unstable();
-        let too_many = (counted.len() + 1).saturating_sub(max);
+        let too_many = counted.len().saturating_sub(max);
         for (_, key) in counted.into_iter().take(too_many) {
             let session = &mut self.sessions[key];
             session.counts = false;

@@ -24,6 +24,8 @@ pub use crate::store::KeptDeadLetter;
 /// How long a ticket is good.
 const TICKET_LIFETIME: Duration = Duration::from_secs(30);
 const QUEUED_REQUESTS: usize = 256;
+/// Places in the queue that new tickets leave free: whoever asks for many must not keep others from using theirs.
+const KEPT_FREE: usize = QUEUED_REQUESTS / 2;
 /// Requests under way at once: the recorder and the snapshots need connections, too.
 const REQUESTS_IN_FLIGHT: usize = 3;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -68,6 +70,9 @@ impl Desk {
 
     /// Keeps a new ticket. Returns until when it is good.
     pub async fn issue_ticket(&self, digest: TicketDigest, claims: String) -> Result<Timestamp, DatabaseUnavailable> {
+        if self.0.capacity() <= KEPT_FREE {
+            return Err(DatabaseUnavailable);
+        }
         self.ask(|answer| Request::Issue { digest, claims, answer }).await
     }
 
@@ -169,4 +174,34 @@ fn keys_of(order_id: &OrderId) -> Vec<Vec<u8>> {
     let text = order_id.as_str();
     let json = serde_json::to_vec(text).expect("text always has a JSON form");
     vec![text.as_bytes().to_vec(), json]
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::join_all;
+
+    use super::*;
+    use crate::auth::Ticket;
+
+    #[tokio::test]
+    async fn new_tickets_leave_room_for_those_that_are_shown() {
+        let (desk, mut requests) = Desk::open();
+        let issued =
+            join_all((0..QUEUED_REQUESTS).map(|_| desk.issue_ticket(Ticket::generate().digest(), String::new())));
+        // Polled behind all of them, and before anything is answered.
+        let shown = desk.find_ticket(Ticket::generate().digest());
+        let answers = async {
+            let mut waited = 0;
+            while let Some(request) = requests.0.recv().await {
+                if let Request::Find { answer, .. } = request {
+                    _ = answer.send(Ok(None));
+                    break;
+                }
+                waited += 1;
+            }
+            waited
+        };
+        let (_, found, waited) = tokio::join!(issued, shown, answers);
+        assert_eq!((found, waited), (Ok(None), QUEUED_REQUESTS - KEPT_FREE));
+    }
 }

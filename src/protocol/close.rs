@@ -42,7 +42,7 @@ pub enum CloseCause {
     Replaced,
     /// All orders of a link are terminal.
     Complete,
-    /// Ten refused messages within a minute.
+    /// Ten messages within a minute that were answered by errors.
     TooManyErrors,
 }
 

@@ -36,6 +36,8 @@ pub enum ClientMessage {
         order_ids: Option<Vec<OrderId>>,
         /// The user the older form names, who must be the token's.
         user_id: Option<String>,
+        /// To be echoed where it is refused.
+        id: Option<RawId>,
     },
     /// Goes on with another token.
     Refresh {
@@ -160,6 +162,7 @@ impl Envelope<'_> {
             Some("subscribe") => Ok(ClientMessage::Subscribe {
                 order_ids: self.order_ids.map(read_order_ids).transpose()?,
                 user_id: self.user_id.map(read_user_id).transpose()?,
+                id,
             }),
             Some("refresh") => Ok(ClientMessage::Refresh { token: self.token.map_or_else(no_token, read_token)?, id }),
             Some(_) => Err(("unknown_type", "known types are ping, sync, subscribe and refresh".to_owned())),
@@ -229,10 +232,10 @@ mod tests {
 
     #[test]
     fn both_forms_of_subscribe_are_read() {
-        let all = ClientMessage::Subscribe { order_ids: None, user_id: None };
+        let all = ClientMessage::Subscribe { order_ids: None, user_id: None, id: None };
         assert_eq!(ClientMessage::parse(r#"{"type":"subscribe"}"#), Ok(all));
         for old in [r#"{"action":"subscribe","userId":"123"}"#, r#"{"action":"subscribe","userId":123}"#] {
-            let user = ClientMessage::Subscribe { order_ids: None, user_id: Some("123".to_owned()) };
+            let user = ClientMessage::Subscribe { order_ids: None, user_id: Some("123".to_owned()), id: None };
             assert_eq!(ClientMessage::parse(old), Ok(user), "{old}");
         }
     }

@@ -72,11 +72,11 @@ impl Session {
             Ok(ClientMessage::Sync { orders }) => {
                 Some(self.ask(orders.map_or(HubRequest::Restart, HubRequest::Sync), now))
             }
-            Ok(ClientMessage::Subscribe { order_ids, user_id }) => {
+            Ok(ClientMessage::Subscribe { order_ids, user_id, id }) => {
                 let foreign = user_id.is_some() && user_id.as_deref() != self.user.as_ref().map(|user| user.as_str());
                 if foreign {
                     let message = "\"userId\" is not the user of the token".to_owned();
-                    self.refuse(&MessageError { code: "forbidden", message, id: None }, now);
+                    self.refuse(&MessageError { code: "forbidden", message, id }, now);
                     return None;
                 }
                 Some(self.ask(HubRequest::Subscribe(order_ids), now))
@@ -107,6 +107,11 @@ impl Session {
         let answer =
             ServerMessage::Error { code: error.code, message: &error.message, id: error.id.as_ref(), order_id: None };
         self.outbox.push(answer.frame());
+        self.count_error(now);
+    }
+
+    /// A message of the client was answered by `error`, once or, for each order it named, again.
+    pub(super) fn count_error(&mut self, now: Now) {
         if !self.limits.tolerates_error(now.instant) {
             self.close(CloseCause::TooManyErrors, None, now);
         }

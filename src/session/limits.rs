@@ -13,7 +13,7 @@ const MESSAGE_BURST: u32 = 60;
 const BYTES_PER_SECOND: u32 = 64 * 1024;
 /// Bytes at once: a reconnecting page says all it shows, perhaps twice.
 const BYTE_BURST: u32 = 4 * BYTES_PER_SECOND;
-/// Refused messages within [`ERROR_WINDOW`] that end the session.
+/// Messages answered by `error` within [`ERROR_WINDOW`] that end the session.
 const MAX_ERRORS: usize = 10;
 const ERROR_WINDOW: Duration = Duration::from_secs(60);
 
@@ -39,7 +39,7 @@ impl Limits {
         self.messages.takes(1, now) && self.bytes.takes(bytes, now)
     }
 
-    /// Counts an `error` answer; `false` if it was the last that is tolerated.
+    /// Counts a message answered by `error`; `false` if it was one too many.
     pub(super) fn tolerates_error(&mut self, now: Instant) -> bool {
         self.errors.retain(|error| now.duration_since(*error) < ERROR_WINDOW);
         self.errors.push_back(now);

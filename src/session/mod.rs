@@ -201,7 +201,7 @@ impl Session {
     }
 
     /// Takes what the mailbox had. May ask the hub for a new start.
-    pub fn on_delivery(&mut self, delivery: Delivery) -> Option<HubRequest> {
+    pub fn on_delivery(&mut self, delivery: Delivery, now: Now) -> Option<HubRequest> {
         match delivery {
             Delivery::Nothing => None,
             Delivery::Snapshot(snapshot) => {
@@ -224,6 +224,7 @@ impl Session {
                     };
                     self.outbox.push(error.frame());
                 }
+                self.count_error(now);
                 None
             }
             Delivery::Overflowed => Some(HubRequest::Restart),

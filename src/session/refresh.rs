@@ -28,15 +28,16 @@ impl Session {
     /// Takes what became of the token that was to be verified; `id` is the one of the `refresh`.
     ///
     /// A user stays that user and a link stays a link: a token of somebody else ends the session. Which orders the token
-    /// lists may change, and the screen follows. A refused token changes nothing: the session lives on to its old end.
+    /// lists may change, and the screen follows. A refused token changes nothing: the session lives on to its old end. The
+    /// error is what metrics call it.
     pub fn on_renewal(
         &mut self,
         renewal: Result<Renewal, RefusedToken>,
         id: Option<RawId>,
         now: Now,
-    ) -> Option<HubRequest> {
+    ) -> Result<HubRequest, &'static str> {
         if self.cause().is_some() {
-            return None;
+            return Err("too_late");
         }
         // The leeway of the clocks is for handshakes: with a token that has passed its end the session would end at once.
         let renewal = renewal.and_then(|renewal| match renewal.expires_at > now.wall {
@@ -46,16 +47,16 @@ impl Session {
         match renewal {
             Ok(renewal) if renewal.viewer.user() != self.user.as_ref() => {
                 self.close(CloseCause::InvalidToken, None, now);
-                None
+                Err("other_user")
             }
             Ok(renewal) => {
                 self.expiry = Expiry::new(renewal.expires_at);
                 self.outbox.push(ServerMessage::TokenRefreshed { expires_at: renewal.expires_at }.frame());
-                Some(HubRequest::Refresh(renewal.viewer))
+                Ok(HubRequest::Refresh(renewal.viewer))
             }
             Err(RefusedToken { code, message }) => {
                 self.refuse(&MessageError { code, message, id }, now);
-                None
+                Err(code)
             }
         }
     }

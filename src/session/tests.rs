@@ -55,7 +55,7 @@ fn open(clock: &Clock) -> Session {
 fn live(clock: &Clock) -> Session {
     let mut session = open(clock);
     sent(&mut session);
-    session.on_delivery(Delivery::Snapshot(PendingSnapshot::new(clock.now().wall, false)));
+    session.on_delivery(Delivery::Snapshot(PendingSnapshot::new(clock.now().wall, false)), clock.now());
     sent(&mut session);
     session
 }
@@ -97,12 +97,12 @@ fn welcome_comes_first_then_the_snapshot_then_updates() {
     assert_eq!(welcome[0]["user_id"], "u-42");
     assert_eq!(welcome[0]["heartbeat_ms"], 25_000);
     assert!(session.wants_delivery());
-    session.on_delivery(Delivery::Snapshot(PendingSnapshot::new(clock.now().wall, false)));
+    session.on_delivery(Delivery::Snapshot(PendingSnapshot::new(clock.now().wall, false)), clock.now());
     assert!(!session.wants_delivery(), "nothing is sent between the pages of a snapshot");
     let snapshot = sent(&mut session);
     assert_eq!(types(&snapshot), ["snapshot"]);
     assert_eq!((&snapshot[0]["first"], &snapshot[0]["complete"]), (&Value::Bool(true), &Value::Bool(true)));
-    session.on_delivery(Delivery::Updates(vec![Frame::text(r#"{"type":"order_status"}"#)]));
+    session.on_delivery(Delivery::Updates(vec![Frame::text(r#"{"type":"order_status"}"#)]), clock.now());
     assert_eq!(types(&sent(&mut session)), ["order_status"]);
 }
 
@@ -142,7 +142,7 @@ fn the_token_s_end_is_announced_and_is_the_session_s_end() {
     let mut clock = Clock::start();
     let mut session = Session::open(rules(), opening(&clock, Duration::from_secs(90)), clock.now());
     sent(&mut session);
-    session.on_delivery(Delivery::Snapshot(PendingSnapshot::new(clock.now().wall, false)));
+    session.on_delivery(Delivery::Snapshot(PendingSnapshot::new(clock.now().wall, false)), clock.now());
     session.on_time(clock.forward(Duration::from_secs(29)));
     assert!(!types(&sent(&mut session)).contains(&"token_expiring"));
     session.on_time(clock.forward(Duration::from_secs(1)));
@@ -186,7 +186,7 @@ fn stale_follows_the_first_snapshot_and_is_told_once_per_change() {
     let unavailable = StaleReasons::from_iter([StaleReason::KafkaUnavailable]);
     session.on_stale(unavailable, clock.now().wall, catching_up());
     assert_eq!(types(&sent(&mut session)), ["welcome"]);
-    session.on_delivery(Delivery::Snapshot(PendingSnapshot::new(clock.now().wall, false)));
+    session.on_delivery(Delivery::Snapshot(PendingSnapshot::new(clock.now().wall, false)), clock.now());
     session.on_stale(unavailable, clock.now().wall, StaleReasons::NONE);
     let messages = sent(&mut session);
     assert_eq!(types(&messages), ["snapshot", "stale"]);
@@ -211,9 +211,10 @@ fn the_older_subscribe_is_for_the_token_s_user_only() {
     let mut session = live(&clock);
     let own = Inbound::Text(r#"{"action":"subscribe","userId":"u-42"}"#);
     assert_eq!(session.on_inbound(own, clock.now()), Some(HubRequest::Subscribe(None).into()));
-    let foreign = Inbound::Text(r#"{"action":"subscribe","userId":"u-43"}"#);
+    let foreign = Inbound::Text(r#"{"action":"subscribe","userId":"u-43","id":8}"#);
     assert_eq!(session.on_inbound(foreign, clock.now()), None);
-    assert_eq!(sent(&mut session)[0]["code"], "forbidden");
+    let error = sent(&mut session);
+    assert_eq!((&error[0]["code"], &error[0]["id"]), (&"forbidden".into(), &8.into()));
 }
 
 #[test]
@@ -226,6 +227,49 @@ fn the_tenth_refused_message_in_a_minute_ends_the_session() {
     assert_eq!(session.cause(), None);
     session.on_inbound(Inbound::Text("?"), clock.forward(Duration::from_secs(1)));
     assert_eq!(session.cause(), Some(CloseCause::TooManyErrors));
+}
+
+#[test]
+fn every_refused_message_is_answered_in_few_bytes_and_by_its_id() {
+    let clock = Clock::start();
+    let long = "x".repeat(60_000);
+    let many = (0..2_001).map(|n| format!(r#""A-{n}":"""#)).collect::<Vec<_>>().join(",");
+    let lists = |kind: &str, name: &str| format!(r#"{{"type":"{kind}","id":"m-1","{name}":["{long}"]}}"#);
+    for (message, code) in [
+        (format!(r#"{{"type":"{long}","id":"m-1"}}"#), "unknown_type"),
+        (format!(r#"{{"id":"m-1","text":"{long}"}}"#), "invalid_message"),
+        (lists("subscribe", "order_ids"), "invalid_message"),
+        (lists("sync", "orders"), "invalid_message"),
+        (lists("refresh", "token"), "invalid_message"),
+        (format!(r#"{{"type":"sync","id":"m-1","orders":{{{many}}}}}"#), "sync_too_large"),
+        (format!(r#"{{"action":"subscribe","id":"m-1","userId":"{long}"}}"#), "forbidden"),
+    ] {
+        let mut session = live(&clock);
+        session.on_inbound(Inbound::Text(&message), clock.now());
+        let answer = sent(&mut session);
+        assert_eq!((answer.len(), &answer[0]["code"], &answer[0]["id"]), (1, &code.into(), &"m-1".into()), "{code}");
+        assert!(answer[0].to_string().len() < 200, "{}", answer[0]);
+    }
+    for message in [long.clone(), format!(r#"{{"type":"ping","id":"{long}"}}"#)] {
+        let mut session = live(&clock);
+        session.on_inbound(Inbound::Text(&message), clock.now());
+        assert!(sent(&mut session)[0].to_string().len() < 200);
+    }
+}
+
+#[test]
+fn a_message_answered_by_errors_counts_once_however_many_orders_it_named() {
+    let mut clock = Clock::start();
+    let mut session = live(&clock);
+    let orders: Vec<_> = (0..500).map(|n| OrderId::parse(&format!("A-{n}")).unwrap()).collect();
+    for _ in 0..9 {
+        session.on_delivery(Delivery::NotVisible(orders.clone()), clock.forward(Duration::from_secs(1)));
+        assert_eq!(sent(&mut session).len(), orders.len());
+    }
+    assert_eq!(session.cause(), None);
+    session.on_delivery(Delivery::NotVisible(orders), clock.forward(Duration::from_secs(1)));
+    assert_eq!(session.cause(), Some(CloseCause::TooManyErrors));
+    assert_eq!(types(&sent(&mut session)), ["closing", "control"], "what was to be answered is not");
 }
 
 #[test]
@@ -298,7 +342,7 @@ fn renewal(clock: &Clock, viewer: Viewer, ttl: Duration) -> Renewal {
 fn a_refresh_asks_for_the_token_s_verification_and_moves_the_end() {
     let mut clock = Clock::start();
     let mut session = Session::open(rules(), opening(&clock, Duration::from_secs(90)), clock.now());
-    session.on_delivery(Delivery::Snapshot(PendingSnapshot::new(clock.now().wall, false)));
+    session.on_delivery(Delivery::Snapshot(PendingSnapshot::new(clock.now().wall, false)), clock.now());
     sent(&mut session);
     let asked = session.on_inbound(Inbound::Text(r#"{"type":"refresh","token":"t"}"#), clock.now());
     assert_eq!(asked, Some(Request::Verify { token: "t".to_owned().into(), id: None }));
@@ -306,7 +350,7 @@ fn a_refresh_asks_for_the_token_s_verification_and_moves_the_end() {
     let narrower = user("u-42", Some(&["A-1"]));
     let good = renewal(&clock, narrower.clone(), Duration::from_secs(600));
     let expires_at = good.expires_at;
-    assert_eq!(session.on_renewal(Ok(good), None, clock.now()), Some(HubRequest::Refresh(narrower)));
+    assert_eq!(session.on_renewal(Ok(good), None, clock.now()), Ok(HubRequest::Refresh(narrower)));
     let told = sent(&mut session);
     assert_eq!(types(&told), ["token_refreshed"]);
     assert_eq!(told[0]["expires_at"], serde_json::to_value(expires_at).unwrap());
@@ -328,7 +372,7 @@ fn a_refresh_with_the_token_of_somebody_else_ends_the_session() {
         let clock = Clock::start();
         let mut session = live(&clock);
         let good = renewal(&clock, other, Duration::from_secs(600));
-        assert_eq!(session.on_renewal(Ok(good), None, clock.now()), None);
+        assert_eq!(session.on_renewal(Ok(good), None, clock.now()), Err("other_user"));
         let closing = sent(&mut session);
         assert_eq!((&closing[0]["code"], &closing[0]["retry"]), (&4500.into(), &false.into()));
     }
@@ -345,13 +389,13 @@ fn a_refused_refresh_changes_nothing_and_echoes_its_id() {
         panic!("a token to verify")
     };
     let refused = RefusedToken { code: "invalid_token", message: "the token is not valid".to_owned() };
-    assert_eq!(session.on_renewal(Err(refused), id, clock.now()), None);
+    assert_eq!(session.on_renewal(Err(refused), id, clock.now()), Err("invalid_token"));
     let error = sent(&mut session);
     assert_eq!((&error[0]["code"], &error[0]["id"]), (&"invalid_token".into(), &7.into()));
     let too_late = renewal(&clock, user("u-42", None), Duration::ZERO);
-    assert_eq!(session.on_renewal(Ok(too_late), None, clock.now()), None);
+    assert_eq!(session.on_renewal(Ok(too_late), None, clock.now()), Err("expired_token"));
     assert_eq!(sent(&mut session)[0]["code"], "expired_token", "the leeway is for handshakes only");
-    session.on_delivery(Delivery::Snapshot(PendingSnapshot::new(clock.now().wall, false)));
+    session.on_delivery(Delivery::Snapshot(PendingSnapshot::new(clock.now().wall, false)), clock.now());
     session.on_time(clock.forward(Duration::from_secs(20)));
     assert_eq!(session.cause(), Some(CloseCause::TokenExpired), "at the old end");
 }
@@ -372,7 +416,7 @@ fn a_link_ends_when_its_orders_have_been_terminal_for_a_while() {
     assert_eq!(session.cause(), None, "not all the time");
     assert!(session.deadline(clock.now()) <= clock.now().instant + Duration::from_secs(1));
     sent(&mut session);
-    session.on_delivery(Delivery::Updates(vec![Frame::text(r#"{"type":"order_status"}"#)]));
+    session.on_delivery(Delivery::Updates(vec![Frame::text(r#"{"type":"order_status"}"#)]), clock.now());
     session.on_time(clock.forward(Duration::from_secs(1)));
     assert_eq!(types(&sent(&mut session))[0], "order_status", "what is to be shown is shown first");
     session.on_time(clock.now());

@@ -253,6 +253,8 @@ pub struct Applied {
     pub duplicate: u64,
     /// Had the known version with another status.
     pub conflict: u64,
+    /// Erased an order that is not known, or not any more.
+    pub nothing_to_erase: u64,
     /// Applied because versions of another kind came; counted in `applied`, too.
     pub kind_changed: u64,
 }

@@ -138,7 +138,7 @@ impl Applied {
             Verdict::Late => self.late += 1,
             Verdict::Duplicate => self.duplicate += 1,
             Verdict::Conflict => self.conflict += 1,
-            Verdict::NothingToErase => {}
+            Verdict::NothingToErase => self.nothing_to_erase += 1,
         }
     }
 }

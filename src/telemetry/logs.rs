@@ -4,6 +4,7 @@
 //! `main`.
 
 use std::{
+    any::Any,
     io::{self, IsTerminal},
     panic,
 };
@@ -45,7 +46,7 @@ pub fn report_panics(panics: Counter) {
     panic::set_hook(Box::new(move |info| {
         panics.inc();
         let place = info.location().map(ToString::to_string).unwrap_or_default();
-        let message = info.payload().downcast_ref::<&'static str>().unwrap_or(&"(not shown: may quote data)");
+        let message = shown(info.payload());
         let thread = std::thread::current();
         tracing::error!(
             panic.place = place,
@@ -54,6 +55,10 @@ pub fn report_panics(panics: Counter) {
             "a thread panicked"
         );
     }));
+}
+
+fn shown(payload: &dyn Any) -> &'static str {
+    payload.downcast_ref::<&'static str>().unwrap_or(&"(not shown: may quote data)")
 }
 
 fn subscriber<W>(log: &Log, is_terminal: bool, writer: W) -> impl Subscriber + Send + Sync
@@ -124,5 +129,13 @@ mod tests {
     fn directives_decide_what_is_logged() {
         assert_eq!(logged("off", None, false), "");
         assert_eq!(logged("warn,ordercast::telemetry=debug", None, false).lines().count(), 2);
+    }
+
+    #[test]
+    fn a_panic_s_message_is_shown_only_if_it_quotes_nothing() {
+        let message = |panics: fn()| shown(&*panic::catch_unwind(panics).unwrap_err());
+        assert_eq!(message(|| panic!("as the source has it")), "as the source has it");
+        let quotes = message(|| panic!("the token was {}", std::hint::black_box("canary")));
+        assert!(!quotes.contains("canary"), "{quotes}");
     }
 }

@@ -256,14 +256,14 @@ fn error_codes() -> BTreeSet<&'static str> {
     let mut session = Session::open(Arc::new(rules), opening, now);
     session.on_inbound(Inbound::Text(r#"{"action":"subscribe","userId":"somebody"}"#), now);
     let order_id = ordercast::event::OrderId::parse("A-1001").unwrap();
-    session.on_delivery(ordercast::hub::Delivery::NotVisible(vec![order_id]));
+    session.on_delivery(ordercast::hub::Delivery::NotVisible(vec![order_id]), now);
     let output = String::from_utf8_lossy(&session.take_output(1 << 16).unwrap()).into_owned();
     for code in ["forbidden", "order_not_visible"] {
         assert!(output.contains(&format!(r#""code":"{code}""#)), "{output}");
         codes.insert(code);
     }
     for code in ["invalid_token", "expired_token", "keys_unavailable"] {
-        session.on_renewal(Err(RefusedToken { code, message: String::new() }), None, now);
+        assert_eq!(session.on_renewal(Err(RefusedToken { code, message: String::new() }), None, now), Err(code));
         codes.insert(code);
     }
     let output = String::from_utf8_lossy(&session.take_output(1 << 16).unwrap()).into_owned();

@@ -1,11 +1,16 @@
 //! What one instance tells the others: revocations, kicks, announcements.
 
+use std::time::{Duration, Instant};
+
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Error;
 
-use crate::world::{Instance, Screen, World, eventually};
+use crate::{
+    parts::{kafka::shared_broker, postgres::Database, proxy::Proxy},
+    world::{Instance, Screen, World, eventually},
+};
 
 /// Asks an instance's operations listener.
 pub async fn operate(instance: &Instance, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
@@ -325,6 +330,119 @@ async fn a_ticket_opens_one_session_on_any_instance_as_its_token_would() {
     knows(&two, 1).await;
     assert!(refused_by(&two, &shown).await);
     assert_eq!(ticket(&two, &token).await.0, 401);
+    one.stop().await;
+    two.stop().await;
+}
+
+#[tokio::test]
+async fn who_loses_the_race_for_a_ticket_replaces_nobody() {
+    let mut world = World::create().await;
+    world.set("session.max_per_user", "1");
+    world.set("session.per_user_policy", "close_oldest");
+    let (one, two) = tokio::join!(world.start(), world.start());
+    for round in 0..5 {
+        let user = format!("u-{round}");
+        let (_, issued) = ticket(&one, &world.token(&user)).await;
+        let query = format!("token={}", issued["ticket"].as_str().unwrap());
+        let tries = (0..8).map(|index| Screen::connect([&one, &two][index % 2].address, &query));
+        let mut opened: Vec<Screen> = join_all(tries).await.into_iter().filter_map(Result::ok).collect();
+        assert_eq!(opened.len(), 1);
+        still_open(&mut opened[0]).await;
+        assert!(opened[0].frames.iter().all(|frame| frame["type"] != "closing"), "{:?}", opened[0].frames);
+        let mut listed = 0;
+        for instance in [&one, &two] {
+            let (_, answer) = operate(instance, Method::GET, &format!("/sessions?user_id={user}"), None).await;
+            listed += answer["sessions"].as_array().unwrap().len();
+        }
+        assert_eq!(listed, 1);
+    }
+    // With a token there is no race to lose: the newest stays on each instance.
+    let mut older = world.watch(&one, "u-9").await;
+    let mut newer = world.watch(&one, "u-9").await;
+    assert_eq!(older.close_code().await, Some(4504));
+    still_open(&mut newer).await;
+    one.stop().await;
+    two.stop().await;
+}
+
+#[tokio::test]
+async fn without_the_database_tickets_are_refused_as_unavailable_and_stay_good() {
+    let database = Database::create().await;
+    let proxy = Proxy::start(database.port()).await;
+    let mut world = World::on(&shared_broker(), database).await;
+    world.set("database.url", &world.database.url_by_port(proxy.port()));
+    world.set("http.allowed_origins", "https://shop.example");
+    let instance = world.start().await;
+    let token = world.token("u-1");
+    let shown = ticket(&instance, &token).await.1["ticket"].as_str().unwrap().to_owned();
+    proxy.cut().await;
+    let url = format!("http://{}/tickets", instance.address);
+    let answer = reqwest::Client::new().post(url).bearer_auth(&token).send().await.unwrap();
+    assert_eq!((answer.status().as_u16(), &answer.headers()["retry-after"]), (503, &"2".parse().unwrap()));
+    assert_eq!(answer.json::<Value>().await.unwrap()["code"], "database_unavailable");
+    let Err(Error::Http(answer)) = Screen::connect(instance.address, &format!("token={shown}")).await else {
+        panic!("a ticket that nobody could look up opened a session")
+    };
+    assert_eq!(answer.status(), 503);
+    let problem: Value = serde_json::from_slice(answer.body().as_ref().unwrap()).unwrap();
+    assert_eq!(problem["code"], "database_unavailable");
+    let (status, problem) = instance.get("/orders", &shown).await;
+    assert_eq!((status, &problem["code"]), (503, &json!("database_unavailable")));
+    let refused = r#"ordercast_handshakes_refused_total{code="database_unavailable"}"#;
+    assert_eq!(instance.metric(refused).await, 3.0);
+    // A token needs no database to be let in.
+    assert_eq!(refused_status(&instance, &token).await, None);
+    proxy.heal().await;
+    // Where that took longer than the ticket is good, another one is.
+    eventually("tickets are to be had again", async || {
+        let (status, issued) = ticket(&instance, &token).await;
+        status == 201 && refused_status(&instance, issued["ticket"].as_str().unwrap()).await.is_none()
+    })
+    .await;
+    instance.stop().await;
+}
+
+/// The status of a handshake that was refused.
+async fn refused_status(instance: &Instance, shown: &str) -> Option<u16> {
+    match Screen::connect(instance.address, &format!("token={shown}")).await {
+        Ok(_) => None,
+        Err(Error::Http(answer)) => Some(answer.status().as_u16()),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// How long what operators ask for may take to be seen on every instance: five times what is promised.
+const REACH: Duration = Duration::from_secs(5);
+
+#[tokio::test]
+async fn what_operators_ask_for_is_seen_on_every_instance_soon() {
+    let world = World::create().await;
+    let (one, two) = tokio::join!(world.start(), world.start());
+    let mut took = [Vec::new(), Vec::new(), Vec::new()];
+    for round in 0..8 {
+        let user = format!("u-{round}");
+        let mut here = world.watch(&one, &user).await;
+        let mut there = world.watch(&two, &user).await;
+        let begun = Instant::now();
+        post(&one, "/announcements", json!({"content": "now", "user_id": user})).await;
+        here.until("the announcement", |screen| !announcements(screen).is_empty()).await;
+        there.until("the announcement", |screen| !announcements(screen).is_empty()).await;
+        took[0].push(begun.elapsed());
+        let begun = Instant::now();
+        assert_eq!(operate(&one, Method::DELETE, &format!("/sessions?user_id={user}"), None).await.0, 202);
+        assert_eq!((here.close_code().await, there.close_code().await), (Some(4011), Some(4011)));
+        took[1].push(begun.elapsed());
+        let mut here = Screen::open(one.address, &world.token_named(&user, &user)).await;
+        let mut there = Screen::open(two.address, &world.token_named(&user, &user)).await;
+        let begun = Instant::now();
+        post(&one, "/revocations", json!({"jti": user})).await;
+        assert_eq!((here.close_code().await, there.close_code().await), (Some(4503), Some(4503)));
+        took[2].push(begun.elapsed());
+    }
+    took.iter_mut().for_each(|took| took.sort_unstable());
+    eprintln!("announcements, kicks and revocations reached two instances after {took:?}");
+    // One pause of a busy machine is nobody's fault.
+    assert!(took.iter().all(|took| took[took.len() / 2] < REACH), "{took:?}");
     one.stop().await;
     two.stop().await;
 }

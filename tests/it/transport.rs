@@ -4,6 +4,7 @@
 mod frames;
 mod handshakes;
 mod panics;
+mod silence;
 mod tokens;
 
 use std::{

@@ -34,6 +34,10 @@ use crate::{
 const WRITE_BYTES: usize = 16 * 1024;
 /// Messages taken from the client before anything else is looked at again.
 const INBOUND_AT_ONCE: usize = 32;
+/// How long a client that broke a rule has to be silent before the connection is ended: longer than most round trips.
+const LINGER_SILENCE: Duration = Duration::from_millis(250);
+/// How long it is read on at most.
+const LINGER_LIMIT: Duration = Duration::from_secs(2);
 
 /// The conversation over one socket. Dropping it is its end, whatever ended it.
 pub(super) struct Connection<S: Speaker> {
@@ -41,6 +45,8 @@ pub(super) struct Connection<S: Speaker> {
     incoming: Incoming,
     timer: Pin<Box<Sleep>>,
     pace: Pace,
+    /// The client broke a rule.
+    linger: Option<Linger>,
     /// The speaker panicked: it is told no more, and the client only this.
     farewell: Option<Farewell>,
 }
@@ -49,6 +55,22 @@ pub(super) struct Connection<S: Speaker> {
 struct Incoming {
     payload: Payload,
     reader: FrameReader,
+    /// When the last bytes came.
+    heard: Instant,
+}
+
+/// The rest of a connection whose client broke a rule (RFC 6455, 7.1.7). Nothing is made of what it sends now, its Close
+/// included, so nobody waits for that. But it is read on for a moment: a connection ended with bytes unread is reset, and
+/// a reset may keep the client from reading our Close.
+#[derive(Debug, Clone, Copy)]
+struct Linger {
+    broken_at: Instant,
+}
+
+impl Linger {
+    fn ends(self, heard: Instant) -> Instant {
+        (heard + LINGER_SILENCE).min(self.broken_at + LINGER_LIMIT)
+    }
 }
 
 /// When the client last took and gave something: what tells a stalled reader from a lost connection.
@@ -71,13 +93,16 @@ impl Pace {
 
 impl Incoming {
     /// The next message, or what is wrong with it; a connection that ended is lost.
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Received, CloseCause>> {
+    fn poll_read(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<Result<Received, CloseCause>> {
         loop {
             if let Some(read) = self.reader.read() {
                 return Poll::Ready(read);
             }
             match ready!(self.payload.poll_next_unpin(cx)) {
-                Some(Ok(chunk)) => self.reader.push(chunk),
+                Some(Ok(chunk)) => {
+                    self.heard = now;
+                    self.reader.push(chunk);
+                }
                 Some(Err(_)) | None => return Poll::Ready(Err(CloseCause::ConnectionLost)),
             }
         }
@@ -89,9 +114,10 @@ impl<S: Speaker> Connection<S> {
     pub(super) fn new(speaker: S, payload: Payload, rules: FrameRules, send_timeout: Duration) -> Self {
         Self {
             speaker,
-            incoming: Incoming { payload, reader: FrameReader::new(rules) },
+            incoming: Incoming { payload, reader: FrameReader::new(rules), heard: Instant::now() },
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             pace: Pace { send_timeout, unanswered_since: None },
+            linger: None,
             farewell: None,
         }
     }
@@ -105,10 +131,12 @@ impl<S: Speaker> Connection<S> {
                 self.pace.unanswered_since.get_or_insert(now.instant);
                 return Poll::Ready(Some(bytes));
             }
-            if self.speaker.has_ended() {
+            let lingers_until = self.linger.map(|linger| linger.ends(self.incoming.heard));
+            if self.speaker.has_ended() || lingers_until.is_some_and(|until| now.instant >= until) {
                 return Poll::Ready(None);
             }
-            self.timer.as_mut().reset(self.speaker.deadline(now).into());
+            let deadline = self.speaker.deadline(now);
+            self.timer.as_mut().reset(lingers_until.map_or(deadline, |until| until.min(deadline)).into());
             ready!(self.timer.poll_unpin(cx));
         }
     }
@@ -118,9 +146,12 @@ impl<S: Speaker> Connection<S> {
             if self.speaker.has_ended() || !self.speaker.wants_inbound() {
                 return;
             }
-            let Poll::Ready(received) = self.incoming.poll_read(cx) else { return };
+            let Poll::Ready(received) = self.incoming.poll_read(now.instant, cx) else { return };
             if received.is_ok() {
                 self.pace.unanswered_since = None;
+            }
+            if matches!(received, Err(cause) if cause != CloseCause::ConnectionLost) {
+                self.linger.get_or_insert(Linger { broken_at: now.instant });
             }
             let inbound = match &received {
                 Ok(Received::Text(text)) => Inbound::Text(text),
@@ -172,10 +203,8 @@ impl<S: Speaker> Drop for Connection<S> {
         if self.farewell.is_some() {
             return;
         }
-        let cause = match self.speaker.cause() {
-            None | Some(CloseCause::ConnectionLost) => self.pace.cause_of_loss(Instant::now()),
-            Some(cause) => cause,
-        };
+        // A client that hung up was heard to. Where the connection broke without a word, nobody told the speaker.
+        let cause = self.speaker.cause().unwrap_or_else(|| self.pace.cause_of_loss(Instant::now()));
         self.speaker.on_end(cause);
     }
 }

@@ -19,6 +19,8 @@ pub(super) struct Membership {
     mailbox: Arc<Mailbox>,
     session_id: String,
     is_link: bool,
+    /// Its user's oldest sessions are to end for it, so that so many are left.
+    replaces: Option<usize>,
     joined: Instant,
     metrics: Arc<SessionMetrics>,
 }
@@ -33,12 +35,17 @@ impl Membership {
     ) -> Result<Self, TooManySessions> {
         let mailbox = joining.mailbox.clone();
         let is_link = joining.viewer.user().is_none();
+        let replaces = joining.max_per_user.filter(|_| joining.closes_oldest);
         let key = hub.step(|hub| hub.join(joining))?;
-        Ok(Self { hub, key, mailbox, session_id, is_link, joined: Instant::now(), metrics })
+        Ok(Self { hub, key, mailbox, session_id, is_link, replaces, joined: Instant::now(), metrics })
     }
 
-    /// The socket is open: from now on there is an end to be told.
+    /// Nothing refuses it any more: from now on there is an end to be told. Whoever has to go for it goes only now, because
+    /// one that is refused, such as a ticket's second use, must end nobody.
     pub(super) fn open(&self) {
+        if let Some(max) = self.replaces {
+            self.hub.step(|hub| hub.take_place(self.key, max));
+        }
         self.metrics.opened();
     }
 

@@ -31,7 +31,8 @@ pub trait Speaker: Unpin + 'static {
     /// When [`poll`](Self::poll) wants to be called at the latest.
     fn deadline(&self, now: Now) -> Instant;
 
-    /// Whether nothing is left to do but to write the output and to end the connection.
+    /// Whether nothing is left to do but to write the output and to end the connection. After
+    /// [`Inbound::Broken`] the connection does not wait for it.
     fn has_ended(&self) -> bool;
 
     /// Why it ends, once that is known.

@@ -132,7 +132,7 @@ fn join(request: &HttpRequest, public: &Public, principal: &Principal) -> Result
         token_id: principal.token_id.as_deref().map(Into::into),
         issued_at: principal.issued_at,
         transport: "websocket",
-        address: request.peer_addr().map(|peer| peer.ip()),
+        address: Some(public.client_address(request.head())),
         connected_at: Timestamp::now(),
         expires_at: principal.expires_at,
     };

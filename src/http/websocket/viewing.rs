@@ -53,7 +53,9 @@ impl Viewing {
             TokenError::Expired | TokenError::KeysUnavailable => refused(error.code(), *error),
             _ => refused("invalid_token", *error),
         });
-        if let Some(request) = self.session.on_renewal(renewal, id, now) {
+        let renewed = self.session.on_renewal(renewal, id, now);
+        public.metrics.refreshed(renewed.as_ref().map_or_else(|reason| *reason, |_| "accepted"));
+        if let Ok(request) = renewed {
             self.ask_hub(request, now);
             if let Ok(principal) = &verified {
                 self.membership.exchange_token(principal);
@@ -84,7 +86,7 @@ impl Viewing {
             if matches!(delivery, Delivery::Nothing) {
                 return;
             }
-            if let Some(request) = self.session.on_delivery(delivery) {
+            if let Some(request) = self.session.on_delivery(delivery, now) {
                 self.ask_hub(request, now);
             }
             self.session.on_complete(self.membership.is_complete(), now);

@@ -46,6 +46,10 @@ pub struct Metrics {
     pub key_fetches: Counter,
     /// Those that failed: the keys stay as they were.
     pub key_fetch_failures: Counter,
+    /// Times key or secret files had changed and were read again.
+    pub key_file_reads: Counter,
+    /// Times they could not be used: the keys stay as they were.
+    pub key_file_failures: Counter,
     /// Panics caught by the hook.
     pub panics: Counter,
     registry: Arc<Registry>,
@@ -124,6 +128,7 @@ impl Metrics {
             names.add("sessions_open", "Sessions open now", Gauge::default()),
             names.add("sessions_closed", "Sessions that ended, by cause", Family::default()),
             names.add("handshakes_refused", "Requests refused, by code", Family::default()),
+            names.add("token_refreshes", "Tokens offered by open sessions, by what became of them", Family::default()),
             names.add("stale", "Whether screens may be out of date for this reason: 1 or 0", Family::default()),
         );
 
@@ -135,6 +140,13 @@ impl Metrics {
         let key_fetches = names.add("key_fetches", "Fetches of auth.jwks_url", Counter::default());
         let key_fetch_failures =
             names.add("key_fetch_failures", "Fetches of auth.jwks_url that brought no keys", Counter::default());
+        let key_file_reads = names.add(
+            "key_file_reads",
+            "Times key or secret files had changed and were read again",
+            Counter::default(),
+        );
+        let key_file_failures =
+            names.add("key_file_failures", "Times changed key or secret files could not be used", Counter::default());
         let panics = names.add("panics", "Panics of any thread", Counter::default());
         names.0.register("build", "The version that runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         let start = Gauge::<f64, AtomicU64>::default();
@@ -151,6 +163,8 @@ impl Metrics {
             sessions: Arc::new(sessions),
             key_fetches,
             key_fetch_failures,
+            key_file_reads,
+            key_file_failures,
             panics,
             registry: Arc::new(names.0),
         }

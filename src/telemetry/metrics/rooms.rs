@@ -106,6 +106,7 @@ pub struct SessionMetrics {
     open: Gauge,
     closed: Family<Cause, Counter>,
     refused: Family<Code, Counter>,
+    refreshes: Family<Outcome, Counter>,
     stale: Family<Reason, Gauge>,
 }
 
@@ -114,12 +115,16 @@ impl SessionMetrics {
         open: Gauge,
         closed: Family<Cause, Counter>,
         refused: Family<Code, Counter>,
+        refreshes: Family<Outcome, Counter>,
         stale: Family<Reason, Gauge>,
     ) -> Self {
         for cause in CloseCause::ALL {
             drop(closed.get_or_create(&Cause { cause: cause.reason() }));
         }
-        let metrics = Self { open, closed, refused, stale };
+        for outcome in ["accepted", "invalid_token", "expired_token", "keys_unavailable", "other_user"] {
+            drop(refreshes.get_or_create(&Outcome { outcome }));
+        }
+        let metrics = Self { open, closed, refused, refreshes, stale };
         metrics.set_stale(StaleReasons::NONE);
         metrics
     }
@@ -138,6 +143,11 @@ impl SessionMetrics {
     /// Counts a request that was refused, by the stable code of its refusal.
     pub fn refused(&self, code: &'static str) {
         self.refused.get_or_create(&Code { code }).inc();
+    }
+
+    /// Counts a `refresh`, by what became of it.
+    pub fn refreshed(&self, outcome: &'static str) {
+        self.refreshes.get_or_create(&Outcome { outcome }).inc();
     }
 
     /// Sets what this instance's screens are told to be stale for.
@@ -162,6 +172,11 @@ pub(super) struct Kind {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct Cause {
     cause: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct Outcome {
+    outcome: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -40,7 +40,7 @@ pub(super) async fn late_duplicate_and_conflicting_events_change_no_state(databa
     let applied =
         apply(store, 0, 1, [set("A-1", 4, "created"), set("A-1", 5, "packed"), set("A-1", 5, "lost"), erase("A-9")])
             .await;
-    assert_eq!(applied, Applied { late: 1, duplicate: 1, conflict: 1, ..Applied::default() });
+    assert_eq!(applied, Applied { late: 1, duplicate: 1, conflict: 1, nothing_to_erase: 1, ..Applied::default() });
     let snapshot = by_name(store, &["A-1"]).await;
     assert_eq!(short(&snapshot, "A-1"), Some((5, "packed".into())));
     assert_eq!(state(&snapshot, "A-1").stamp.offset, 0);

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{Server, close_code, raw};
 
@@ -57,4 +57,31 @@ async fn what_breaks_rfc_6455_is_answered_with_its_close_code() {
         assert!(begun.elapsed() < Duration::from_secs(10), "every one of them left the registry");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// Breaks a rule, and says how long the connection lasts from then on. Who goes on talking does so until it is ended.
+async fn lasts(server: &Server, user: &str, goes_on: bool) -> Duration {
+    let (mut reading, mut writing) = raw(server, user).await.into_split();
+    writing.write_all(&frame(0x83, b"")).await.unwrap();
+    let begun = Instant::now();
+    let talk = async {
+        while goes_on && writing.write_all(b"x").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let mut bytes = Vec::new();
+    let read = async {
+        reading.read_to_end(&mut bytes).await.ok();
+        begun.elapsed()
+    };
+    let (lasted, ()) = tokio::time::timeout(Duration::from_secs(20), async { tokio::join!(read, talk) }).await.unwrap();
+    assert!(bytes.windows(4).any(|close| close[0] == 0x88 && close[2..] == 1002u16.to_be_bytes()), "told why");
+    lasted
+}
+
+#[tokio::test]
+async fn who_broke_a_rule_reads_why_and_is_ended_as_soon_as_it_is_silent_and_soon_in_any_case() {
+    let server = Server::start().await;
+    let (silent, talker) = tokio::join!(lasts(&server, "u-1", false), lasts(&server, "u-2", true));
+    assert!(silent * 2 < talker, "{silent:?} {talker:?}");
 }

@@ -2,35 +2,40 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
+use ordercast::hub::Whom;
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
 };
 
-use super::{Server, WAITING, close_code, raw};
+use super::{Server, WAITING, close_code, handshake, raw};
 
 async fn get(server: &Server, forwarded_for: &str) -> Response {
     let url = format!("http://{}/orders", server.address);
     reqwest::Client::new().get(url).header("X-Forwarded-For", forwarded_for).send().await.unwrap()
 }
 
+/// More at once than the second may have that a busy machine takes for them.
+const MANY: usize = 60;
+
 #[tokio::test]
 async fn each_address_behind_a_trusted_proxy_has_its_own_rate() {
     let settings = [("session.max_handshakes_per_second", "3"), ("http.trusted_proxies", "127.0.0.0/8")];
     let server = Server::start_with(&settings).await;
-    for _ in 0..3 {
-        assert_eq!(get(&server, "1.1.1.1, 192.0.2.1").await.status(), StatusCode::UNAUTHORIZED);
-    }
-    let refused = get(&server, "2.2.2.2, 192.0.2.1").await;
-    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    let answers = join_all((0..MANY).map(|n| get(&server, ["1.1.1.1, 192.0.2.1", "2.2.2.2, 192.0.2.1"][n % 2]))).await;
+    let (refused, admitted): (Vec<_>, Vec<_>) =
+        answers.into_iter().partition(|answer| answer.status() == StatusCode::TOO_MANY_REQUESTS);
+    assert!(admitted.len() >= 3 && admitted.iter().all(|answer| answer.status() == StatusCode::UNAUTHORIZED));
+    assert_eq!(server.metric(r#"ordercast_handshakes_refused_total{code="rate_limited"}"#), refused.len() as f64);
+    let refused = refused.into_iter().next().expect("one of them is one too many");
     for (name, value) in [("retry-after", "1"), ("cache-control", "no-store"), ("x-content-type-options", "nosniff")] {
         assert_eq!(refused.headers()[name], value);
     }
     assert_eq!(refused.json::<Value>().await.unwrap()["code"], "rate_limited");
     assert_eq!(get(&server, "192.0.2.2").await.status(), StatusCode::UNAUTHORIZED);
-    assert_eq!(server.metric(r#"ordercast_handshakes_refused_total{code="rate_limited"}"#), 1.0);
 }
 
 #[tokio::test]
@@ -113,4 +118,125 @@ async fn an_instance_that_is_full_says_so_and_goes_on_to_accept() {
     let mut next = raw(&server, "u-raw").await;
     next.read_exact(&mut head).await.unwrap();
     assert_eq!(&head, b"HTTP/1.1 101");
+}
+
+#[tokio::test]
+async fn tickets_and_handshakes_of_a_network_have_one_rate() {
+    let settings = [("session.max_handshakes_per_second", "3"), ("http.trusted_proxies", "127.0.0.0/8")];
+    let server = Server::start_with(&settings).await;
+    let post = async |address: String| {
+        let url = format!("http://{}/tickets", server.address);
+        let answer = reqwest::Client::new().post(url).header("X-Forwarded-For", address).send().await.unwrap();
+        answer.status()
+    };
+    let (tickets, handshakes) = tokio::join!(
+        join_all((0..MANY).map(|host| post(format!("2001:db8::{host:x}")))),
+        join_all((0..MANY).map(async |host| get(&server, &format!("2001:db8::f:{host:x}")).await.status())),
+    );
+    for answers in [tickets, handshakes] {
+        assert!(answers.contains(&StatusCode::TOO_MANY_REQUESTS), "{answers:?}");
+    }
+    assert_eq!(post("2001:db8:0:1::1".to_owned()).await, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn a_session_is_listed_with_the_address_its_proxy_names_and_a_stranger_names_none() {
+    for (trusted, listed) in [("127.0.0.0/8", "192.0.2.7"), ("10.0.0.0/8", "127.0.0.1")] {
+        let server = Server::start_with(&[("http.trusted_proxies", trusted)]).await;
+        let request = handshake(&server, "u-1").replace("Host: x", "Host: x\r\nX-Forwarded-For: 1.1.1.1, 192.0.2.7");
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).await.unwrap();
+        let sessions = server.hub.step(|hub| hub.list(Whom::All, 9));
+        let addresses: Vec<_> = sessions.into_iter().map(|session| session.badge.address).collect();
+        assert_eq!(addresses, [Some(listed.parse().unwrap())]);
+    }
+}
+
+/// One handshake from an address of this machine; the answer's first line, if one came.
+async fn shake_hands(server: &Server, from: &str, user: &str) -> Option<[u8; 12]> {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(format!("{from}:0").parse().unwrap()).unwrap();
+    let mut stream = socket.connect(server.address).await.ok()?;
+    stream.write_all(handshake(server, user).as_bytes()).await.ok()?;
+    let mut head = [0; 12];
+    stream.read_exact(&mut head).await.ok()?;
+    Some(head)
+}
+
+#[tokio::test]
+async fn a_storm_of_reconnects_from_one_address_starves_nobody_else() {
+    let server = Server::start_with(&[("session.max_handshakes_per_second", "20")]).await;
+    let refused = || {
+        let text = server.metrics.encode();
+        let refused = text
+            .lines()
+            .find_map(|line| line.strip_prefix(r#"ordercast_handshakes_refused_total{code="rate_limited"} "#));
+        refused.map_or(0.0, |many| many.parse().unwrap())
+    };
+    let storm = async |number: usize| {
+        for round in 0.. {
+            shake_hands(&server, "127.0.0.2", &format!("storm-{number}-{round}")).await;
+        }
+    };
+    let newcomers = async {
+        let begun = Instant::now();
+        while refused() < 100.0 {
+            assert!(begun.elapsed() < Duration::from_secs(20), "the storm is refused");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        for number in 0..20 {
+            let head = shake_hands(&server, "127.0.0.1", &format!("u-{number}")).await;
+            assert_eq!(head.as_ref().map(<[u8; 12]>::as_slice), Some(&b"HTTP/1.1 101"[..]), "{number}");
+        }
+        assert!(refused() > 100.0, "it goes on");
+    };
+    tokio::select! {
+        _ = join_all((0..40).map(storm)) => unreachable!("it goes on"),
+        () = newcomers => {}
+    }
+}
+
+#[tokio::test]
+async fn every_answer_is_kept_by_nobody_and_tells_no_page_where_it_came_from() {
+    let settings = [("session.max_handshakes_per_second", "100"), ("http.trusted_proxies", "127.0.0.0/8")];
+    let server = Server::start_with(&settings).await;
+    let good = handshake(&server, "u-1");
+    let plain = |line: &str, headers: &str| format!("{line} HTTP/1.1\r\nHost: x\r\n{headers}\r\n");
+    let token = format!("Authorization: Bearer {}\r\n", server.token("u-1"));
+    let long = format!("GET /order-status?x={}", "x".repeat(40_000));
+    let preflight = "Origin: http://x\r\nAccess-Control-Request-Method: GET\r\n";
+    let cases = [
+        (101, good.clone()),
+        (101, good.replace("token=", "token=bad").replace("Host: x", "Host: x\r\nOrigin: http://x")),
+        (200, plain("GET /orders", &token)),
+        (200, plain("OPTIONS /orders", preflight)),
+        (400, plain(&long, "")),
+        (400, good.replace("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Key: x")),
+        (400, plain("GET /orders?after=nowhere", &token)),
+        (401, plain("GET /orders", "")),
+        (403, good.replace("Host: x", "Host: x\r\nOrigin: http://evil.example")),
+        (404, plain("GET /nothing", "")),
+        (404, plain("GET /orders/%ff", &token)),
+        (404, plain("GET /orders/A-1", &token)),
+        (405, plain("DELETE /orders", "")),
+        (426, good.replace("Sec-WebSocket-Version: 13", "Sec-WebSocket-Version: 12")),
+        (426, plain("GET /order-status", &token)),
+        (503, plain("POST /tickets", &token)),
+    ];
+    for (status, request) in cases {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut read = Vec::new();
+        while !read.windows(4).any(|end| end == b"\r\n\r\n") {
+            assert!(stream.read_buf(&mut read).await.unwrap() > 0, "an answer to {request}");
+        }
+        let head = String::from_utf8_lossy(&read).to_lowercase();
+        let asked = &request[..request.len().min(200)];
+        assert!(head.starts_with(&format!("http/1.1 {status} ")), "{asked}\n{head}");
+        for header in ["cache-control: no-store", "referrer-policy: no-referrer", "x-content-type-options: nosniff"] {
+            assert_eq!(head.matches(&format!("\r\n{header}\r\n")).count(), 1, "{header} of {asked}\n{head}");
+        }
+    }
 }

@@ -38,6 +38,7 @@ async fn a_refresh_narrows_and_widens_what_the_screen_shows() {
     assert_eq!(next_json(&mut client).await["type"], "token_refreshed");
     let widened = next_json(&mut client).await;
     assert_eq!((ids(&widened["orders"]), ids(&widened["removed"])), (vec!["A-3"], vec![]));
+    assert_eq!(server.metric(r#"ordercast_token_refreshes_total{outcome="accepted"}"#), 2.0);
 }
 
 #[tokio::test]
@@ -59,6 +60,10 @@ async fn a_refused_refresh_is_an_error_and_the_token_of_another_user_ends_the_se
         (&closing["type"], &closing["code"], &closing["retry"]),
         (&json!("closing"), &json!(4500), &json!(false))
     );
+    for (outcome, many) in [("accepted", 0.0), ("invalid_token", 2.0), ("expired_token", 1.0), ("other_user", 1.0)] {
+        let series = format!("ordercast_token_refreshes_total{{outcome=\"{outcome}\"}}");
+        assert_eq!(server.metric(&series), many, "{outcome}");
+    }
 }
 
 #[tokio::test]

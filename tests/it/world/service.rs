@@ -34,6 +34,11 @@ impl Service {
         line.trim().trim_end_matches("kB").trim().parse().unwrap()
     }
 
+    /// Files and sockets it has open.
+    pub fn open_files(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.served.pid())).unwrap().count()
+    }
+
     /// Forgets the peak of its memory.
     pub fn reset_peak(&self) {
         fs::write(format!("/proc/{}/clear_refs", self.served.pid()), "5").unwrap();

@@ -31,6 +31,7 @@ impl RecorderThread {
                     metrics.recorder.late.inc_by(applied.late);
                     metrics.recorder.duplicate.inc_by(applied.duplicate);
                     metrics.recorder.conflict.inc_by(applied.conflict);
+                    metrics.recorder.nothing_to_erase.inc_by(applied.nothing_to_erase);
                     metrics.recorder.kind_changed.inc_by(applied.kind_changed);
                     dead_letters.into_iter().for_each(|code| metrics.dead_letters.put_aside(code));
                     for (partition, next_offset) in positions {
