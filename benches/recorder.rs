@@ -20,6 +20,7 @@ use rdkafka::{
 };
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
+use tokio::sync::watch;
 
 const TOPIC: &str = "bench";
 const PARTITIONS: i32 = 6;
@@ -104,6 +105,7 @@ async fn drain(
 ) -> Drain {
     let (started, mut moved_at) = (Instant::now(), Instant::now());
     let (mut before, mut peak_mib, mut was_ready, mut viewer) = (0, 0, false, None);
+    let (drained, drained_seen) = watch::channel(false);
     println!("{:>8} {:>12} {:>12} {:>8}", "seconds", "recorded", "events/s", "MiB");
     loop {
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -122,10 +124,12 @@ async fn drain(
         }
         assert!(moved_at.elapsed() < PATIENCE, "the drain goes on");
         if ready && viewer.is_none() {
-            viewer = Some(tokio::spawn(watch(format!("ws://{public}/order-status?token={token}"))));
+            let url = format!("ws://{public}/order-status?token={token}");
+            viewer = Some(tokio::spawn(watch(url, drained_seen.clone())));
         }
         if done == records {
             let taken = started.elapsed();
+            drained.send_replace(true);
             if let Some(viewer) = viewer {
                 println!("a viewer: {}", viewer.await.unwrap());
             }
@@ -135,32 +139,35 @@ async fn drain(
     }
 }
 
-/// A viewer who comes while much is not recorded; ends once it is told that it is up to date.
-async fn watch(url: String) -> String {
+/// A viewer who comes while much is not recorded; ends when all is, once it is told that it is up to date.
+async fn watch(url: String, mut drained: watch::Receiver<bool>) -> String {
     let came = Instant::now();
     let (mut socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
-    let mut told = Vec::new();
-    let mut stale = false;
-    loop {
-        let message = socket.next().await.expect("it is not sent away").unwrap();
+    let (mut told, mut stale) = (Vec::new(), true);
+    while stale || !*drained.borrow() {
+        let message = tokio::select! {
+            message = socket.next() => message.expect("it is not sent away").unwrap(),
+            _ = drained.changed(), if !stale => continue,
+        };
         let Ok(frame) = serde_json::from_str::<Value>(message.to_text().unwrap_or_default()) else { continue };
-        match frame["type"].as_str().unwrap() {
-            "snapshot" => {
-                told.push(format!("{} orders after {:.0?}", frame["orders"].as_array().unwrap().len(), came.elapsed()))
+        let what = match frame["type"].as_str().unwrap() {
+            "snapshot" if frame["first"] == true => {
+                stale = false;
+                format!("{} orders", frame["orders"].as_array().unwrap().len())
             }
             "stale" => {
                 stale = true;
-                told.push(format!("stale for {}", frame["reasons"]));
+                format!("stale for {}", frame["reasons"])
             }
-            "fresh" if stale => {
-                told.push(format!("fresh after {:.0?}", came.elapsed()));
-                return told.join(", ");
+            "fresh" => {
+                stale = false;
+                "fresh".to_owned()
             }
-            _ => {}
-        }
-        // Partial snapshots may be many; the first say enough.
-        told.truncate(8);
+            _ => continue,
+        };
+        told.push(format!("{what} after {:.1?}", came.elapsed()));
     }
+    told.join(", ")
 }
 
 /// `ordercast serve`; killed at the end.

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use sqlx::{
-    Sqlite, SqlitePool, Transaction,
+    Connection, Sqlite, SqlitePool, Transaction,
     pool::PoolConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
@@ -32,6 +32,9 @@ impl Connections {
             SqlitePoolOptions::new()
                 .max_connections(connections)
                 .acquire_timeout(limits.acquire_timeout)
+                // A full disk rolls a transaction back by itself, which the connection does not count: it would never
+                // begin another one.
+                .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
                 .connect_lazy_with(options.clone())
         };
         Ok(Self { writer: pool(1), readers: pool(limits.max_connections) })
