@@ -19,7 +19,7 @@ mod reads;
 mod reconcile;
 mod refresh;
 mod registry;
-mod rules;
+pub(crate) mod rules;
 mod shared;
 #[cfg(test)]
 mod simulation;
@@ -107,6 +107,13 @@ impl Hub {
             refused: HashSet::new(),
             rules: Rules::default(),
         }
+    }
+
+    /// Switches one rule off.
+    #[cfg(test)]
+    pub(crate) fn without(mut self, rule: Option<Rule>) -> Self {
+        (self.rules.off, self.registry.rules.off) = (rule, rule);
+        self
     }
 
     // ── the log ────────────────────────────────────────────────────────────────────────────────────────────────────

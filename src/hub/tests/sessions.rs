@@ -7,6 +7,23 @@ fn list_of(ids: &[&str]) -> crate::event::OrderList {
 }
 
 #[test]
+fn a_session_whose_mailbox_overflowed_says_that_it_is_behind_until_its_snapshot() {
+    let mut scene = Scene { mailbox_bytes: 300, ..Scene::new() };
+    let ann = scene.live("ann");
+    assert!(ann.mailbox.doubts().is_fresh());
+    for (id, version) in [("A-1", 1), ("A-2", 1), ("A-3", 1), ("A-1", 2)] {
+        scene.set(id, version, &["ann"]);
+    }
+    scene.fan();
+    assert_eq!(ann.hear(), ["overflowed"]);
+    scene.hub.restart(ann.key);
+    assert!(ann.mailbox.doubts().contains(StaleReason::CatchingUp), "records pass it by for as long as nothing is read");
+    scene.answer();
+    assert!(ann.mailbox.doubts().is_fresh());
+    assert_eq!(ann.hear(), ["all: A-1 v2/2 A-2 v1/1 A-3 v1/1"]);
+}
+
+#[test]
 fn nothing_is_told_before_the_snapshot() {
     let mut scene = Scene::new();
     let ann = scene.join(Viewer::User { id: user("ann"), only: None }, true);
