@@ -7,8 +7,6 @@ pub(crate) enum Rule {
     Silence,
     /// An answer about the log that is older than progress says nothing of it.
     NewerLook,
-    /// What was given to the writer is taken back when nobody knows how far progress is.
-    Void,
 }
 
 /// All rules hold, but one that a test has switched off.

@@ -88,7 +88,14 @@ struct Step {
 
 impl Client {
     pub(super) fn new(user: usize) -> Self {
-        Self { user, screen: BTreeMap::new(), connection: None, not_before: 0, stalls_until: 0, wrong_since: BTreeMap::new() }
+        Self {
+            user,
+            screen: BTreeMap::new(),
+            connection: None,
+            not_before: 0,
+            stalls_until: 0,
+            wrong_since: BTreeMap::new(),
+        }
     }
 
     /// Opens a connection; a tab that shows something says what.

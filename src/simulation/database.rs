@@ -110,13 +110,7 @@ impl Database {
         Ok(())
     }
 
-    fn apply(
-        &mut self,
-        batch: &Batch,
-        topic: &Topic,
-        off: Option<Rule>,
-        torn: bool,
-    ) -> Result<Applied, StoreError> {
+    fn apply(&mut self, batch: &Batch, topic: &Topic, off: Option<Rule>, torn: bool) -> Result<Applied, StoreError> {
         if off != Some(Rule::CompareAndSet) {
             let stored: Vec<Progress> = self.progress.values().cloned().collect();
             check_positions(batch, &stored)?;
@@ -204,7 +198,10 @@ impl Database {
             let low = topic.partitions[*partition as usize].low_of(life);
             let end = ends.insert((*partition, epoch.0), *to).unwrap_or(0);
             if *from != end && !(*from > end && *from <= low) {
-                flaws.push((Flaw::Recorded, format!("{partition}: {from}..{to} follows {end}, the log begins at {low}")));
+                flaws.push((
+                    Flaw::Recorded,
+                    format!("{partition}: {from}..{to} follows {end}, the log begins at {low}"),
+                ));
             }
             let log = topic.partitions[*partition as usize].log(life);
             let Some(stretch) = log.get(*from as usize..*to as usize) else {

@@ -1,16 +1,18 @@
 //! How a run ends: everything heals, everything comes to rest, and every screen and row is compared with the truth.
 
 use super::{
+    client::Client,
     faults::GO_ON,
     flaws::{Flaw, Flaws},
+    instance::Instance,
     world::World,
 };
 use crate::event::{Known, Stamp};
 
 /// Rounds after which a world that has not come to rest never will.
-const ROUNDS: usize = 120;
+const ROUNDS: usize = 90;
 /// What passes between two rounds.
-const ROUND: u64 = 1_000;
+const ROUND: u64 = 2_000;
 
 impl World {
     /// Lets everything come to rest and says what was wrong.
@@ -41,25 +43,39 @@ impl World {
     /// Whether all is as it should be, after a while. A partition that is halted stays so until somebody decides: that
     /// every screen says so is seen first.
     fn comes_to_rest(&mut self) -> bool {
-        let mut decided = false;
+        let (mut decided, mut halted, mut halted_for) = (false, None, 0);
         for round in 0..ROUNDS {
             self.round();
             if round % 4 == 3 && self.unrest().is_empty() {
                 return true;
             }
-            if !decided && round > 30 && self.is_halted() {
+            halted_for = if self.halted() == halted { halted_for + 1 } else { 0 };
+            halted = self.halted();
+            if !decided
+                && round > 20
+                && halted_for > 3
+                && let Some(number) = halted
+            {
                 decided = true;
-                if self.clients.iter().any(|client| client.is_content()) {
-                    self.flaws.push((Flaw::Freshness, "a partition is halted and a screen is called fresh".to_owned()));
-                }
+                self.judge_halt(number);
                 self.decide();
             }
         }
         false
     }
 
-    fn is_halted(&self) -> bool {
-        self.instances.iter().flatten().any(|instance| !instance.recorder.halts.is_empty())
+    /// An instance that has halted a partition.
+    fn halted(&self) -> Option<usize> {
+        let halts = |instance: &Instance| !instance.recorder.halts.is_empty();
+        self.instances.iter().position(|instance| instance.as_ref().is_some_and(halts))
+    }
+
+    /// Whoever halts a partition says so. Others know only if positions tell that the log is another one.
+    fn judge_halt(&mut self, number: usize) {
+        let is_here = |client: &&Client| client.connection.as_ref().is_some_and(|it| it.instance == number);
+        if self.clients.iter().filter(is_here).any(Client::is_content) {
+            self.flaws.push((Flaw::Freshness, "a partition is halted and a screen is called fresh".to_owned()));
+        }
     }
 
     /// Somebody changes the settings and starts all instances again.

@@ -149,4 +149,3 @@ impl Clock {
         Now { instant: self.instant(), wall: self.wall() }
     }
 }
-

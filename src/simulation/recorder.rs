@@ -76,11 +76,9 @@ impl Recorder {
     pub(super) fn new(policies: Policies, switches: &Switches) -> Self {
         let mut assignment = Assignment::new(policies, 0);
         assignment.rules = switches.ingest;
-        let mut hand = Hand::default();
-        hand.rules = switches.ingest;
         Self {
             assignment,
-            hand,
+            hand: Hand::default(),
             consumer: Consumer::default(),
             generation: 0,
             restored: Restored::default(),

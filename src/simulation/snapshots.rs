@@ -58,7 +58,8 @@ impl Instance {
                 flight.needed = None;
                 let now = clock.wall();
                 let outcomes: Vec<Reconciled> = hub.step(|hub| {
-                    let sessions: Vec<_> = due.sessions.iter().map(|read| hub.reconcile(read, &snapshot, now)).collect();
+                    let sessions: Vec<_> =
+                        due.sessions.iter().map(|read| hub.reconcile(read, &snapshot, now)).collect();
                     sessions.into_iter().chain(due.orders.iter().map(|read| hub.prove(read, &snapshot, now))).collect()
                 });
                 let wrong = outcomes.into_iter().filter_map(|outcome| match outcome {

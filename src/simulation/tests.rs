@@ -107,3 +107,9 @@ fn a_cluster_that_takes_silence_for_good_news_shows_old_screens_as_fresh() {
 fn claims_compared_as_cursors_leave_screens_of_a_cluster_behind() {
     fails_without(Rule::Hub(hub::rules::Rule::SyncRev), &[Flaw::Stale]);
 }
+
+#[test]
+fn an_older_look_at_the_log_makes_a_cluster_take_it_for_another_one() {
+    let ways = [Flaw::Recorded, Flaw::Rows, Flaw::Stuck, Flaw::Stale, Flaw::Freshness];
+    fails_without(Rule::Ingest(ingest::rules::Rule::NewerLook), &ways);
+}

@@ -74,7 +74,7 @@ impl World {
     pub(super) fn new(seed: u64, off: Option<Rule>, trace: bool) -> Self {
         let mut rng = SmallRng::seed_from_u64(seed);
         let faults = Faults::of(&mut rng);
-        let instances = rng.random_range(2..=3);
+        let instances = if rng.random_bool(0.3) { 3 } else { 2 };
         let partitions = rng.random_range(1..=3);
         let mut world = Self {
             topic: Topic::new(partitions, 4),
@@ -148,7 +148,7 @@ impl World {
     /// One step of the run.
     pub(super) fn step(&mut self) {
         if self.rng.random_bool(0.02) {
-            for _ in 0..self.rng.random_range(1..16) {
+            for _ in 0..self.rng.random_range(1..9) {
                 self.round();
             }
         }
@@ -402,7 +402,7 @@ impl World {
     }
 
     pub(super) fn maintain(&mut self, number: usize) {
-        let draw = self.rng.random_bool(0.1).then(|| self.rng.random_range(0..1_000));
+        let draw = self.rng.random_bool(self.faults.audits).then(|| self.rng.random_range(0..1_000));
         let now = self.now;
         if let Some(instance) = self.running(number) {
             instance.maintain(now, draw);

@@ -17,7 +17,10 @@ fn a_session_whose_mailbox_overflowed_says_that_it_is_behind_until_its_snapshot(
     scene.fan();
     assert_eq!(ann.hear(), ["overflowed"]);
     scene.hub.restart(ann.key);
-    assert!(ann.mailbox.doubts().contains(StaleReason::CatchingUp), "records pass it by for as long as nothing is read");
+    assert!(
+        ann.mailbox.doubts().contains(StaleReason::CatchingUp),
+        "records pass it by for as long as nothing is read"
+    );
     scene.answer();
     assert!(ann.mailbox.doubts().is_fresh());
     assert_eq!(ann.hear(), ["all: A-1 v2/2 A-2 v1/1 A-3 v1/1"]);
@@ -168,4 +171,34 @@ fn a_stalled_reader_is_not_owed_any_number_of_follow_ups() {
         assert!(stalled.mailbox.pending_bytes() <= 2_000);
     }
     assert_eq!(stalled.hear(), ["overflowed"]);
+}
+
+#[test]
+fn what_a_start_without_proof_has_shown_is_shown_to_everybody_else_when_its_record_comes() {
+    let mut scene = Scene::new();
+    let ann = scene.live("ann");
+    scene.set("A-1", 1, &["bob", "ann"]);
+    scene.save();
+    let bob = scene.join(Viewer::User { id: user("bob"), only: None }, true);
+    assert_eq!(scene.answer(), [Reconciled::Unproven]);
+    assert_eq!(bob.hear(), ["all: A-1 v1/1"]);
+    scene.fan();
+    assert_eq!(ann.hear(), ["A-1 v1"]);
+    assert!(bob.hear().is_empty());
+}
+
+#[test]
+fn what_a_start_without_proof_has_shown_is_taken_from_everybody_else_when_its_record_comes() {
+    let mut scene = Scene::new();
+    let ann = scene.live("ann");
+    scene.set("A-1", 1, &["ann"]);
+    scene.fan();
+    assert_eq!(ann.hear(), ["A-1 v1"]);
+    scene.set("A-1", 2, &["bob"]);
+    scene.save();
+    let bob = scene.join(Viewer::User { id: user("bob"), only: None }, true);
+    scene.answer();
+    assert_eq!(bob.hear(), ["all: A-1 v2/2"]);
+    scene.fan();
+    assert_eq!(ann.hear(), ["-A-1"]);
 }

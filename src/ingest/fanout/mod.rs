@@ -94,11 +94,7 @@ pub fn start(parts: FanoutParts) -> Result<(Component, FanoutSigns), StartError>
     let (staleness, staleness_seen) = watch::channel(freshness::unproved(Timestamp::now()));
     let fanout = Fanout {
         consumer,
-        follower: Follower::new(
-            Following::new(parts.tail_bytes),
-            Proofs::new(parts.stale_after),
-            parts.policies,
-        ),
+        follower: Follower::new(Following::new(parts.tail_bytes), Proofs::new(parts.stale_after), parts.policies),
         ready,
         staleness,
         parts,

@@ -6,14 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::ingest::rules::{Rule, Rules};
-
 /// Shared by thread and writer.
 #[derive(Debug, Default)]
 pub(crate) struct Hand {
     state: Mutex<State>,
     changed: Condvar,
-    pub(crate) rules: Rules,
 }
 
 #[derive(Debug, Default)]
@@ -35,7 +32,7 @@ impl Hand {
 
     /// Whether what carries this number is void.
     pub(crate) fn is_void(&self, number: u64) -> bool {
-        number <= self.lock().void_up_to && self.rules.hold(Rule::Void)
+        number <= self.lock().void_up_to
     }
 
     /// A task was given to the writer.

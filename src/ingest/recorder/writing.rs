@@ -5,10 +5,7 @@
 //!   Apply ─► dead letters, partition by partition ─► one transaction ─► reply
 //! ```
 
-use std::{
-    collections::BTreeMap,
-    time::Instant,
-};
+use std::{collections::BTreeMap, time::Instant};
 
 use super::{
     batch::{RefusedRecord, Work},

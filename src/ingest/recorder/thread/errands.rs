@@ -100,7 +100,9 @@ impl RecorderThread {
         let Some(stored) = stored else { return };
         let mut assignment = self.consumer.context().assignment();
         if self.restored.is_seen(&assignment, &stored) {
-            tracing::warn!("progress lies below what was stored: the database was restored; recording again from there");
+            tracing::warn!(
+                "progress lies below what was stored: the database was restored; recording again from there"
+            );
             self.hand.void(assignment.on_lost(None));
         }
     }
