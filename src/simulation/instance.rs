@@ -84,7 +84,7 @@ impl Instance {
             news_for_recorder: false,
             ready: false,
             staleness: freshness::unproved(wall),
-            listener: Listener::new(Duration::from_secs(if life % 2 == 0 { 5 } else { 0 })),
+            listener: Listener::new(Duration::from_secs(if life.is_multiple_of(2) { 5 } else { 0 })),
             progress: None,
             next_reading: now,
             reading: false,

@@ -36,6 +36,16 @@ pub(super) enum Heard {
     Lost,
 }
 
+/// A client that has shown its token.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    pub(super) session: u64,
+    pub(super) user: UserId,
+    pub(super) waits_for_sync: bool,
+    pub(super) mailbox_bytes: usize,
+    pub(super) expires_at: Timestamp,
+}
+
 /// How every session of the simulation lives.
 pub(super) fn rules() -> Arc<Rules> {
     Arc::new(Rules {
@@ -48,16 +58,8 @@ pub(super) fn rules() -> Arc<Rules> {
 
 impl Instance {
     /// A client has connected.
-    pub(super) fn open(
-        &mut self,
-        session: u64,
-        user: &UserId,
-        waits_for_sync: bool,
-        mailbox_bytes: usize,
-        expires_at: Timestamp,
-        rules: Arc<Rules>,
-        clock: Clock,
-    ) {
+    pub(super) fn open(&mut self, arrival: Arrival, rules: Arc<Rules>, clock: Clock) {
+        let Arrival { session, user, waits_for_sync, mailbox_bytes, expires_at } = arrival;
         let mailbox = Arc::new(Mailbox::new(mailbox_bytes));
         let joining = Joining {
             viewer: Viewer::User { id: user.clone(), only: None },
@@ -69,7 +71,7 @@ impl Instance {
         };
         let key = self.hub.step(|hub| hub.join(joining)).expect("there is no limit");
         let session_id = session.to_string();
-        let opening = Opening { session_id, user: Some(user.clone()), expires_at, waits_for_sync };
+        let opening = Opening { session_id, user: Some(user), expires_at, waits_for_sync };
         let core = Session::open(rules, opening, clock.both());
         self.seats.insert(session, Seat { session: core, key, mailbox, heard: VecDeque::new(), cause: None });
     }

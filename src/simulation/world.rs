@@ -16,7 +16,7 @@ use super::{
     flaws::{Flaw, Flaws},
     instance::{Clock, Instance},
     rules::{Rule, Switches},
-    seats::{HEARTBEAT, Heard, rules},
+    seats::{Arrival, HEARTBEAT, Heard, rules},
     topic::{BEGINNING, Topic},
 };
 use crate::{
@@ -516,7 +516,8 @@ impl World {
         self.say(|| format!("client {place} ({user}) connects to {number} as {session}, claims {claims}"));
         self.clients[place].connect(session, number, now, claims);
         if let Some(instance) = self.running(number) {
-            instance.open(session, &user, claims, mailbox_bytes, expires_at, rules, clock);
+            let arrival = Arrival { session, user, waits_for_sync: claims, mailbox_bytes, expires_at };
+            instance.open(arrival, rules, clock);
         }
     }
 
