@@ -62,3 +62,6 @@ pub mod app;
 pub mod dev;
 
 pub mod cli;
+
+#[cfg(test)]
+mod simulation;

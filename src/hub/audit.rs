@@ -1,7 +1,7 @@
 //! Audits: screens picked by chance are compared with the truth although nothing doubts them. What differs is repaired
 //! by reconcile like anything else, and is a fault of this program.
 
-use hashbrown::HashMap;
+use std::collections::BTreeMap;
 
 use super::{Correction, Hub, Phase, Revision, SessionKey, reconcile::Truth};
 use crate::event::OrderId;
@@ -25,7 +25,7 @@ impl Hub {
 
     /// What a proved screen shows wrongly although the hub itself knows better, before it is repaired. Terminal orders
     /// that are missing are none: the window in which they are listed moves with the clock.
-    pub(super) fn findings(&self, key: SessionKey, truths: &HashMap<OrderId, Truth>) -> Vec<Correction> {
+    pub(super) fn findings(&self, key: SessionKey, truths: &BTreeMap<OrderId, Truth>) -> Vec<Correction> {
         let Some(session) = self.registry.sessions.get(key).filter(|session| session.mailbox.is_proven()) else {
             return Vec::new();
         };

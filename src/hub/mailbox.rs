@@ -210,7 +210,7 @@ impl Mailbox {
         self.lock().closed
     }
 
-    /// Whether the last snapshot that was put in had been proved complete.
+    /// Whether the last snapshot that was put in had been proved complete, and nothing was given up since.
     pub fn is_proven(&self) -> bool {
         self.lock().proven
     }
@@ -406,6 +406,8 @@ impl Inner {
         self.unanswered |= !self.not_visible.is_empty();
         self.forget_all();
         self.overflowed = true;
+        // Until a snapshot comes, which may take as long as the database is away.
+        self.proven = false;
         Put::Overflowed
     }
 

@@ -19,7 +19,7 @@ mod reads;
 mod reconcile;
 mod refresh;
 mod registry;
-mod rules;
+pub(crate) mod rules;
 mod shared;
 #[cfg(test)]
 mod simulation;
@@ -110,6 +110,13 @@ impl Hub {
         }
     }
 
+    /// Switches one rule off.
+    #[cfg(test)]
+    pub(crate) fn without(mut self, rule: Option<Rule>) -> Self {
+        (self.rules.off, self.registry.rules.off) = (rule, rule);
+        self
+    }
+
     // ── the log ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     /// Begins a partition that was not followed before. What lies below was recorded without having been seen here, so
@@ -141,8 +148,13 @@ impl Hub {
         }
         self.tail.append(event);
         let before = self.registry.orders.get(&event.order_id).map(|order| order.state.clone());
-        if before.as_ref().is_some_and(|state| state.stamp.is_at_or_after(event.stamp)) {
+        if let Some(state) = before.as_ref().filter(|state| state.stamp.is_at_or_after(event.stamp)) {
             // A start without proof has shown what a later record set; the store had folded this one before that.
+            // Everybody else is shown it when that record comes.
+            if state.stamp == event.stamp {
+                self.on_state(state, None);
+                self.registry.forget_overflowed();
+            }
             return None;
         }
         let before = before.map(Known::Order);
@@ -217,7 +229,8 @@ impl Hub {
     fn on_state(&mut self, state: &Arc<OrderState>, before: Option<&Arc<OrderState>>) {
         let named = self.registry.live_viewers(state);
         let order_id = &state.order_id;
-        if before.is_none() && named.is_empty() {
+        let is_known = self.registry.orders.contains_key(order_id);
+        if !is_known && named.is_empty() {
             return;
         }
         let mut first_sight = false;
@@ -229,7 +242,7 @@ impl Hub {
             }
         }
         if !named.is_empty() {
-            let unproven = before.is_none();
+            let unproven = !is_known;
             self.registry.orders.entry_ref(order_id).and_modify(|order| order.state = state.clone()).or_insert_with(
                 || ShownOrder { state: state.clone(), unproven, untold: false, sessions: HashSet::new() },
             );

@@ -2,9 +2,7 @@
 //!
 //! The same step starts a session, brings one back after a doubt, checks the first sight of an order and audits screens.
 
-use std::{fmt, sync::Arc};
-
-use hashbrown::HashMap;
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use super::{Answer, Hub, OrderRead, PendingSnapshot, Phase, Rule, Session, SessionKey, SessionRead, ShownOrder};
 use crate::{
@@ -150,19 +148,19 @@ impl Hub {
         Reconciled::Done(correction.into_iter().collect())
     }
 
-    /// What is true of every order the read may answer: those the snapshot answers for, and those that only the tail
+    /// What is true of every order the read may answer, in order, so that the same is done in the same order: those the snapshot answers for, and those that only the tail
     /// names the viewer in.
-    fn truths(&self, read: &SessionRead, snapshot: &Snapshot) -> HashMap<OrderId, Truth> {
-        let mut truths = HashMap::new();
+    fn truths(&self, read: &SessionRead, snapshot: &Snapshot) -> BTreeMap<OrderId, Truth> {
+        let mut truths = BTreeMap::new();
         let listed = read.user.as_ref().map_or(&[][..], |user| snapshot.listed_for(user));
         for order_id in listed.iter().chain(&read.orders) {
-            truths.entry_ref(order_id).or_insert_with(|| {
+            truths.entry(order_id.clone()).or_insert_with(|| {
                 let history = snapshot.history(order_id.as_str()).cloned();
                 Truth { history: self.tail.complete(order_id, history, snapshot.positions()), known: true }
             });
         }
         for order_id in read.user.iter().flat_map(|user| self.tail.orders_naming(user, snapshot.positions())) {
-            truths.entry_ref(order_id).or_insert_with(|| Truth {
+            truths.entry(order_id.clone()).or_insert_with(|| Truth {
                 history: self.tail.complete(order_id, None, snapshot.positions()),
                 known: false,
             });
@@ -226,7 +224,7 @@ impl Hub {
         &mut self,
         key: SessionKey,
         answer: Option<Answer>,
-        truths: &HashMap<OrderId, Truth>,
+        truths: &BTreeMap<OrderId, Truth>,
         proven: bool,
         now: Timestamp,
     ) {
@@ -263,7 +261,7 @@ impl Hub {
     }
 
     /// What a session was shown after its read was sent is no part of the answer: where that is unproven, it is read.
-    fn ask_for_unproven(&mut self, key: SessionKey, truths: &HashMap<OrderId, Truth>) {
+    fn ask_for_unproven(&mut self, key: SessionKey, truths: &BTreeMap<OrderId, Truth>) {
         let Some(session) = self.registry.sessions.get(key) else { return };
         for order_id in session.shown.keys().filter(|order_id| !truths.contains_key(*order_id)) {
             if self.registry.orders.get(order_id).is_some_and(|order| order.unproven) {

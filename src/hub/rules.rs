@@ -2,7 +2,7 @@
 
 /// One rule; what happens without it is in the simulation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Rule {
+pub(crate) enum Rule {
     /// What was folded from nothing is a doubt about the order until a read asked for it.
     Unproven,
     /// States are compared by the record that set them, not by version.

@@ -8,18 +8,19 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::rules::{Rule, Rules};
 use crate::{
     event::Timestamp,
     protocol::{StaleReason, StaleReasons, Staleness},
 };
 
 /// How an instance begins: nothing is proved yet.
-pub(super) fn unproved(now: Timestamp) -> Staleness {
+pub(crate) fn unproved(now: Timestamp) -> Staleness {
     Staleness { reasons: [StaleReason::CatchingUp].into_iter().collect(), since: now }
 }
 
 /// What is stale from now on, if that is not what it was.
-pub(super) fn change(before: Staleness, reasons: StaleReasons, now: Timestamp) -> Option<Staleness> {
+pub(crate) fn change(before: Staleness, reasons: StaleReasons, now: Timestamp) -> Option<Staleness> {
     let turned = reasons.is_fresh() != before.reasons.is_fresh();
     (reasons != before.reasons).then_some(Staleness { reasons, since: if turned { now } else { before.since } })
 }
@@ -28,6 +29,7 @@ pub(super) fn change(before: Staleness, reasons: StaleReasons, now: Timestamp) -
 #[derive(Debug)]
 pub struct Proofs {
     stale_after: Duration,
+    pub(crate) rules: Rules,
     partitions: BTreeMap<i32, Proof>,
     /// When the partitions were last listed.
     listed_at: Option<Instant>,
@@ -46,7 +48,7 @@ struct Proof {
 impl Proofs {
     /// Nothing is proved.
     pub fn new(stale_after: Duration) -> Self {
-        Self { stale_after, partitions: BTreeMap::new(), listed_at: None }
+        Self { stale_after, rules: Rules::default(), partitions: BTreeMap::new(), listed_at: None }
     }
 
     /// The topic has these partitions, it was said at that moment. Those it has not any more are forgotten.
@@ -90,7 +92,8 @@ impl Proofs {
     /// Why what is shown may be out of date at `now`.
     pub fn reasons(&self, now: Instant) -> StaleReasons {
         let recent = |moment: Option<Instant>| {
-            moment.is_some_and(|moment| now.saturating_duration_since(moment) <= self.stale_after)
+            let within = |moment| now.saturating_duration_since(moment) <= self.stale_after;
+            moment.is_some_and(|moment| within(moment) || !self.rules.hold(Rule::Silence))
         };
         let mut reasons = StaleReasons::NONE;
         if self.partitions.is_empty() {

@@ -25,8 +25,9 @@ mod pace;
 mod polling;
 pub mod producer;
 pub mod progress;
-mod record;
+pub(crate) mod record;
 pub mod recorder;
+pub(crate) mod rules;
 pub mod snapshots;
 pub mod topics;
 

@@ -68,19 +68,14 @@ pub struct ProgressParts {
 /// Starts reading.
 pub fn start(parts: ProgressParts) -> (Component, ProgressViews) {
     let (views, receiver) = watch::channel(None);
-    let trims = Trims { grace: parts.tail_grace, readings: VecDeque::new() };
-    let reader = ProgressReader { parts, views, trims, after_dead_letter: None, lost: None, away: false };
+    let reader = ProgressReader { listener: Listener::new(parts.tail_grace), parts, views, away: false };
     (Component::task("progress", |stop| reader.run(stop)), receiver)
 }
 
 struct ProgressReader {
     parts: ProgressParts,
     views: watch::Sender<Option<Arc<ProgressView>>>,
-    trims: Trims,
-    /// The newest dead letter that was heard of; `None` before the first reading, whose own are all below progress.
-    after_dead_letter: Option<i64>,
-    /// Where partitions went on behind lost records; `None` before the first reading, whose own nobody was shown.
-    lost: Option<Vec<Position>>,
+    listener: Listener,
     away: bool,
 }
 
@@ -111,12 +106,9 @@ impl ProgressReader {
 
     async fn read(&mut self) {
         loop {
-            let after = self.after_dead_letter.unwrap_or(i64::MAX);
-            match self.parts.store.progress(&self.parts.topic, after).await {
+            match self.parts.store.progress(&self.parts.topic, self.listener.after()).await {
                 Ok(reading) => {
-                    let complete = (reading.dead_letters.len() as i64) < MAX_DEAD_LETTERS_READ;
-                    self.on_reading(reading);
-                    if complete {
+                    if self.on_reading(reading) {
                         return;
                     }
                 }
@@ -134,14 +126,57 @@ impl ProgressReader {
         }
     }
 
-    fn on_reading(&mut self, reading: ProgressReading) {
+    /// Whether that was all there is.
+    fn on_reading(&mut self, reading: ProgressReading) -> bool {
         if std::mem::take(&mut self.away) {
             tracing::info!("the database answers again");
         }
-        let read_at = Instant::now();
+        let complete = (reading.dead_letters.len() as i64) < MAX_DEAD_LETTERS_READ;
+        let oldest_read = self.parts.reads.oldest();
+        let view = self.listener.on_reading(&self.parts.hub, reading, Instant::now(), oldest_read);
+        self.views.send_replace(Some(Arc::new(view)));
+        complete
+    }
+
+    fn on_failure(&mut self, error: &StoreError) {
+        if !std::mem::replace(&mut self.away, true) {
+            tracing::warn!(%error, "progress cannot be read; still asking");
+        }
+    }
+}
+
+/// What each reading of progress means for the hub. Pure: time is passed in.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    trims: Trims,
+    /// The newest dead letter that was heard of; `None` before the first reading, whose own are all below progress.
+    after_dead_letter: Option<i64>,
+    /// Where partitions went on behind lost records; `None` before the first reading, whose own nobody was shown.
+    lost: Option<Vec<Position>>,
+}
+
+impl Listener {
+    /// Nothing was read yet. The tail is kept for `grace` behind progress.
+    pub(crate) fn new(grace: Duration) -> Self {
+        Self { trims: Trims { grace, readings: VecDeque::new() }, after_dead_letter: None, lost: None }
+    }
+
+    /// Which dead letters to ask for: those after this number.
+    pub(crate) fn after(&self) -> i64 {
+        self.after_dead_letter.unwrap_or(i64::MAX)
+    }
+
+    /// Tells the hub what was read, as of `read_at`; `oldest_read` is when the oldest read under way began.
+    pub(crate) fn on_reading(
+        &mut self,
+        hub: &SharedHub,
+        reading: ProgressReading,
+        read_at: Instant,
+        oldest_read: Option<Instant>,
+    ) -> ProgressView {
         let positions: Vec<Position> = reading.progress.iter().map(Progress::position).collect();
         self.trims.push(read_at, positions.clone());
-        let trim = self.trims.take_due(read_at, self.parts.reads.oldest());
+        let trim = self.trims.take_due(read_at, oldest_read);
         self.after_dead_letter = Some(match reading.dead_letters.last() {
             Some(last) if reading.dead_letters.len() as i64 == MAX_DEAD_LETTERS_READ => last.id,
             _ => reading.last_dead_letter,
@@ -156,7 +191,7 @@ impl ProgressReader {
                 "records below were lost before they were recorded: every screen is read again"
             );
         }
-        self.parts.hub.step(|hub| {
+        hub.step(|hub| {
             lost.iter().for_each(|place| hub.lost(*place));
             for refused in &reading.dead_letters {
                 let RefusedRecord { epoch, partition, offset, .. } = *refused;
@@ -168,13 +203,7 @@ impl ProgressReader {
             hub.retry_postponed(&positions);
         });
         let ProgressReading { progress, partition_count, .. } = reading;
-        self.views.send_replace(Some(Arc::new(ProgressView { progress, partition_count, read_at })));
-    }
-
-    fn on_failure(&mut self, error: &StoreError) {
-        if !std::mem::replace(&mut self.away, true) {
-            tracing::warn!(%error, "progress cannot be read; still asking");
-        }
+        ProgressView { progress, partition_count, read_at }
     }
 }
 
@@ -191,15 +220,14 @@ pub struct ReadInFlight {
 
 impl ReadsInFlight {
     /// Notes a read before its statement is sent.
-    pub fn begin(self: &Arc<Self>) -> ReadInFlight {
-        let now = Instant::now();
+    pub fn begin(self: &Arc<Self>, now: Instant) -> ReadInFlight {
         let mut reads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let serial = reads.range((now, 0)..).next_back().map_or(0, |((_, serial), ())| serial + 1);
         reads.insert((now, serial), ());
         ReadInFlight { reads: self.clone(), key: (now, serial) }
     }
 
-    fn oldest(&self) -> Option<Instant> {
+    pub(crate) fn oldest(&self) -> Option<Instant> {
         let reads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         reads.first_key_value().map(|((begun, _), ())| *begun)
     }
@@ -271,7 +299,8 @@ mod tests {
     fn the_oldest_read_under_way_counts_until_it_is_over() {
         let reads = Arc::new(ReadsInFlight::default());
         assert_eq!(reads.oldest(), None);
-        let (first, second) = (reads.begin(), reads.begin());
+        let now = Instant::now();
+        let (first, second) = (reads.begin(now), reads.begin(now));
         let begun = reads.oldest();
         drop(second);
         assert_eq!(reads.oldest(), begun);

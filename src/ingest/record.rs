@@ -15,13 +15,13 @@ pub(super) type HeaderList<'a> = Vec<(&'a str, Option<&'a [u8]>)>;
 
 /// A record kept byte for byte.
 #[derive(Debug)]
-pub(super) struct OwnedRecord {
-    pub(super) partition: i32,
-    pub(super) offset: i64,
-    pub(super) timestamp: KafkaTimestamp,
-    pub(super) key: Option<Vec<u8>>,
-    pub(super) value: Option<Vec<u8>>,
-    pub(super) headers: Option<OwnedHeaders>,
+pub(crate) struct OwnedRecord {
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    pub(crate) timestamp: KafkaTimestamp,
+    pub(crate) key: Option<Vec<u8>>,
+    pub(crate) value: Option<Vec<u8>>,
+    pub(crate) headers: Option<OwnedHeaders>,
 }
 
 /// The headers of a record; those whose names are not UTF-8 mean nothing here and are left out.

@@ -120,34 +120,27 @@ enum Outcome {
 }
 
 impl SnapshotParts {
-    /// Reads once for all, in halves if the database refuses: whoever makes a statement fail fails alone in the end.
     async fn answer(&self, due: DueReads) -> Outcome {
-        let mut left = vec![due];
-        let mut failed = Vec::new();
-        while let Some(mut due) = left.pop() {
-            let needed = self.reads.begin();
+        let mut statements = Statements::of(due);
+        while let Some(due) = statements.next() {
+            let needed = self.reads.begin(Instant::now());
             match self.read(&due).await {
                 Ok(snapshot) => {
                     self.wait_until_reached(&snapshot).await;
                     self.reconcile(&due, &snapshot);
                 }
-                Err(error) if error.is_retryable() => {
-                    tracing::warn!(%error, reads = due.len(), "a snapshot could not be read; trying again");
-                    failed.push(due);
-                    failed.append(&mut left);
-                }
-                Err(error) if due.len() < 2 => {
-                    tracing::error!(%error, "the database refuses to read a snapshot; trying again");
-                    failed.push(due);
-                }
                 Err(error) => {
-                    tracing::warn!(%error, reads = due.len(), "a snapshot could not be read; trying in two halves");
-                    let half = due.split_half();
-                    left.extend([half, due]);
+                    if error.is_retryable() || due.len() > 1 {
+                        tracing::warn!(%error, reads = due.len(), "a snapshot could not be read; trying again");
+                    } else {
+                        tracing::error!(%error, "the database refuses to read a snapshot; trying again");
+                    }
+                    statements.on_error(due, &error);
                 }
             }
             drop(needed);
         }
+        let failed = statements.into_failed();
         if failed.is_empty() {
             return Outcome::Answered;
         }
@@ -156,15 +149,8 @@ impl SnapshotParts {
     }
 
     async fn read(&self, due: &DueReads) -> Result<Snapshot, StoreError> {
-        let users: HashSet<_> = due.sessions.iter().filter_map(|read| read.user.as_ref()).collect();
-        let by_session = due.sessions.iter().flat_map(|read| &read.orders);
-        let orders: HashSet<_> = by_session.chain(due.orders.iter().map(|read| &read.order_id)).collect();
         let window = i64::try_from(self.terminal_window.as_millis()).unwrap_or(i64::MAX);
-        let query = SnapshotQuery {
-            users: users.into_iter().cloned().collect(),
-            orders: orders.into_iter().cloned().collect(),
-            terminal_since: Timestamp::from_millis(Timestamp::now().as_millis().saturating_sub(window)),
-        };
+        let query = query(due, Timestamp::from_millis(Timestamp::now().as_millis().saturating_sub(window)));
         self.metrics.sent(due.len());
         let sent = Instant::now();
         let snapshot = self.store.snapshot(&self.topic, &query).await;
@@ -216,6 +202,56 @@ impl SnapshotParts {
                 );
             }
         }
+    }
+}
+
+/// What one statement asks for all of these reads.
+pub(crate) fn query(due: &DueReads, terminal_since: Option<Timestamp>) -> SnapshotQuery {
+    let users: HashSet<_> = due.sessions.iter().filter_map(|read| read.user.as_ref()).collect();
+    let by_session = due.sessions.iter().flat_map(|read| &read.orders);
+    let orders: HashSet<_> = by_session.chain(due.orders.iter().map(|read| &read.order_id)).collect();
+    SnapshotQuery {
+        users: users.into_iter().cloned().collect(),
+        orders: orders.into_iter().cloned().collect(),
+        terminal_since,
+    }
+}
+
+/// Reads that are asked for once for all, and in halves where the database refuses: whoever makes a statement fail fails
+/// alone in the end. Pure.
+#[derive(Debug)]
+pub(crate) struct Statements {
+    left: Vec<DueReads>,
+    failed: Vec<DueReads>,
+}
+
+impl Statements {
+    /// All of these, in one statement at first.
+    pub(crate) fn of(due: DueReads) -> Self {
+        Self { left: vec![due], failed: Vec::new() }
+    }
+
+    /// What the next statement is to ask for.
+    pub(crate) fn next(&mut self) -> Option<DueReads> {
+        self.left.pop()
+    }
+
+    /// The statement failed. Where the database may be away, the others would only fail as well.
+    pub(crate) fn on_error(&mut self, mut due: DueReads, error: &StoreError) {
+        if error.is_retryable() {
+            self.failed.push(due);
+            self.failed.append(&mut self.left);
+        } else if due.len() < 2 {
+            self.failed.push(due);
+        } else {
+            let half = due.split_half();
+            self.left.extend([half, due]);
+        }
+    }
+
+    /// What is to be handed back to the hub.
+    pub(crate) fn into_failed(self) -> Vec<DueReads> {
+        self.failed
     }
 }
 

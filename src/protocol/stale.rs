@@ -8,7 +8,8 @@ use serde::{Serialize, Serializer};
 pub enum StaleReason {
     /// No partition's end could be queried for `kafka.stale_after`.
     KafkaUnavailable = 1,
-    /// The fanout is behind the log, or the session started before its snapshot could be proved complete.
+    /// The fanout is behind the log, or the session started before its snapshot could be proved complete, or it waits for
+    /// one because its reader was too slow for updates.
     CatchingUp = 2,
     /// The session shows an order that could not be read for 30 s.
     DatabaseUnavailable = 4,

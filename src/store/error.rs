@@ -62,7 +62,7 @@ impl StoreError {
     }
 
     /// The peer kept silent for as long as a call may take.
-    pub(super) fn no_answer(within: Duration) -> Self {
+    pub(crate) fn no_answer(within: Duration) -> Self {
         let message = format!("no answer within {within:?}");
         Self::Unavailable(sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, message)))
     }

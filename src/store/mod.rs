@@ -9,7 +9,7 @@ mod culprits;
 mod dead_letters;
 mod error;
 mod gather;
-mod plan;
+pub(crate) mod plan;
 pub mod postgres;
 mod reading;
 mod replays;

@@ -45,7 +45,7 @@ pub(super) fn orders_of<'a>(events: &[&'a OrderEvent]) -> Vec<&'a str> {
 }
 
 /// The compare of the compare-and-set: every part must still stand where its records were read from.
-pub(super) fn check_positions(batch: &Batch, stored: &[Progress]) -> Result<(), StoreError> {
+pub(crate) fn check_positions(batch: &Batch, stored: &[Progress]) -> Result<(), StoreError> {
     let stands = |part: &PartitionBatch| {
         stored.iter().any(|progress| {
             progress.partition == part.partition

@@ -188,3 +188,28 @@ fn links_between_documents_lead_somewhere() {
         }
     }
 }
+
+#[test]
+fn every_test_that_the_table_of_faults_names_exists() {
+    let mut sources = String::new();
+    let mut directories = vec![repository("src"), repository("tests/it")];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                directories.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                sources += &fs::read_to_string(path).unwrap();
+            }
+        }
+    }
+    let rows = table("docs/faults.md", "# Faults");
+    assert!(rows.len() > 20);
+    for row in rows {
+        assert!(row[2] != "–" || row[3] != "–", "{} is tested nowhere", row[0]);
+        for test in row[3].split(", ").filter(|test| *test != "–") {
+            let name = test.trim_matches('`');
+            assert!(sources.contains(&format!("fn {name}(")), "docs/faults.md names {name}, which is no test");
+        }
+    }
+}

@@ -43,8 +43,7 @@ impl World {
             if mix.has(Feature::Cap) { [1_500, 3_000, usize::MAX][rng.random_range(0..3)] } else { usize::MAX };
         let small = mix.has(Feature::SmallMailbox);
         let mailbox_bytes = if small { [300, 700, 65_536][rng.random_range(0..3)] } else { 65_536 };
-        let mut hub = Hub::new(tail_bytes);
-        (hub.rules.off, hub.registry.rules.off) = (off, off);
+        let hub = Hub::new(tail_bytes).without(off);
         let mut world = Self {
             upstream: Upstream::new(&mix, partitions),
             database: Database::default(),

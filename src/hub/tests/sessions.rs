@@ -8,6 +8,26 @@ fn list_of(ids: &[&str]) -> crate::event::OrderList {
 }
 
 #[test]
+fn a_session_whose_mailbox_overflowed_says_that_it_is_behind_until_its_snapshot() {
+    let mut scene = Scene { mailbox_bytes: 300, ..Scene::new() };
+    let ann = scene.live("ann");
+    assert!(ann.mailbox.doubts().is_fresh());
+    for (id, version) in [("A-1", 1), ("A-2", 1), ("A-3", 1), ("A-1", 2)] {
+        scene.set(id, version, &["ann"]);
+    }
+    scene.fan();
+    assert_eq!(ann.hear(), ["overflowed"]);
+    scene.hub.restart(ann.key);
+    assert!(
+        ann.mailbox.doubts().contains(StaleReason::CatchingUp),
+        "records pass it by for as long as nothing is read"
+    );
+    scene.answer();
+    assert!(ann.mailbox.doubts().is_fresh());
+    assert_eq!(ann.hear(), ["all: A-1 v2/2 A-2 v1/1 A-3 v1/1"]);
+}
+
+#[test]
 fn nothing_is_told_before_the_snapshot() {
     let mut scene = Scene::new();
     let ann = scene.join(Viewer::User { id: user("ann"), only: None }, true);
@@ -179,4 +199,34 @@ fn a_stalled_reader_is_not_owed_any_number_of_follow_ups() {
         assert!(stalled.mailbox.pending_bytes() <= 2_000);
     }
     assert_eq!(stalled.hear(), ["overflowed"]);
+}
+
+#[test]
+fn what_a_start_without_proof_has_shown_is_shown_to_everybody_else_when_its_record_comes() {
+    let mut scene = Scene::new();
+    let ann = scene.live("ann");
+    scene.set("A-1", 1, &["bob", "ann"]);
+    scene.save();
+    let bob = scene.join(Viewer::User { id: user("bob"), only: None }, true);
+    assert_eq!(scene.answer(), [Reconciled::Unproven]);
+    assert_eq!(bob.hear(), ["all: A-1 v1/1"]);
+    scene.fan();
+    assert_eq!(ann.hear(), ["A-1 v1"]);
+    assert!(bob.hear().is_empty());
+}
+
+#[test]
+fn what_a_start_without_proof_has_shown_is_taken_from_everybody_else_when_its_record_comes() {
+    let mut scene = Scene::new();
+    let ann = scene.live("ann");
+    scene.set("A-1", 1, &["ann"]);
+    scene.fan();
+    assert_eq!(ann.hear(), ["A-1 v1"]);
+    scene.set("A-1", 2, &["bob"]);
+    scene.save();
+    let bob = scene.join(Viewer::User { id: user("bob"), only: None }, true);
+    scene.answer();
+    assert_eq!(bob.hear(), ["all: A-1 v2/2"]);
+    scene.fan();
+    assert_eq!(ann.hear(), ["-A-1"]);
 }

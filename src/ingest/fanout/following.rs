@@ -11,7 +11,10 @@ use super::super::{
     log_watch::LogView,
     progress::ProgressView,
 };
-use crate::event::{Epoch, Position};
+use crate::{
+    event::{Epoch, Position},
+    hub::Hub,
+};
 
 /// What an event costs the tail at the very least, to judge how many can fit.
 const LEAST_EVENT_BYTES: usize = 512;
@@ -22,7 +25,7 @@ const LAST_PATIENCE: Duration = Duration::from_secs(60);
 
 /// All followed partitions.
 #[derive(Debug)]
-pub(super) struct Following {
+pub(crate) struct Following {
     partitions: BTreeMap<i32, Followed>,
     /// Events the tail can hold at most.
     tail_events: i64,
@@ -47,21 +50,31 @@ struct Followed {
 
 /// What has to be done before records are taken again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Turn {
+pub(crate) enum Turn {
     /// A partition that was not followed before.
     Begin(Position),
     /// The partition goes on elsewhere: what lies between comes no more.
     Jump(Position),
 }
 
+impl Turn {
+    /// Tells the hub.
+    pub(crate) fn tell(self, hub: &mut Hub) {
+        match self {
+            Self::Begin(at) => hub.begin(at),
+            Self::Jump(to) => hub.gap(to),
+        }
+    }
+}
+
 impl Following {
-    pub(super) fn new(tail_bytes: usize) -> Self {
+    pub(crate) fn new(tail_bytes: usize) -> Self {
         let tail_events = i64::try_from(tail_bytes / LEAST_EVENT_BYTES).unwrap_or(i64::MAX);
         Self { partitions: BTreeMap::new(), tail_events, patience: FIRST_PATIENCE }
     }
 
     /// Compares where each partition stands with log and progress.
-    pub(super) fn on_views(&mut self, view: &LogView, progress: &ProgressView, now: Instant) -> Vec<Turn> {
+    pub(crate) fn on_views(&mut self, view: &LogView, progress: &ProgressView, now: Instant) -> Vec<Turn> {
         let mut turns = Vec::new();
         let mut unknown = Vec::new();
         // An older answer could show a log that ends below what was recorded in the meantime.
@@ -89,7 +102,7 @@ impl Following {
     }
 
     /// The consumer is about to be told to stand here.
-    pub(super) fn stand(&mut self, view: &LogView) -> Vec<(i32, i64)> {
+    pub(crate) fn stand(&mut self, view: &LogView) -> Vec<(i32, i64)> {
         let ends: BTreeMap<i32, Watermarks> = view.watermarks().collect();
         for (partition, followed) in &mut self.partitions {
             followed.heard = false;
@@ -99,7 +112,7 @@ impl Following {
     }
 
     /// A record was read. `None`: it is not the next one of a followed partition.
-    pub(super) fn on_record(&mut self, partition: i32, offset: i64) -> Option<Epoch> {
+    pub(crate) fn on_record(&mut self, partition: i32, offset: i64) -> Option<Epoch> {
         let followed = self.partitions.get_mut(&partition)?;
         if offset < followed.position {
             return None;
@@ -111,7 +124,7 @@ impl Following {
     }
 
     /// The consumer has come to the end of a partition.
-    pub(super) fn on_end_of_partition(&mut self, partition: i32) {
+    pub(crate) fn on_end_of_partition(&mut self, partition: i32) {
         if let Some(followed) = self.partitions.get_mut(&partition) {
             followed.heard = true;
             followed.move_to(followed.known_end);
@@ -119,14 +132,14 @@ impl Following {
     }
 
     /// The consumer says that its next record lies at `offset` or beyond.
-    pub(super) fn on_position(&mut self, partition: i32, offset: i64) {
+    pub(crate) fn on_position(&mut self, partition: i32, offset: i64) {
         if let Some(followed) = self.partitions.get_mut(&partition).filter(|followed| followed.heard) {
             followed.move_to(offset);
         }
     }
 
     /// Whether records are known of and do not come.
-    pub(super) fn is_stuck(&mut self, view: &LogView, now: Instant) -> bool {
+    pub(crate) fn is_stuck(&mut self, view: &LogView, now: Instant) -> bool {
         let mut stuck = false;
         for (partition, log) in view.watermarks() {
             let Some(followed) = self.partitions.get_mut(&partition) else { continue };
@@ -145,12 +158,12 @@ impl Following {
     }
 
     /// Where everything stands.
-    pub(super) fn positions(&self) -> impl Iterator<Item = (i32, i64)> {
+    pub(crate) fn positions(&self) -> impl Iterator<Item = (i32, i64)> {
         self.partitions.iter().map(|(partition, followed)| (*partition, followed.position))
     }
 
     /// Where one partition stands.
-    pub(super) fn position(&self, partition: i32) -> Option<i64> {
+    pub(crate) fn position(&self, partition: i32) -> Option<i64> {
         self.partitions.get(&partition).map(|followed| followed.position)
     }
 }

@@ -1,9 +1,10 @@
 //! The fanout: Kafka → hub. Reads every partition of the topic, decodes once, and hands the hub what it read, batch by
 //! batch, the moment it is there. Stores nothing, commits nothing and never waits for SQL.
 //!
-//! An OS thread of its own, because a Kafka client blocks. [`following`] decides where it stands.
+//! An OS thread of its own, because a Kafka client blocks. [`follower`] decides, [`following`] for it where to stand.
 
-mod following;
+pub(crate) mod follower;
+pub(crate) mod following;
 
 use std::{
     sync::Arc,
@@ -19,15 +20,18 @@ use rdkafka::{
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use self::following::{Following, Turn};
+use self::{
+    follower::Follower,
+    following::{Following, Turn},
+};
 use super::{
     client::{ClientEvents, KafkaClients, create, retire},
     component::Component,
     freshness::{self, Proofs},
-    log_check::{self, Decision, Policies},
-    log_watch::{LogView, LogViews, StartError},
+    log_check::Policies,
+    log_watch::{LogViews, StartError},
     polling,
-    progress::{ProgressView, ProgressViews},
+    progress::ProgressViews,
     record,
     recorder::Halts,
 };
@@ -37,7 +41,7 @@ use crate::{
         decode::{Decoder, LogContext},
     },
     hub::SharedHub,
-    protocol::{StaleReasons, Staleness},
+    protocol::Staleness,
     telemetry::Metrics,
 };
 
@@ -90,12 +94,7 @@ pub fn start(parts: FanoutParts) -> Result<(Component, FanoutSigns), StartError>
     let (staleness, staleness_seen) = watch::channel(freshness::unproved(Timestamp::now()));
     let fanout = Fanout {
         consumer,
-        following: Following::new(parts.tail_bytes),
-        proofs: Proofs::new(parts.stale_after),
-        accepts_unversioned: false,
-        ends_at_start: None,
-        view: None,
-        halted: Halts::new(),
+        follower: Follower::new(Following::new(parts.tail_bytes), Proofs::new(parts.stale_after), parts.policies),
         ready,
         staleness,
         parts,
@@ -107,14 +106,7 @@ pub fn start(parts: FanoutParts) -> Result<(Component, FanoutSigns), StartError>
 struct Fanout {
     parts: FanoutParts,
     consumer: BaseConsumer<ClientEvents>,
-    following: Following,
-    proofs: Proofs,
-    accepts_unversioned: bool,
-    /// The watermarks seen first: to have passed them is to be ready.
-    ends_at_start: Option<Vec<(i32, i64)>>,
-    /// The view last acted upon.
-    view: Option<Arc<LogView>>,
-    halted: Halts,
+    follower: Follower,
     ready: watch::Sender<bool>,
     staleness: watch::Sender<Staleness>,
 }
@@ -150,58 +142,34 @@ impl Fanout {
         let log = self.parts.log.borrow_and_update().clone();
         let progress = self.parts.progress.borrow_and_update().clone();
         let (Some(log), Some(progress)) = (log, progress) else { return };
-        self.accepts_unversioned = progress.accepts_unversioned(log.partition_count());
-        self.proofs.on_partitions(log.partitions.keys().copied(), log.listed_at);
-
-        let turns = self.following.on_views(&log, &progress, Instant::now());
+        let turns = self.follower.on_views(&log, &progress, Instant::now());
         if !turns.is_empty() {
             self.turn(&turns);
-            self.stand(&log);
+            self.stand();
         }
-        for (partition, watermarks) in log.watermarks() {
-            self.proofs.on_watermark(partition, watermarks.high, watermarks.queried_at);
-        }
-        self.judge(&log, &progress);
-        if self.ends_at_start.is_none() && log.watermarks().count() == log.partitions.len() {
-            self.ends_at_start = Some(log.watermarks().map(|(partition, log)| (partition, log.high)).collect());
-        }
-        self.view = Some(log);
     }
 
     fn turn(&mut self, turns: &[Turn]) {
-        self.parts.hub.step(|hub| {
-            for turn in turns {
-                match *turn {
-                    Turn::Begin(at) => hub.begin(at),
-                    Turn::Jump(to) => hub.gap(to),
-                }
-            }
-        });
+        self.parts.hub.step(|hub| turns.iter().for_each(|turn| (*turn).tell(hub)));
         for turn in turns {
-            match *turn {
-                Turn::Begin(at) => {
-                    self.proofs.on_position(at.partition, at.next_offset);
-                    tracing::info!(
-                        kafka.partition = at.partition,
-                        kafka.offset = at.next_offset,
-                        "fanout begins a partition"
-                    );
-                }
-                Turn::Jump(to) => {
-                    self.proofs.on_jump(to.partition, to.next_offset);
-                    tracing::warn!(
-                        kafka.partition = to.partition,
-                        kafka.offset = to.next_offset,
-                        "fanout goes on elsewhere in the log: every screen is read again"
-                    );
-                }
+            match turn {
+                Turn::Begin(at) => tracing::info!(
+                    kafka.partition = at.partition,
+                    kafka.offset = at.next_offset,
+                    "fanout begins a partition"
+                ),
+                Turn::Jump(to) => tracing::warn!(
+                    kafka.partition = to.partition,
+                    kafka.offset = to.next_offset,
+                    "fanout goes on elsewhere in the log: every screen is read again"
+                ),
             }
         }
     }
 
     /// Tells the consumer where to read on from, in all partitions.
-    fn stand(&mut self, log: &LogView) {
-        let assigned = offsets(&self.parts.topic, self.following.stand(log)).and_then(|at| self.consumer.assign(&at));
+    fn stand(&mut self) {
+        let assigned = offsets(&self.parts.topic, self.follower.stand()).and_then(|at| self.consumer.assign(&at));
         if let Err(error) = assigned {
             // The watchdog tries again.
             tracing::error!(%error, "fanout could not be assigned its partitions");
@@ -210,7 +178,7 @@ impl Fanout {
 
     /// Takes what is there, waiting a moment for the first record only.
     fn take_batch(&mut self) {
-        let Self { consumer, following, parts, accepts_unversioned, .. } = self;
+        let Self { consumer, follower, parts, .. } = self;
         let mut seen = Vec::new();
         let mut timeout = POLL_TIMEOUT;
         let received_at = Timestamp::now();
@@ -221,13 +189,12 @@ impl Fanout {
             match polled {
                 Ok(message) => {
                     let partition = message.partition();
-                    let Some(epoch) = following.on_record(partition, message.offset()) else { continue };
-                    let log = LogContext { epoch, accepts_unversioned: *accepts_unversioned };
+                    let Some(log) = follower.on_record(partition, message.offset()) else { continue };
                     seen.push(decode(parts, &message, &log, received_at));
                 }
                 Err(KafkaError::PartitionEOF(partition)) => {
-                    following.on_end_of_partition(partition);
-                    seen.extend(following.position(partition).map(|position| Seen::Passed(partition, position)));
+                    let end = follower.on_end_of_partition(partition);
+                    seen.extend(end.map(|end| Seen::Passed(partition, end)));
                 }
                 // Its context has logged it. What matters of it shows in positions and watermarks.
                 Err(_) => {}
@@ -252,71 +219,40 @@ impl Fanout {
     fn tick(&mut self) {
         polling::keep_awake(&self.consumer);
         self.take_positions();
-        if let Some(log) = self.view.clone()
-            && self.following.is_stuck(&log, Instant::now())
-        {
-            self.rebuild(&log);
+        if self.follower.is_stuck(Instant::now()) {
+            self.rebuild();
         }
         self.publish();
         self.measure();
-        if !*self.ready.borrow() && self.has_caught_up() {
+        if !*self.ready.borrow() && self.follower.has_caught_up() {
             tracing::info!("fanout has caught up with the log");
             self.ready.send_replace(true);
         }
     }
 
-    /// Transaction markers and holes move the position without a record.
     fn take_positions(&mut self) {
-        if let Ok(positions) = self.consumer.position() {
-            for element in positions.elements() {
-                if let Offset::Offset(offset) = element.offset() {
-                    self.following.on_position(element.partition(), offset);
-                }
-            }
-        }
-        let positions: Vec<(i32, i64)> = self.following.positions().collect();
+        let said = self.consumer.position().map(|positions| {
+            let positions = positions.elements().into_iter().filter_map(|element| match element.offset() {
+                Offset::Offset(offset) => Some((element.partition(), offset)),
+                _ => None,
+            });
+            positions.collect::<Vec<_>>()
+        });
+        let positions = self.follower.on_positions(said.unwrap_or_default());
         self.parts.hub.step(|hub| positions.iter().for_each(|(partition, offset)| hub.advance(*partition, *offset)));
-        for (partition, offset) in positions {
-            self.proofs.on_position(partition, offset);
-        }
-    }
-
-    fn has_caught_up(&self) -> bool {
-        let passed = |(partition, end): &(i32, i64)| self.following.position(*partition).is_some_and(|at| at >= *end);
-        self.ends_at_start.as_ref().is_some_and(|ends| ends.iter().all(passed))
     }
 
     /// Records are known of and do not come: a new consumer takes the place of this one.
-    fn rebuild(&mut self, log: &LogView) {
+    fn rebuild(&mut self) {
         tracing::warn!("records do not reach the fanout although they are in the log: making a new kafka client");
         match create(&self.parts.clients.fanout(), ClientEvents::new("fanout")) {
             Ok(consumer) => {
                 retire(std::mem::replace(&mut self.consumer, consumer));
                 polling::wake_me(&mut self.consumer);
-                self.stand(log);
+                self.stand();
             }
             Err(error) => tracing::error!(%error, "the kafka client of the fanout could not be made anew"),
         }
-    }
-
-    /// Whoever records a partition halts it if progress and log are like this; its screens here are stale, too.
-    fn judge(&mut self, log: &LogView, progress: &ProgressView) {
-        for (partition, watermarks) in log.watermarks().filter(|(_, log)| log.queried_at >= progress.read_at) {
-            let decision = progress.of(partition).map(|progress| {
-                let continuity = log_check::compare(progress, &log.log_id, watermarks);
-                log_check::decide(continuity, progress, &log.log_id, watermarks, self.parts.policies)
-            });
-            match decision {
-                Some(Decision::Halt(halt)) => drop(self.halted.insert(partition, halt)),
-                _ => drop(self.halted.remove(&partition)),
-            }
-        }
-    }
-
-    /// Why partitions are not recorded: as far as positions tell, anywhere; and for whatever reason, here.
-    fn halt_reasons(&self) -> StaleReasons {
-        let own = self.parts.halts.borrow();
-        self.halted.values().chain(own.values()).map(|halt| halt.stale_reason()).collect()
     }
 
     fn measure(&self) {
@@ -327,16 +263,16 @@ impl Fanout {
         metrics.hub.overflows.inc_by(counters.overflows);
         metrics.hub.tail_events.set(events as i64);
         metrics.hub.tail_bytes.set(bytes as i64);
-        let Some(view) = &self.view else { return };
+        let Some(view) = self.follower.view() else { return };
         metrics.fanout.kafka_up.set(i64::from(view.listed_at.elapsed() <= self.parts.stale_after));
         for (partition, log) in view.watermarks() {
-            let behind = self.following.position(partition).map_or(0, |at| (log.high - at).max(0));
+            let behind = self.follower.position(partition).map_or(0, |at| (log.high - at).max(0));
             metrics.fanout.set_lag(partition, behind);
         }
     }
 
     fn publish(&self) {
-        let reasons = self.proofs.reasons(Instant::now()).union(self.halt_reasons());
+        let reasons = self.follower.reasons(&self.parts.halts.borrow(), Instant::now());
         let changed = freshness::change(*self.staleness.borrow(), reasons, Timestamp::now());
         if let Some(staleness) = changed {
             let named: Vec<&str> = reasons.iter().map(|reason| reason.as_str()).collect();

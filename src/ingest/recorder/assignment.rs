@@ -9,7 +9,7 @@
 //! ```
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
@@ -17,6 +17,7 @@ use super::{
     super::{
         log_check::{self, Continuity, Decision, Halt, Move, Policies, Watermarks},
         log_watch::LogView,
+        rules::{Rule, Rules},
     },
     batch::Collected,
 };
@@ -30,14 +31,18 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The state of all assigned partitions.
 #[derive(Debug)]
-pub(super) struct Assignment {
+pub(crate) struct Assignment {
     log_id: String,
     compacted: Option<bool>,
     policies: Policies,
+    pub(crate) rules: Rules,
     partitions: BTreeMap<i32, Partition>,
     last_number: u64,
     /// The positions the consumer reads from are not those it was told last.
     stands_elsewhere: bool,
+    /// Partitions that something came from since the consumer was told where to stand. Before that, what it says of a
+    /// position may be about the place before.
+    heard: BTreeSet<i32>,
     /// Records the store refused, with what it said: dead letters when they come again.
     rejected: BTreeMap<(i32, i64), String>,
 }
@@ -75,7 +80,7 @@ enum ReadBack {
 
 /// What to do with a record that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Intake {
+pub(crate) enum Intake {
     /// It is the next one: decode it.
     Take {
         /// The life of the log it stands in.
@@ -92,14 +97,16 @@ pub(super) enum Intake {
 
 impl Assignment {
     /// Nothing is assigned yet. Numbers begin above `last_number`.
-    pub(super) fn new(policies: Policies, last_number: u64) -> Self {
+    pub(crate) fn new(policies: Policies, last_number: u64) -> Self {
         Self {
             log_id: String::new(),
             compacted: None,
             policies,
+            rules: Rules::default(),
             partitions: BTreeMap::new(),
             last_number,
             stands_elsewhere: false,
+            heard: BTreeSet::new(),
             rejected: BTreeMap::new(),
         }
     }
@@ -107,7 +114,7 @@ impl Assignment {
     // ── from the consumer ──────────────────────────────────────────────────────────────────────────────────────────
 
     /// These partitions are ours from now on, and no others.
-    pub(super) fn on_assigned(&mut self, partitions: impl IntoIterator<Item = i32>) {
+    pub(crate) fn on_assigned(&mut self, partitions: impl IntoIterator<Item = i32>) {
         let number = self.next_number();
         self.partitions = partitions
             .into_iter()
@@ -117,14 +124,15 @@ impl Assignment {
     }
 
     /// None are ours any more. Returns the highest number that is void now.
-    pub(super) fn on_revoked(&mut self) -> u64 {
+    pub(crate) fn on_revoked(&mut self) -> u64 {
         self.partitions.clear();
         self.stands_elsewhere = false;
         self.next_number() - 1
     }
 
     /// A record was read. Says what to do with it.
-    pub(super) fn on_record(&mut self, partition: i32, offset: i64, digest: u64) -> Intake {
+    pub(crate) fn on_record(&mut self, partition: i32, offset: i64, digest: u64) -> Intake {
+        self.heard.insert(partition);
         let Some(entry) = self.partitions.get_mut(&partition) else { return Intake::Pass };
         if let Phase::ReadingBack { expected, .. } = entry.phase {
             if offset < expected.offset {
@@ -150,7 +158,8 @@ impl Assignment {
     }
 
     /// The consumer came to the end of a partition without another record.
-    pub(super) fn on_end_of_partition(&mut self, partition: i32) {
+    pub(crate) fn on_end_of_partition(&mut self, partition: i32) {
+        self.heard.insert(partition);
         let Some(entry) = self.partitions.get_mut(&partition) else { return };
         if matches!(entry.phase, Phase::ReadingBack { .. }) {
             entry.phase = entry.phase.read_back(ReadBack::Missing, self.compacted, &self.log_id, self.policies);
@@ -158,9 +167,11 @@ impl Assignment {
         }
     }
 
-    /// The consumer has passed everything below `offset`.
-    pub(super) fn on_position(&mut self, partition: i32, offset: i64) {
-        if let Some(collected) = self.collected(partition) {
+    /// The consumer says that it has passed everything below `offset`.
+    pub(crate) fn on_position(&mut self, partition: i32, offset: i64) {
+        if self.heard.contains(&partition)
+            && let Some(collected) = self.collected(partition)
+        {
             collected.advance(offset);
         }
     }
@@ -168,7 +179,7 @@ impl Assignment {
     // ── from the writer ────────────────────────────────────────────────────────────────────────────────────────────
 
     /// Progress was read, for what was asked under `number` or before.
-    pub(super) fn on_progress(&mut self, number: u64, progress: &[Progress], read_at: Instant) {
+    pub(crate) fn on_progress(&mut self, number: u64, progress: &[Progress], read_at: Instant) {
         for (partition, entry) in &mut self.partitions {
             if entry.number <= number && matches!(entry.phase, Phase::Opening { asked: true, .. }) {
                 let progress = progress.iter().find(|progress| progress.partition == *partition);
@@ -182,7 +193,7 @@ impl Assignment {
     }
 
     /// A partition's progress was moved, or somebody else moved it: it is read again.
-    pub(super) fn on_moved(&mut self, partition: i32) {
+    pub(crate) fn on_moved(&mut self, partition: i32) {
         if let Some(entry) = self.partitions.get_mut(&partition)
             && matches!(entry.phase, Phase::Moving { .. })
         {
@@ -192,7 +203,7 @@ impl Assignment {
 
     /// Nobody knows how far progress is, or whether the log is still the same: all that was collected is dropped and
     /// every partition begins again, not before that moment. Returns the highest number that is void now.
-    pub(super) fn on_lost(&mut self, not_before: Option<Instant>) -> u64 {
+    pub(crate) fn on_lost(&mut self, not_before: Option<Instant>) -> u64 {
         let number = self.next_number();
         for entry in self.partitions.values_mut().filter(|entry| !matches!(entry.phase, Phase::Halted(_))) {
             *entry = Partition { number, phase: Phase::opening(not_before) };
@@ -202,13 +213,13 @@ impl Assignment {
     }
 
     /// The store refused these records: begin again, and make them dead letters when they come.
-    pub(super) fn on_rejected(&mut self, records: impl IntoIterator<Item = ((i32, i64), String)>) -> u64 {
+    pub(crate) fn on_rejected(&mut self, records: impl IntoIterator<Item = ((i32, i64), String)>) -> u64 {
         self.rejected.extend(records);
         self.on_lost(None)
     }
 
     /// This partition cannot go on for now: it begins again at `not_before`.
-    pub(super) fn on_blocked(&mut self, partition: i32, not_before: Instant) {
+    pub(crate) fn on_blocked(&mut self, partition: i32, not_before: Instant) {
         let number = self.next_number();
         if let Some(entry) = self.partitions.get_mut(&partition) {
             *entry = Partition { number, phase: Phase::opening(Some(not_before)) };
@@ -217,13 +228,13 @@ impl Assignment {
     }
 
     /// Progress is stored up to here; records refused below it will not come again.
-    pub(super) fn on_applied(&mut self, partition: i32, next_offset: i64) {
+    pub(crate) fn on_applied(&mut self, partition: i32, next_offset: i64) {
         self.rejected.retain(|(of, offset), _| *of != partition || *offset >= next_offset);
     }
 
     /// Whether progress, as it was read while no batch was in hand, lies below what has been stored: the database was
     /// restored from a backup.
-    pub(super) fn stands_above(&self, stored: &[Progress]) -> bool {
+    pub(crate) fn stands_above(&self, stored: &[Progress]) -> bool {
         self.partitions.iter().any(|(partition, entry)| {
             let Phase::Reading { collected } = &entry.phase else { return false };
             let row = stored.iter().find(|progress| progress.partition == *partition);
@@ -235,7 +246,7 @@ impl Assignment {
 
     /// Compares partitions whose progress was read with the log. Another log under way makes all begin again: then it
     /// returns the highest number that is void now.
-    pub(super) fn on_log(&mut self, view: &LogView) -> Option<u64> {
+    pub(crate) fn on_log(&mut self, view: &LogView) -> Option<u64> {
         let log_id = &view.log_id;
         let watermarks: BTreeMap<i32, Watermarks> = view.watermarks().collect();
         self.compacted = view.compacted;
@@ -247,7 +258,8 @@ impl Assignment {
         for (partition, entry) in &mut self.partitions {
             let Phase::Checking { progress, read_at } = &entry.phase else { continue };
             // An older answer could show a log that ends below what was applied in the meantime.
-            let Some(log) = watermarks.get(partition).filter(|log| log.queried_at >= *read_at) else { continue };
+            let newer = |log: &&Watermarks| log.queried_at >= *read_at || !self.rules.hold(Rule::NewerLook);
+            let Some(log) = watermarks.get(partition).filter(newer) else { continue };
             let continuity = log_check::compare(progress, &self.log_id, *log);
             entry.phase = Phase::decided(continuity, progress.clone(), &self.log_id, *log, self.policies);
             self.stands_elsewhere = true;
@@ -258,7 +270,7 @@ impl Assignment {
     // ── what is to be done ─────────────────────────────────────────────────────────────────────────────────────────
 
     /// The partitions whose progress has to be read, and the number to ask under; none if nothing is to be asked.
-    pub(super) fn take_openings(&mut self, now: Instant) -> Option<(u64, Vec<i32>)> {
+    pub(crate) fn take_openings(&mut self, now: Instant) -> Option<(u64, Vec<i32>)> {
         let mut due = Vec::new();
         let mut highest = 0;
         for (partition, entry) in &mut self.partitions {
@@ -274,7 +286,7 @@ impl Assignment {
     }
 
     /// A partition whose progress has to be moved: its number, from where, and how.
-    pub(super) fn take_move(&mut self) -> Option<(u64, Progress, Move)> {
+    pub(crate) fn take_move(&mut self) -> Option<(u64, Progress, Move)> {
         self.partitions.values_mut().find_map(|entry| match &mut entry.phase {
             Phase::Moving { from, to, asked: asked @ false } => {
                 *asked = true;
@@ -285,10 +297,11 @@ impl Assignment {
     }
 
     /// Where the consumer has to stand, if not where it was told last: partitions that are not read are not named.
-    pub(super) fn take_stand(&mut self) -> Option<Vec<(i32, i64)>> {
+    pub(crate) fn take_stand(&mut self) -> Option<Vec<(i32, i64)>> {
         if !std::mem::take(&mut self.stands_elsewhere) {
             return None;
         }
+        self.heard.clear();
         let at = |phase: &Phase| match phase {
             Phase::ReadingBack { expected, .. } => Some(expected.offset),
             Phase::Reading { collected } => Some(collected.next_offset()),
@@ -298,7 +311,7 @@ impl Assignment {
     }
 
     /// What was collected of a partition that is being read.
-    pub(super) fn collected(&mut self, partition: i32) -> Option<&mut Collected> {
+    pub(crate) fn collected(&mut self, partition: i32) -> Option<&mut Collected> {
         match &mut self.partitions.get_mut(&partition)?.phase {
             Phase::Reading { collected } => Some(collected),
             _ => None,
@@ -306,7 +319,7 @@ impl Assignment {
     }
 
     /// Everything that is being read: partition, number, what was collected.
-    pub(super) fn reading(&mut self) -> impl Iterator<Item = (i32, u64, &mut Collected)> {
+    pub(crate) fn reading(&mut self) -> impl Iterator<Item = (i32, u64, &mut Collected)> {
         self.partitions.iter_mut().filter_map(|(partition, entry)| match &mut entry.phase {
             Phase::Reading { collected } => Some((*partition, entry.number, collected)),
             _ => None,
@@ -314,7 +327,7 @@ impl Assignment {
     }
 
     /// Whether the consumer owes records, given where the partitions end.
-    pub(super) fn awaits_records(&self, ends: &BTreeMap<i32, i64>) -> bool {
+    pub(crate) fn awaits_records(&self, ends: &BTreeMap<i32, i64>) -> bool {
         self.partitions.iter().any(|(partition, entry)| match &entry.phase {
             // If not the record, then the end of the partition.
             Phase::ReadingBack { .. } => true,
@@ -324,7 +337,7 @@ impl Assignment {
     }
 
     /// The halted partitions.
-    pub(super) fn halts(&self) -> BTreeMap<i32, Halt> {
+    pub(crate) fn halts(&self) -> BTreeMap<i32, Halt> {
         let halt = |phase: &Phase| match phase {
             Phase::Halted(halt) => Some(*halt),
             _ => None,

@@ -10,7 +10,7 @@ use crate::{
 
 /// A stretch of one partition, from the position it was read from to where it ends now.
 #[derive(Debug)]
-pub(super) struct Collected {
+pub(crate) struct Collected {
     partition: i32,
     log_id: String,
     generation: i32,
@@ -24,20 +24,20 @@ pub(super) struct Collected {
 
 /// A record that cannot be used, whole, and why.
 #[derive(Debug)]
-pub(super) struct RefusedRecord {
-    pub(super) record: OwnedRecord,
-    pub(super) refusal: Refusal,
+pub(crate) struct RefusedRecord {
+    pub(crate) record: OwnedRecord,
+    pub(crate) refusal: Refusal,
 }
 
 /// Records of several partitions on their way to the store.
 #[derive(Debug)]
-pub(super) struct Work {
+pub(crate) struct Work {
     /// The batch; its dead letters are still to be made of `refused`.
-    pub(super) batch: Batch,
+    pub(crate) batch: Batch,
     /// The number each partition's part was read under.
-    pub(super) numbers: BTreeMap<i32, u64>,
+    pub(crate) numbers: BTreeMap<i32, u64>,
     /// Per partition, in log order.
-    pub(super) refused: BTreeMap<i32, Vec<RefusedRecord>>,
+    pub(crate) refused: BTreeMap<i32, Vec<RefusedRecord>>,
 }
 
 impl From<&Progress> for Collected {
@@ -57,32 +57,32 @@ impl From<&Progress> for Collected {
 }
 
 impl Collected {
-    pub(super) fn epoch(&self) -> Epoch {
+    pub(crate) fn epoch(&self) -> Epoch {
         self.epoch
     }
 
-    pub(super) fn read_from(&self) -> i64 {
+    pub(crate) fn read_from(&self) -> i64 {
         self.read_from
     }
 
-    pub(super) fn next_offset(&self) -> i64 {
+    pub(crate) fn next_offset(&self) -> i64 {
         self.next_offset
     }
 
-    pub(super) fn on_record(&mut self, offset: i64, digest: u64) {
+    pub(crate) fn on_record(&mut self, offset: i64, digest: u64) {
         self.next_offset = offset + 1;
         self.last_record = Some(LastRecord { offset, digest });
     }
 
-    pub(super) fn advance(&mut self, offset: i64) {
+    pub(crate) fn advance(&mut self, offset: i64) {
         self.next_offset = self.next_offset.max(offset);
     }
 
-    pub(super) fn push_event(&mut self, event: OrderEvent) {
+    pub(crate) fn push_event(&mut self, event: OrderEvent) {
         self.events.push(event);
     }
 
-    pub(super) fn push_refused(&mut self, refused: RefusedRecord) {
+    pub(crate) fn push_refused(&mut self, refused: RefusedRecord) {
         self.refused.push(refused);
     }
 
@@ -107,7 +107,7 @@ impl Collected {
 
 impl Work {
     /// Takes what was collected of these partitions (in order). `None` if there is nothing.
-    pub(super) fn take<'a>(topic: &str, reading: impl Iterator<Item = (i32, u64, &'a mut Collected)>) -> Option<Self> {
+    pub(crate) fn take<'a>(topic: &str, reading: impl Iterator<Item = (i32, u64, &'a mut Collected)>) -> Option<Self> {
         let batch = Batch { topic: topic.to_owned(), partitions: Vec::new() };
         let mut work = Self { batch, numbers: BTreeMap::new(), refused: BTreeMap::new() };
         for (partition, number, collected) in reading {
@@ -123,7 +123,7 @@ impl Work {
     }
 
     /// Drops the parts for which `is_void` says so.
-    pub(super) fn drop_void(&mut self, is_void: impl Fn(i32, u64) -> bool) {
+    pub(crate) fn drop_void(&mut self, is_void: impl Fn(i32, u64) -> bool) {
         let Self { batch, numbers, refused } = self;
         numbers.retain(|partition, number| !is_void(*partition, *number));
         batch.partitions.retain(|part| numbers.contains_key(&part.partition));
@@ -131,11 +131,11 @@ impl Work {
     }
 
     /// The highest number in it.
-    pub(super) fn highest_number(&self) -> u64 {
+    pub(crate) fn highest_number(&self) -> u64 {
         self.numbers.values().copied().max().unwrap_or_default()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.batch.partitions.is_empty()
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 /// Shared by thread and writer.
 #[derive(Debug, Default)]
-pub(super) struct Hand {
+pub(crate) struct Hand {
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -25,35 +25,35 @@ struct State {
 
 impl Hand {
     /// Takes back what was given under these numbers, unless it is being applied this moment.
-    pub(super) fn void(&self, up_to: u64) {
+    pub(crate) fn void(&self, up_to: u64) {
         let mut state = self.lock();
         state.void_up_to = state.void_up_to.max(up_to);
     }
 
     /// Whether what carries this number is void.
-    pub(super) fn is_void(&self, number: u64) -> bool {
+    pub(crate) fn is_void(&self, number: u64) -> bool {
         number <= self.lock().void_up_to
     }
 
     /// A task was given to the writer.
-    pub(super) fn given(&self) {
+    pub(crate) fn given(&self) {
         self.lock().outstanding += 1;
     }
 
     /// The writer is done with a task.
-    pub(super) fn done(&self) {
+    pub(crate) fn done(&self) {
         self.lock().outstanding -= 1;
         self.changed.notify_all();
     }
 
     /// The writer tries again for the time being, or does not any more.
-    pub(super) fn set_failing(&self, failing: bool) {
+    pub(crate) fn set_failing(&self, failing: bool) {
         self.lock().failing = failing;
         self.changed.notify_all();
     }
 
     /// Waits until nothing is in hand, the writer fails, or the time is over.
-    pub(super) fn wait_until_empty(&self, at_most: Duration) {
+    pub(crate) fn wait_until_empty(&self, at_most: Duration) {
         let deadline = Instant::now() + at_most;
         let mut state = self.lock();
         while state.outstanding > 0 && !state.failing {

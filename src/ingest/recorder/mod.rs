@@ -7,15 +7,18 @@
 //!       └── stand ───┴────────────── replies ◄────────────────┘
 //! ```
 //!
-//! An OS thread with the consumer, a task with the store. [`assignment`] decides, these two perform.
+//! An OS thread with the consumer, a task with the store. [`assignment`] and [`writing`] decide, these two perform; so a
+//! simulation can perform in their place.
 
-mod assignment;
-mod batch;
+pub(crate) mod assignment;
+pub(crate) mod batch;
 mod dead_letter;
-mod hand;
+pub(crate) mod errands;
+pub(crate) mod hand;
 mod rebalance;
 mod thread;
 mod writer;
+pub(crate) mod writing;
 
 use std::{
     collections::BTreeMap,
@@ -25,7 +28,7 @@ use std::{
 
 use tokio::sync::watch;
 
-use self::{dead_letter::DeadLetters, hand::Hand, thread::RecorderThread, writer::Writer};
+use self::{dead_letter::DeadLetters, hand::Hand, thread::RecorderThread, writer::Writer, writing::Writing};
 use super::{
     client::KafkaClients,
     component::Component,
@@ -37,7 +40,7 @@ use super::{
 use crate::{event::decode::Decoder, store::Store, telemetry::Metrics};
 
 /// Tasks of the writer, those in its hand and those answered but not heard of included.
-const MAX_TASKS: usize = 3;
+pub(crate) const MAX_TASKS: usize = 3;
 /// How long a dead letter may take.
 const DEAD_LETTER_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -88,7 +91,7 @@ pub fn start(parts: RecorderParts, halts: watch::Sender<Halts>) -> Result<(Compo
         hand: hand.clone(),
         tasks: tasks_out,
         replies,
-        blocked: BTreeMap::new(),
+        writing: Writing::default(),
     };
     let thread = RecorderThread::new(parts, halts, hand, tasks, replies_out)?;
     let writer = Component::task("recorder-writer", |stop| writer.run(stop));

@@ -4,7 +4,7 @@
 mod errands;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{Arc, mpsc::Receiver},
     time::{Duration, Instant},
 };
@@ -20,17 +20,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Halts, MAX_TASKS, RecorderParts,
-    assignment::{Assignment, Intake},
-    batch::{RefusedRecord, Work},
+    assignment::Assignment,
+    batch::Work,
+    errands::{Restored, Taken},
     hand::Hand,
     rebalance::Rebalancing,
-    writer::{Reply, Task},
+    writing::{Reply, Task},
 };
 use crate::{
-    event::{
-        Timestamp,
-        decode::{LogContext, Refusal, RefusalCode},
-    },
+    event::{Timestamp, decode::LogContext},
     ingest::{
         client::{create, retire},
         fanout::offsets,
@@ -52,8 +50,7 @@ const TICK: Duration = Duration::from_millis(200);
 const STALL_TIMEOUT: Duration = Duration::from_millis(500);
 /// How often offsets are committed to Kafka, for tools that show the lag; nothing here reads them.
 const COMMIT_INTERVAL: Duration = Duration::from_secs(5);
-/// How long a partition waits whose dead letters cannot be delivered, or whose offsets the broker refused.
-const BLOCKED_PAUSE: Duration = Duration::from_secs(15);
+/// How long all partitions wait after the broker refused an offset.
 const DOUBT_PAUSE: Duration = Duration::from_secs(1);
 /// How long records may be known of and not come before the consumer is taken for broken.
 const STUCK_TIMEOUT: Duration = Duration::from_secs(30);
@@ -71,17 +68,13 @@ pub(super) struct RecorderThread {
     unanswered: usize,
     view: Option<Arc<LogView>>,
     accepts_unversioned: bool,
-    /// Partitions that something came from since the consumer was told where to stand. Before that, what it says of a
-    /// position may be about the place before.
-    heard: BTreeSet<i32>,
     gathering: Gathering,
     paused: bool,
     /// Applied and not yet committed to Kafka.
     uncommitted: BTreeMap<i32, i64>,
     committed_at: Instant,
     behind_since: Option<Instant>,
-    /// Stored progress lay below what this recorder stored when it was read at this moment; no batch was in hand since.
-    restored_at: Option<Instant>,
+    restored: Restored,
 }
 
 /// What has been collected since the writer was last given a batch.
@@ -127,13 +120,12 @@ impl RecorderThread {
             unanswered: 0,
             view: None,
             accepts_unversioned: false,
-            heard: BTreeSet::new(),
             gathering: Gathering::default(),
             paused: false,
             uncommitted: BTreeMap::new(),
             committed_at: Instant::now(),
             behind_since: None,
-            restored_at: None,
+            restored: Restored::default(),
         })
     }
 
@@ -162,7 +154,6 @@ impl RecorderThread {
     /// Tells the consumer where to read from, if that is elsewhere than before.
     fn stand(&mut self) {
         let Some(places) = self.consumer.context().assignment().take_stand() else { return };
-        self.heard.clear();
         self.behind_since = None;
         // A partition stays paused through an assignment.
         self.paused = false;
@@ -195,7 +186,6 @@ impl RecorderThread {
             timeout = Duration::ZERO;
             match polled {
                 Ok(message) => {
-                    self.heard.insert(message.partition());
                     let taken =
                         take(&message, self.consumer.context(), &self.parts, self.accepts_unversioned, received_at);
                     if taken {
@@ -203,7 +193,6 @@ impl RecorderThread {
                     }
                 }
                 Err(KafkaError::PartitionEOF(partition)) => {
-                    self.heard.insert(partition);
                     self.consumer.context().assignment().on_end_of_partition(partition);
                 }
                 Err(error) if is_about_offsets(&error) => {
@@ -263,9 +252,7 @@ impl RecorderThread {
         let Ok(positions) = self.consumer.position() else { return };
         let mut assignment = self.consumer.context().assignment();
         for element in positions.elements() {
-            if let Offset::Offset(offset) = element.offset()
-                && self.heard.contains(&element.partition())
-            {
+            if let Offset::Offset(offset) = element.offset() {
                 assignment.on_position(element.partition(), offset);
             }
         }
@@ -335,28 +322,21 @@ fn take(
     accepts_unversioned: bool,
     received_at: Timestamp,
 ) -> bool {
-    let (partition, offset) = (message.partition(), message.offset());
-    let mut assignment = context.assignment();
-    let decoded = match assignment.on_record(partition, offset, record::digest(message)) {
-        Intake::Pass => return false,
-        Intake::Take { epoch } => {
-            let headers = record::headers(message);
-            let raw = record::raw(message, &headers, received_at);
-            parts.decoder.decode(&raw, &LogContext { epoch, accepts_unversioned })
-        }
-        Intake::Reject { message } => Err(Refusal { code: RefusalCode::RejectedByStore, message }),
+    let decode = |epoch| {
+        let headers = record::headers(message);
+        let raw = record::raw(message, &headers, received_at);
+        parts.decoder.decode(&raw, &LogContext { epoch, accepts_unversioned })
     };
+    let place = (message.partition(), message.offset());
+    let keep = || OwnedRecord::of(message);
+    let taken = context.assignment().take(place, record::digest(message), decode, keep);
     let metrics = &parts.metrics.recorder;
-    let Some(collected) = assignment.collected(partition) else { return false };
-    match decoded {
-        Ok(decoded) => {
-            metrics.occurred_at_unreadable.inc_by(u64::from(decoded.occurred_at_unreadable));
-            collected.push_event(decoded.event);
+    match taken {
+        Taken::Event { occurred_at_unreadable } => {
+            metrics.occurred_at_unreadable.inc_by(u64::from(occurred_at_unreadable));
         }
-        Err(refusal) => {
-            metrics.refused(refusal.code);
-            collected.push_refused(RefusedRecord { record: OwnedRecord::of(message), refusal });
-        }
+        Taken::Refused(code) => metrics.refused(code),
+        Taken::Passed => return false,
     }
     true
 }

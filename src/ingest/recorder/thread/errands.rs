@@ -4,56 +4,50 @@ use std::{collections::BTreeMap, time::Instant};
 
 use rdkafka::consumer::Consumer;
 
-use super::{Assignment, BLOCKED_PAUSE, MAX_TASKS, RecorderThread, Reply, Task};
-use crate::{
-    store::{Relocation, TopicOpening},
-    telemetry::Metrics,
-};
+use super::{MAX_TASKS, RecorderThread, Reply, Task};
+use crate::store::Relocation;
 
 impl RecorderThread {
     /// Hears what became of tasks.
     pub(super) fn take_replies(&mut self) {
         while let Ok(reply) = self.replies.try_recv() {
             self.unanswered -= 1;
-            self.restored_at = None;
-            let (metrics, mut assignment) = (&self.parts.metrics, self.consumer.context().assignment());
-            match reply {
-                Reply::Opened { number, progress, read_at } => {
-                    assignment.on_progress(number, &progress, read_at);
-                    self.parts.look_now.ask();
-                }
-                Reply::Relocated { partition, lost_range } => {
-                    metrics.dead_letters.lost_ranges.inc_by(u64::from(lost_range));
-                    assignment.on_moved(partition);
-                }
-                Reply::Applied { positions, applied, dead_letters, blocked } => {
-                    metrics.recorder.applied.inc_by(applied.applied);
-                    metrics.recorder.late.inc_by(applied.late);
-                    metrics.recorder.duplicate.inc_by(applied.duplicate);
-                    metrics.recorder.conflict.inc_by(applied.conflict);
-                    metrics.recorder.nothing_to_erase.inc_by(applied.nothing_to_erase);
-                    metrics.recorder.kind_changed.inc_by(applied.kind_changed);
-                    dead_letters.into_iter().for_each(|code| metrics.dead_letters.put_aside(code));
-                    for (partition, next_offset) in positions {
-                        assignment.on_applied(partition, next_offset);
-                        self.uncommitted.insert(partition, next_offset);
-                    }
-                    block(&mut assignment, metrics, blocked);
-                }
-                Reply::Blocked(partitions) => block(&mut assignment, metrics, partitions),
-                Reply::Void => {}
-                Reply::Lost => self.hand.void(assignment.on_lost(None)),
-                Reply::Rejected(events) => {
-                    for event in &events {
-                        tracing::error!(
-                            kafka.partition = event.partition,
-                            kafka.offset = event.offset,
-                            error = event.message,
-                            "the database refused an event that should have been refused before: dead letter"
-                        );
-                    }
-                    let records = events.into_iter().map(|event| ((event.partition, event.offset), event.message));
-                    self.hand.void(assignment.on_rejected(records));
+            self.restored.on_reply();
+            self.note(&reply);
+            if let Some(void) = self.consumer.context().assignment().on_reply(reply, Instant::now()) {
+                self.hand.void(void);
+            }
+        }
+    }
+
+    fn note(&mut self, reply: &Reply) {
+        let metrics = &self.parts.metrics;
+        match reply {
+            Reply::Opened { .. } => self.parts.look_now.ask(),
+            Reply::Relocated { lost_range, .. } => {
+                metrics.dead_letters.lost_ranges.inc_by(u64::from(*lost_range));
+            }
+            Reply::Applied { positions, applied, dead_letters, blocked } => {
+                metrics.recorder.applied.inc_by(applied.applied);
+                metrics.recorder.late.inc_by(applied.late);
+                metrics.recorder.duplicate.inc_by(applied.duplicate);
+                metrics.recorder.conflict.inc_by(applied.conflict);
+                metrics.recorder.nothing_to_erase.inc_by(applied.nothing_to_erase);
+                metrics.recorder.kind_changed.inc_by(applied.kind_changed);
+                dead_letters.iter().for_each(|code| metrics.dead_letters.put_aside(*code));
+                metrics.dead_letters.topic_failures.inc_by(blocked.len() as u64);
+                self.uncommitted.extend(positions.iter().copied());
+            }
+            Reply::Blocked(partitions) => drop(metrics.dead_letters.topic_failures.inc_by(partitions.len() as u64)),
+            Reply::Void | Reply::Lost => {}
+            Reply::Rejected(events) => {
+                for event in events {
+                    tracing::error!(
+                        kafka.partition = event.partition,
+                        kafka.offset = event.offset,
+                        error = event.message,
+                        "the database refused an event that should have been refused before: dead letter"
+                    );
                 }
             }
         }
@@ -101,24 +95,16 @@ impl RecorderThread {
         }
     }
 
-    /// A database that was restored from a backup stands below what was stored, and on a quiet log no batch notices.
+    /// A database that was restored from a backup is recorded into again, from where it stands.
     pub(super) fn check_progress(&mut self) {
         let stored = self.parts.progress.borrow().clone().filter(|_| self.unanswered == 0);
         let Some(stored) = stored else { return };
         let mut assignment = self.consumer.context().assignment();
-        let behind = assignment.stands_above(&stored.progress);
-        match self.restored_at {
-            _ if !behind => self.restored_at = None,
-            None => self.restored_at = Some(stored.read_at),
-            // The first may have been on its way while the last batch was stored; this one was not.
-            Some(first) if first < stored.read_at => {
-                tracing::warn!(
-                    "progress lies below what was stored: the database was restored; recording again from there"
-                );
-                self.hand.void(assignment.on_lost(None));
-                self.restored_at = None;
-            }
-            Some(_) => {}
+        if self.restored.is_seen(&assignment, &stored) {
+            tracing::warn!(
+                "progress lies below what was stored: the database was restored; recording again from there"
+            );
+            self.hand.void(assignment.on_lost(None));
         }
     }
 
@@ -126,41 +112,24 @@ impl RecorderThread {
     pub(super) fn ask(&mut self) {
         let Some(view) = self.view.clone() else { return };
         // What versions without a field are worth has to be known before the first record.
-        let Some(count) = self.parts.progress.borrow().as_ref().map(|progress| progress.partition_count) else {
+        let Some(accepts_unversioned) =
+            self.parts.progress.borrow().as_ref().map(|progress| progress.accepts_unversioned(view.partition_count()))
+        else {
             return;
         };
-        self.accepts_unversioned = count.is_none_or(|first| first == view.partition_count());
+        self.accepts_unversioned = accepts_unversioned;
         while self.has_room() {
-            let mut assignment = self.consumer.context().assignment();
-            let task = if let Some((number, partitions)) = assignment.take_openings(Instant::now()) {
-                let low = view.watermarks().filter(|(partition, _)| partitions.contains(partition));
-                let opening = TopicOpening {
-                    topic: self.parts.topic.clone(),
-                    log_id: view.log_id.clone(),
-                    partition_count: view.partition_count(),
-                    low_watermarks: low.map(|(partition, log)| (partition, log.low)).collect(),
-                };
-                Task::Open { number, opening }
-            } else if let Some((number, from, moved)) = assignment.take_move() {
+            let task = self.consumer.context().assignment().next_task(&self.parts.topic, &view, Instant::now());
+            let Some(task) = task else { return };
+            if let Task::Relocate { relocation: Relocation { from, to, lost_range, .. }, .. } = &task {
                 tracing::warn!(
                     kafka.partition = from.partition,
                     from = from.next_offset,
-                    to = moved.to.next_offset,
-                    lost = moved.lost_range.map_or(0, |(from, to)| to - from),
+                    to = to.next_offset,
+                    lost = lost_range.map_or(0, |(from, to)| to - from),
                     "the log does not go on where the database stands: going on elsewhere, as the settings say"
                 );
-                let relocation = Relocation {
-                    topic: self.parts.topic.clone(),
-                    from,
-                    to: moved.to,
-                    lost_range: moved.lost_range,
-                    partition_count: moved.recount.then(|| view.partition_count()),
-                };
-                Task::Relocate { number, relocation }
-            } else {
-                return;
-            };
-            drop(assignment);
+            }
             self.give(task);
         }
     }
@@ -176,12 +145,5 @@ impl RecorderThread {
         if self.tasks.try_send(task).is_err() {
             self.hand.done();
         }
-    }
-}
-
-fn block(assignment: &mut Assignment, metrics: &Metrics, partitions: Vec<i32>) {
-    for partition in partitions {
-        metrics.dead_letters.topic_failures.inc();
-        assignment.on_blocked(partition, Instant::now() + BLOCKED_PAUSE);
     }
 }

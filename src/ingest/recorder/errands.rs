@@ -1,0 +1,148 @@
+//! What the recorder does with what it hears, and what it asks for next. Pure: joins [`Assignment`] with batches, tasks
+//! and replies.
+
+use std::time::{Duration, Instant};
+
+use super::{
+    assignment::{Assignment, Intake},
+    batch::RefusedRecord,
+    writing::{Reply, Task},
+};
+use crate::{
+    event::{
+        Epoch,
+        decode::{Decoded, Refusal, RefusalCode},
+    },
+    ingest::{log_watch::LogView, progress::ProgressView, record::OwnedRecord},
+    store::{Relocation, TopicOpening},
+};
+
+/// How long a partition waits whose dead letters cannot be delivered.
+const BLOCKED_PAUSE: Duration = Duration::from_secs(15);
+
+/// What became of a record that was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// It was collected.
+    Event {
+        /// It had an `occurred_at` that cannot be read.
+        occurred_at_unreadable: bool,
+    },
+    /// It was collected to become a dead letter.
+    Refused(RefusalCode),
+    /// It is none of ours.
+    Passed,
+}
+
+impl Assignment {
+    /// Takes the record at `place` (partition, offset) into what is collected, if it is the next one there.
+    pub(crate) fn take(
+        &mut self,
+        place: (i32, i64),
+        digest: u64,
+        decode: impl FnOnce(Epoch) -> Result<Decoded, Refusal>,
+        keep: impl FnOnce() -> OwnedRecord,
+    ) -> Taken {
+        let (partition, offset) = place;
+        let decoded = match self.on_record(partition, offset, digest) {
+            Intake::Pass => return Taken::Passed,
+            Intake::Take { epoch } => decode(epoch),
+            Intake::Reject { message } => Err(Refusal { code: RefusalCode::RejectedByStore, message }),
+        };
+        let Some(collected) = self.collected(partition) else { return Taken::Passed };
+        match decoded {
+            Ok(Decoded { event, occurred_at_unreadable }) => {
+                collected.push_event(event);
+                Taken::Event { occurred_at_unreadable }
+            }
+            Err(refusal) => {
+                let code = refusal.code;
+                collected.push_refused(RefusedRecord { record: keep(), refusal });
+                Taken::Refused(code)
+            }
+        }
+    }
+
+    /// Hears what became of a task. Returns the highest number that is void now, if one is.
+    pub(crate) fn on_reply(&mut self, reply: Reply, now: Instant) -> Option<u64> {
+        match reply {
+            Reply::Opened { number, progress, read_at } => self.on_progress(number, &progress, read_at),
+            Reply::Relocated { partition, .. } => self.on_moved(partition),
+            Reply::Applied { positions, blocked, .. } => {
+                for (partition, next_offset) in positions {
+                    self.on_applied(partition, next_offset);
+                }
+                self.block(blocked, now);
+            }
+            Reply::Blocked(partitions) => self.block(partitions, now),
+            Reply::Void => {}
+            Reply::Lost => return Some(self.on_lost(None)),
+            Reply::Rejected(events) => {
+                let records = events.into_iter().map(|event| ((event.partition, event.offset), event.message));
+                return Some(self.on_rejected(records));
+            }
+        }
+        None
+    }
+
+    fn block(&mut self, partitions: Vec<i32>, now: Instant) {
+        for partition in partitions {
+            self.on_blocked(partition, now + BLOCKED_PAUSE);
+        }
+    }
+
+    /// What the writer has to do before partitions can be read.
+    pub(crate) fn next_task(&mut self, topic: &str, view: &LogView, now: Instant) -> Option<Task> {
+        if let Some((number, partitions)) = self.take_openings(now) {
+            let low = view.watermarks().filter(|(partition, _)| partitions.contains(partition));
+            let opening = TopicOpening {
+                topic: topic.to_owned(),
+                log_id: view.log_id.clone(),
+                partition_count: view.partition_count(),
+                low_watermarks: low.map(|(partition, log)| (partition, log.low)).collect(),
+            };
+            return Some(Task::Open { number, opening });
+        }
+        let (number, from, moved) = self.take_move()?;
+        let relocation = Relocation {
+            topic: topic.to_owned(),
+            from,
+            to: moved.to,
+            lost_range: moved.lost_range,
+            partition_count: moved.recount.then(|| view.partition_count()),
+        };
+        Some(Task::Relocate { number, relocation })
+    }
+}
+
+/// Notices a database that was restored from a backup: it stands below what was stored, and on a quiet log no batch runs
+/// into that.
+#[derive(Debug, Default)]
+pub(crate) struct Restored {
+    /// Stored progress lay below what this recorder stored when it was read at this moment; no batch was in hand since.
+    below_at: Option<Instant>,
+}
+
+impl Restored {
+    /// The writer has done something.
+    pub(crate) fn on_reply(&mut self) {
+        self.below_at = None;
+    }
+
+    /// Compares with progress as it was read last; to be asked only while nothing is in hand. Says once that it stands
+    /// below what was stored.
+    pub(crate) fn is_seen(&mut self, assignment: &Assignment, stored: &ProgressView) -> bool {
+        let below = assignment.stands_above(&stored.progress);
+        match self.below_at {
+            _ if !below => self.below_at = None,
+            None => self.below_at = Some(stored.read_at),
+            // The first may have been on its way while the last batch was stored; this one was not.
+            Some(first) if first < stored.read_at => {
+                self.below_at = None;
+                return true;
+            }
+            Some(_) => {}
+        }
+        false
+    }
+}

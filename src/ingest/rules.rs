@@ -1,0 +1,29 @@
+//! Rules the pipelines follow, by name, so that the simulation can switch each off and see that it is needed.
+
+/// One rule; what happens without it is in the simulation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Rule {
+    /// What has not been proved for a while is stale.
+    Silence,
+    /// An answer about the log that is older than progress says nothing of it.
+    NewerLook,
+}
+
+/// All rules hold, but one that a test has switched off.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Rules {
+    #[cfg(test)]
+    pub(crate) off: Option<Rule>,
+}
+
+impl Rules {
+    #[cfg(test)]
+    pub(crate) fn hold(self, rule: Rule) -> bool {
+        self.off != Some(rule)
+    }
+
+    #[cfg(not(test))]
+    pub(crate) const fn hold(self, _rule: Rule) -> bool {
+        true
+    }
+}

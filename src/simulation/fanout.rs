@@ -1,0 +1,74 @@
+//! The fanout of one instance, its readings of progress, and what is due once a second.
+
+use std::sync::Arc;
+
+use super::{
+    broker::Polled,
+    instance::{Clock, Instance},
+    topic::Topic,
+};
+use crate::{ingest::freshness, store::ProgressReading};
+
+impl Instance {
+    /// One round of the fanout's thread.
+    pub(super) fn follow(&mut self, topic: &Topic, clock: Clock, broker: bool, most: usize, first: usize) {
+        let now = clock.instant();
+        if let (true, Some(view), Some(progress)) = (self.news_for_fanout, &self.view, &self.progress) {
+            self.news_for_fanout = false;
+            let turns = self.follower.on_views(view, progress, now);
+            if !turns.is_empty() {
+                self.hub.step(|hub| turns.into_iter().for_each(|turn| turn.tell(hub)));
+                self.fanout.assign(self.follower.stand());
+            }
+        }
+        for turn in 0..most {
+            let Some(polled) = broker.then(|| self.fanout.poll(topic, first + turn)).flatten() else { break };
+            match polled {
+                Polled::Record(record) => {
+                    let stamp = record.stamp;
+                    let Some(log) = self.follower.on_record(stamp.partition, stamp.offset) else { continue };
+                    match topic.decode(&record, log.epoch) {
+                        Ok(event) => drop(self.hub.step(|hub| hub.on_record(&Arc::new(event)))),
+                        Err(_) => self.hub.step(|hub| hub.advance(stamp.partition, stamp.offset + 1)),
+                    }
+                }
+                Polled::End(partition) => {
+                    if let Some(end) = self.follower.on_end_of_partition(partition) {
+                        self.hub.step(|hub| hub.advance(partition, end));
+                    }
+                }
+                // What matters of it shows in positions and watermarks.
+                Polled::OutOfRange => {}
+            }
+        }
+        let positions = self.follower.on_positions(self.fanout.positions());
+        self.hub.step(|hub| positions.iter().for_each(|(partition, offset)| hub.advance(*partition, *offset)));
+        if self.follower.is_stuck(now) {
+            self.fanout.assign(self.follower.stand());
+        }
+        let reasons = self.follower.reasons(&self.recorder.halts, now);
+        if let Some(staleness) = freshness::change(self.staleness, reasons, clock.wall()) {
+            self.staleness = staleness;
+        }
+        self.ready |= self.follower.has_caught_up();
+    }
+
+    /// Progress was read, or could not be.
+    pub(super) fn on_reading(&mut self, reading: Option<ProgressReading>, clock: Clock) {
+        self.reading = false;
+        if let Some(reading) = reading {
+            let view = self.listener.on_reading(&self.hub, reading, clock.instant(), self.reads.oldest());
+            self.progress = Some(Arc::new(view));
+            self.news_for_fanout = true;
+        }
+    }
+
+    /// Once a second: doubts that last are told, and a screen is audited.
+    pub(super) fn maintain(&mut self, now: u64, draw: Option<usize>) {
+        while self.next_second <= now {
+            self.next_second += 1_000;
+            self.hub.step(|hub| hub.second_passed());
+        }
+        self.hub.step(|hub| hub.audit_drawn(draw));
+    }
+}

@@ -1,0 +1,308 @@
+//! The recorder of one instance: the real decisions, and what thread and writer would perform of them.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use rand::{Rng, rngs::SmallRng};
+use rdkafka::Timestamp as KafkaTimestamp;
+
+use super::{
+    broker::{Consumer, Group, Polled},
+    database::{Answer, Ask},
+    instance::Clock,
+    rules::{Rule, Switches},
+    topic::{Record, TOPIC, Topic},
+};
+use crate::{
+    ingest::{
+        Policies,
+        log_watch::LogView,
+        progress::ProgressView,
+        record::OwnedRecord,
+        recorder::{
+            Halts, MAX_TASKS,
+            assignment::Assignment,
+            batch::{RefusedRecord, Work},
+            errands::{Restored, Taken},
+            hand::Hand,
+            writing::{Next, Reply, Task, Writing},
+        },
+    },
+    store::{DeadLetter, StoreError},
+};
+
+/// Thread and writer of the recorder.
+pub(super) struct Recorder {
+    assignment: Assignment,
+    hand: Hand,
+    consumer: Consumer,
+    /// The group's generation whose partitions it has.
+    generation: u64,
+    restored: Restored,
+    unanswered: usize,
+    gathered: bool,
+    pub(super) halts: Halts,
+    tasks: VecDeque<Task>,
+    replies: VecDeque<Reply>,
+    writing: Writing,
+    phase: Phase,
+    off: Option<Rule>,
+    /// Letters that were sent and that nobody waits for.
+    unacknowledged: Vec<(i32, i64)>,
+}
+
+/// What the writer does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Idle,
+    Busy,
+    /// It waits for the database.
+    Asked,
+    /// It waits before it tries again.
+    Pausing(u64),
+}
+
+/// What the thread needs to see of the world.
+pub(super) struct Surroundings<'a> {
+    pub(super) topic: &'a Topic,
+    pub(super) group: &'a mut Group,
+    pub(super) view: Option<&'a Arc<LogView>>,
+    pub(super) progress: Option<&'a Arc<ProgressView>>,
+    pub(super) broker: bool,
+    pub(super) clock: Clock,
+    pub(super) rng: &'a mut SmallRng,
+}
+
+impl Recorder {
+    pub(super) fn new(policies: Policies, switches: &Switches) -> Self {
+        let mut assignment = Assignment::new(policies, 0);
+        assignment.rules = switches.ingest;
+        Self {
+            assignment,
+            hand: Hand::default(),
+            consumer: Consumer::default(),
+            generation: 0,
+            restored: Restored::default(),
+            unanswered: 0,
+            gathered: false,
+            halts: Halts::new(),
+            tasks: VecDeque::new(),
+            replies: VecDeque::new(),
+            writing: Writing::default(),
+            phase: Phase::Idle,
+            off: switches.off,
+            unacknowledged: Vec::new(),
+        }
+    }
+
+    /// The topic is another one now.
+    pub(super) fn silence(&mut self) {
+        self.consumer.silence();
+    }
+
+    fn void(&mut self, void: Option<u64>) {
+        if let Some(void) = void {
+            self.hand.void(void);
+        }
+    }
+
+    /// One round of the thread. Whether a newer look at the log is asked for.
+    pub(super) fn step(&mut self, number: usize, news: bool, most: usize, around: &mut Surroundings<'_>) -> bool {
+        let now = around.clock.instant();
+        let mut look_now = false;
+        while let Some(reply) = self.replies.pop_front() {
+            self.unanswered -= 1;
+            self.restored.on_reply();
+            look_now |= matches!(reply, Reply::Opened { .. });
+            if let Reply::Applied { positions, .. } = &reply {
+                around.group.committed.extend(positions.iter().copied());
+            }
+            let void = self.assignment.on_reply(reply, now);
+            self.void(void);
+        }
+        if let Some(view) = around.view.filter(|_| news) {
+            let void = self.assignment.on_log(view);
+            self.void(void);
+            self.halts = self.assignment.halts();
+        }
+        if let (Some(view), Some(_)) = (around.view, around.progress) {
+            while self.unanswered < MAX_TASKS
+                && let Some(task) = self.assignment.next_task(TOPIC, view, now)
+            {
+                self.give(task);
+            }
+        }
+        if let Some(places) = self.assignment.take_stand() {
+            self.consumer.assign(places);
+        }
+        self.read(number, most, around);
+        if around.rng.random_bool(0.3) {
+            self.tick(around);
+        }
+        if self.unanswered < MAX_TASKS && (!self.gathered || around.rng.random_bool(0.5)) {
+            self.hand_over();
+        }
+        look_now
+    }
+
+    fn give(&mut self, task: Task) {
+        self.hand.given();
+        self.unanswered += 1;
+        self.tasks.push_back(task);
+    }
+
+    fn hand_over(&mut self) {
+        let work = Work::take(TOPIC, self.assignment.reading());
+        self.gathered = false;
+        if let Some(work) = work {
+            self.give(Task::Apply(work));
+        }
+    }
+
+    fn read(&mut self, number: usize, most: usize, around: &mut Surroundings<'_>) {
+        if !around.broker {
+            return;
+        }
+        if self.generation != around.group.generation {
+            self.generation = around.group.generation;
+            let void = self.assignment.on_revoked();
+            self.hand.void(void);
+            self.assignment.on_assigned(around.group.assigned_to(number));
+            self.consumer.assign([]);
+            return;
+        }
+        for _ in 0..most {
+            let first = around.rng.random_range(0..8);
+            match self.consumer.poll(around.topic, first) {
+                Some(Polled::Record(record)) => self.take(&record, around.topic),
+                Some(Polled::End(partition)) => self.assignment.on_end_of_partition(partition),
+                Some(Polled::OutOfRange) => {
+                    let pause = std::time::Duration::from_secs(1);
+                    let void = self.assignment.on_lost(Some(around.clock.instant() + pause));
+                    self.hand.void(void);
+                    return;
+                }
+                None => return,
+            }
+        }
+    }
+
+    fn take(&mut self, record: &Record, topic: &Topic) {
+        let stamp = record.stamp;
+        let decode = |epoch| {
+            let event = topic.decode(record, epoch)?;
+            Ok(crate::event::decode::Decoded { event, occurred_at_unreadable: false })
+        };
+        let keep = || OwnedRecord {
+            partition: stamp.partition,
+            offset: stamp.offset,
+            timestamp: KafkaTimestamp::NotAvailable,
+            key: Some(record.key.clone()),
+            value: record.value.clone(),
+            headers: None,
+        };
+        let taken = self.assignment.take((stamp.partition, stamp.offset), record.digest, decode, keep);
+        self.gathered |= taken != Taken::Passed;
+    }
+
+    fn tick(&mut self, around: &Surroundings<'_>) {
+        for (partition, offset) in self.consumer.positions() {
+            self.assignment.on_position(partition, offset);
+        }
+        if let Some(stored) = around.progress.filter(|_| self.unanswered == 0)
+            && self.restored.is_seen(&self.assignment, stored)
+        {
+            let void = self.assignment.on_lost(None);
+            self.hand.void(void);
+        }
+    }
+
+    // ── the writer ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// What the writer does next: may ask the database. `kept` is the dead-letter topic; `delivers`: whether it takes
+    /// what comes now.
+    pub(super) fn write(&mut self, now: u64, delivers: bool, kept: &mut Vec<(i32, i64)>) -> Option<Ask> {
+        match self.phase {
+            Phase::Asked => return None,
+            Phase::Pausing(until) if now < until => return None,
+            Phase::Idle => {
+                kept.append(&mut self.unacknowledged);
+                self.writing.begin(self.tasks.pop_front()?);
+            }
+            Phase::Busy | Phase::Pausing(_) => {}
+        }
+        self.phase = Phase::Busy;
+        let (ask, letters) = match self.writing.next(&self.hand) {
+            Next::Done(reply) => {
+                self.done(reply);
+                return None;
+            }
+            Next::Deliver(refused) => (None, Some(letters(refused))),
+            Next::Open(opening) => (Some(Ask::Open(opening.clone())), None),
+            Next::Relocate(relocation) => (Some(Ask::Relocate(relocation.clone())), None),
+            Next::Apply(batch) => (Some(Ask::Apply(batch.clone())), None),
+        };
+        if let Some((letters, mut names)) = letters {
+            if self.off == Some(Rule::LetterFirst) {
+                self.unacknowledged.append(&mut names);
+                self.writing.on_delivery(Some(letters));
+            } else if delivers {
+                kept.append(&mut names);
+                self.writing.on_delivery(Some(letters));
+            } else {
+                // Some got through, and nobody knows which.
+                names.truncate(names.len() / 2);
+                kept.append(&mut names);
+                self.writing.on_delivery(None);
+            }
+        }
+        if ask.is_some() {
+            self.phase = Phase::Asked;
+        }
+        ask
+    }
+
+    /// The database answered the writer.
+    pub(super) fn on_answer(&mut self, answer: Answer, clock: Clock, committed: &Group, rng: &mut SmallRng) {
+        let answer = match answer {
+            Answer::Opened(opened) => self.writing.on_opened(opened, clock.instant()),
+            Answer::Relocated(relocated) => self.writing.on_relocated(relocated),
+            Answer::Applied(applied) => self.writing.on_applied(applied, &self.hand),
+            Answer::Progress(_) | Answer::Snapshot(_) => return,
+        };
+        match answer {
+            Ok(mut reply) => {
+                if let (Reply::Opened { progress, .. }, Some(Rule::PositionsFromSql)) = (&mut reply, self.off) {
+                    for row in progress {
+                        row.next_offset = committed.committed.get(&row.partition).copied().unwrap_or(0);
+                    }
+                }
+                self.done(reply);
+            }
+            Err(StoreError::Unavailable(_) | StoreError::Contended | _) => {
+                self.hand.set_failing(true);
+                self.phase = Phase::Pausing(clock.now + rng.random_range(50..3_000));
+            }
+        }
+    }
+
+    fn done(&mut self, reply: Reply) {
+        self.hand.set_failing(false);
+        self.replies.push_back(reply);
+        self.hand.done();
+        self.phase = Phase::Idle;
+    }
+}
+
+/// Rows of dead letters, and which records they are.
+fn letters(refused: &[RefusedRecord]) -> (Vec<DeadLetter>, Vec<(i32, i64)>) {
+    let letter = |refused: &RefusedRecord| DeadLetter {
+        offset: refused.record.offset,
+        code: refused.refusal.code.as_str(),
+        message: refused.refusal.message.clone(),
+        timestamp_millis: None,
+        key: refused.record.key.clone(),
+        held_record: None,
+    };
+    let name = |refused: &RefusedRecord| (refused.record.partition, refused.record.offset);
+    (refused.iter().map(letter).collect(), refused.iter().map(name).collect())
+}
