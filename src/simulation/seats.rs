@@ -109,7 +109,7 @@ impl Instance {
             if matches!(delivery, Delivery::Nothing) {
                 break;
             }
-            ask(seat.session.on_delivery(in_order(delivery)), seat.key);
+            ask(seat.session.on_delivery(in_order(delivery), now), seat.key);
         }
         if let Some(cause) = seat.mailbox.closed() {
             seat.session.close(cause, None, now);
