@@ -55,7 +55,8 @@ fn check_accepted(text: &str, message: &ClientMessage) {
             }
             assert!(orders.as_ref().is_none_or(|orders| orders.len() <= MAX_SYNCED));
         }
-        ClientMessage::Subscribe { order_ids, user_id } => {
+        ClientMessage::Subscribe { order_ids, user_id, id } => {
+            check_id(id.as_ref(), &value["id"]);
             assert_eq!(name, Some("subscribe"));
             assert_eq!(user_id.is_some(), !value["userId"].is_null());
             assert_eq!(order_ids.as_ref().map(Vec::len), value["order_ids"].as_array().map(Vec::len));

@@ -117,7 +117,7 @@ impl Conversation {
                 self.screen = said.collect();
             }
             // A foreign `userId` is refused.
-            Ok(ClientMessage::Subscribe { order_ids, user_id })
+            Ok(ClientMessage::Subscribe { order_ids, user_id, .. })
                 if user_id.is_none() || user_id.as_deref() == self.viewer.user().map(UserId::as_str) =>
             {
                 self.subscribed = order_ids;
@@ -133,7 +133,7 @@ impl Conversation {
                     "" => Err(refused),
                     digits => Ok(Renewal { viewer: viewer_of(digits), expires_at }),
                 };
-                if let Some(request) = self.session.on_renewal(renewal, id, self.now) {
+                if let Ok(request) = self.session.on_renewal(renewal, id, self.now) {
                     self.ask(request);
                 }
             }
@@ -194,8 +194,11 @@ impl Conversation {
             if matches!(delivery, ordercast::hub::Delivery::Nothing) {
                 return;
             }
-            if let Some(request) = self.session.on_delivery(delivery) {
+            if let Some(request) = self.session.on_delivery(delivery, self.now) {
                 self.ask(request);
+            }
+            if self.session.cause().is_some() {
+                self.come_back();
             }
         }
     }
