@@ -30,10 +30,16 @@ pub(super) fn check(text: &str) -> Result<(), InvalidId> {
     if text.len() > MAX_ID_CHARS && text.chars().count() > MAX_ID_CHARS {
         return Err(InvalidId::TooLong);
     }
-    if text.chars().any(char::is_control) {
+    if has_control(text) {
         return Err(InvalidId::ControlCharacter);
     }
     Ok(())
+}
+
+/// Whether a text has a control character. Most are plain ASCII, which vector code looks through.
+pub(super) fn has_control(text: &str) -> bool {
+    let is_plain = text.bytes().fold(true, |plain, byte| plain & (b' '..=b'~').contains(&byte));
+    !is_plain && text.chars().any(char::is_control)
 }
 
 macro_rules! id {

@@ -2,7 +2,7 @@
 //!
 //! Upstream's spelling is shown as sent; it is compared without regard to case, with `-` and space as `_`.
 
-/// The configured statuses.
+/// The configured statuses, folded.
 #[derive(Debug, Clone)]
 pub struct Lifecycle {
     statuses: Box<[Box<str>]>,
@@ -12,7 +12,7 @@ pub struct Lifecycle {
 impl Lifecycle {
     /// Takes the statuses an event may have (none stands for any) and those after which nothing more is expected.
     pub fn new(statuses: &[String], terminal: &[String]) -> Self {
-        let own = |names: &[String]| names.iter().map(|name| name.as_str().into()).collect();
+        let own = |names: &[String]| names.iter().map(|name| folded(name).collect::<String>().into()).collect();
         Self { statuses: own(statuses), terminal: own(terminal) }
     }
 
@@ -28,7 +28,7 @@ impl Lifecycle {
 }
 
 fn contains(names: &[Box<str>], status: &str) -> bool {
-    names.iter().any(|name| folded(name).eq(folded(status)))
+    names.iter().any(|name| name.chars().eq(folded(status)))
 }
 
 fn folded(status: &str) -> impl Iterator<Item = char> {

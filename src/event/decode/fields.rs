@@ -186,7 +186,7 @@ pub(super) fn check_status(status: &str) -> Result<(), String> {
     if status.len() > MAX_STATUS_CHARS && status.chars().count() > MAX_STATUS_CHARS {
         return Err(format!("is longer than {MAX_STATUS_CHARS} characters"));
     }
-    if status.chars().any(char::is_control) {
+    if ids::has_control(status) {
         return Err("contains a control character".into());
     }
     Ok(())
