@@ -9,7 +9,7 @@ use super::{
     topic::{LOG_ID, Topic},
 };
 use crate::{
-    event::{Epoch, History, Known, OrderId, Snapshot, SnapshotQuery, decode::RefusalCode},
+    event::{Epoch, History, Known, OrderId, Position, Snapshot, SnapshotQuery, decode::RefusalCode},
     store::{
         Applied, Batch, PartitionBatch, Progress, ProgressReading, RefusedRecord, RejectedEvent, Relocation,
         StoreError, TopicOpening, plan::check_positions,
@@ -24,6 +24,8 @@ pub(super) struct Database {
     partition_count: Option<i32>,
     refused: Vec<RefusedRecord>,
     last_letter: i64,
+    /// Where partitions went on behind lost records.
+    lost: BTreeMap<i32, Position>,
     /// Which stretches of which logs were recorded, in the order of their commits.
     journal: Vec<Stretch>,
 }
@@ -107,6 +109,9 @@ impl Database {
             return Err(StoreError::LostPartition { partition });
         }
         self.progress.insert(partition, relocation.to.clone());
+        if let Some((_, next_offset)) = relocation.lost_range {
+            self.lost.insert(partition, Position { partition, epoch: relocation.from.epoch(), next_offset });
+        }
         Ok(())
     }
 
@@ -165,6 +170,7 @@ impl Database {
             partition_count: self.partition_count,
             dead_letters: self.refused.iter().filter(|refused| refused.id > after).copied().collect(),
             last_dead_letter: self.last_letter,
+            lost: self.lost.values().copied().collect(),
         }
     }
 

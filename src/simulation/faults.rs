@@ -32,8 +32,6 @@ pub(super) struct Faults {
     pub(super) expires: bool,
     /// Only new versions are published, none late, twice or bad.
     pub(super) calm: bool,
-    /// How often a screen is audited when somebody looks.
-    pub(super) audits: f64,
     pub(super) policies: Policies,
     pub(super) tail_bytes: usize,
     pub(super) mailbox_bytes: usize,
@@ -77,7 +75,6 @@ impl Faults {
             // Nobody can read back a record that has expired, and so know the log for another one.
             expires: !replaces && rng.random_bool(0.15),
             calm: rng.random_bool(0.2),
-            audits: 0.1,
             policies: if rng.random_bool(0.5) { HALT } else { GO_ON },
             tail_bytes: [2_000, 6_000, 1 << 20][rng.random_range(0..3)],
             mailbox_bytes: [600, 65_536, 65_536][rng.random_range(0..3)],
@@ -88,10 +85,6 @@ impl Faults {
     pub(super) fn heal(&mut self) {
         (self.database_errors, self.slow_looks, self.refused_letters) = (false, false, false);
         self.leaves = false;
-        if self.expires {
-            // Screens may show records that expired before they were recorded; only audits know.
-            self.audits = 1.0;
-        }
     }
 
     /// Whether what is true of an order follows from the log alone.

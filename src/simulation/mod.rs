@@ -4,7 +4,7 @@
 //! way to the brokers; clients drop, stall and come back to another instance. A judge reads along; at the end everything
 //! heals, and every screen must be the truth and say so.
 //!
-//! A failing run prints its seed; `ORDERCAST_SIM_SEED=cluster:<seed> cargo test --lib cluster -- --nocapture` shows it
+//! A failing run prints its seed; `ORDERCAST_SIM_SEED=cluster:<seed> cargo test --lib cluster_ends -- --nocapture` shows it
 //! step by step. `ORDERCAST_SIM_RUNS=<n>` asks for another number of runs.
 
 mod broker;

@@ -57,7 +57,7 @@ fn a_cluster_ends_at_the_truth_whatever_happens() {
     let runs = asked_for("ORDERCAST_SIM_RUNS").map_or(RUNS, |runs| runs.parse().expect("a number of runs"));
     let failed = run_all(runs);
     if let Some((seed, flaws)) = failed.first() {
-        let again = format!("ORDERCAST_SIM_SEED=cluster:{seed} cargo test --lib cluster -- --nocapture");
+        let again = format!("ORDERCAST_SIM_SEED=cluster:{seed} cargo test --lib cluster_ends -- --nocapture");
         let seeds: Vec<u64> = failed.iter().map(|(seed, _)| *seed).take(20).collect();
         panic!("{} of {runs} runs failed ({seeds:?}); the first: {flaws:#?}\nagain: {again}", failed.len());
     }

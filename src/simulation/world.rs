@@ -402,7 +402,7 @@ impl World {
     }
 
     pub(super) fn maintain(&mut self, number: usize) {
-        let draw = self.rng.random_bool(self.faults.audits).then(|| self.rng.random_range(0..1_000));
+        let draw = self.rng.random_bool(0.1).then(|| self.rng.random_range(0..1_000));
         let now = self.now;
         if let Some(instance) = self.running(number) {
             instance.maintain(now, draw);

@@ -191,18 +191,7 @@ fn links_between_documents_lead_somewhere() {
 
 #[test]
 fn every_test_that_the_table_of_faults_names_exists() {
-    let mut sources = String::new();
-    let mut directories = vec![repository("src"), repository("tests/it")];
-    while let Some(directory) = directories.pop() {
-        for entry in fs::read_dir(directory).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                directories.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                sources += &fs::read_to_string(path).unwrap();
-            }
-        }
-    }
+    let sources: String = ["src", "tests/it"].into_iter().flat_map(sources_of).map(|(_, text)| text).collect();
     let rows = table("docs/faults.md", "# Faults");
     assert!(rows.len() > 20);
     for row in rows {
