@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::{
     parts::postgres::Database,
-    world::{Crowd, Shop, World, eventually},
+    world::{Crowd, Instance, Shop, World, eventually},
 };
 
 /// What `scripts/faults` multiplies rounds by; the suite goes through each once.
@@ -42,6 +42,18 @@ async fn nimble(bootstrap: &str, database: Database) -> World {
     world.set("kafka.session_timeout", "3s");
     world.set("kafka.stale_after", "3s");
     world
+}
+
+/// Waits until the row of an order is at this version. `GET /orders` would say so before: it completes rows from memory.
+async fn until_row(world: &World, order: &str, version: i64) {
+    let row = format!("select version_number from orders where order_id = '{order}'");
+    eventually("it is stored", async || world.database.number(&row).await == Some(version)).await;
+}
+
+/// Waits until what starts on an instance can be proved, and so is fresh from its beginning.
+async fn until_proved(world: &World, instance: &Instance) {
+    eventually("it can be proved", async || instance.get("/orders", &world.token("u-1")).await.1["stale"] == json!([]))
+        .await;
 }
 
 /// Waits until the database holds the truth, and exactly once: every order at its version with all its steps, and

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{event, nimble, rounds, until_stored_once, viewers};
+use super::{event, nimble, rounds, until_proved, until_row, until_stored_once, viewers};
 use crate::{
     parts::{
         clock::Clock,
@@ -69,7 +69,8 @@ async fn after_a_clock_was_set_back_a_broker_that_goes_away_is_still_told_in_tim
     let clock = Clock::create();
     let instance = world.serve_by(&[], &clock.environment()).await;
     world.publish(event("A-1", "created", 1)).await;
-    eventually("it is stored", async || instance.get("/orders/A-1", &world.token("u-1")).await.1["version"] == 1).await;
+    until_row(&world, "A-1", 1).await;
+    until_proved(&world, &instance).await;
     let mut screen = world.watch(&instance, "u-1").await;
     // What waits at this moment waits for a moment that has moved a day away.
     clock.set_ahead(-DAY);
@@ -81,6 +82,6 @@ async fn after_a_clock_was_set_back_a_broker_that_goes_away_is_still_told_in_tim
     broker.proxy().heal().await;
     screen.expect_status("A-1", "paid").await;
     screen.until("it is fresh", |screen| screen.stale.is_none()).await;
-    eventually("it is stored", async || instance.get("/orders/A-1", &world.token("u-1")).await.1["version"] == 2).await;
+    until_row(&world, "A-1", 2).await;
     instance.stop().await;
 }

@@ -3,13 +3,13 @@
 use serde_json::json;
 use sqlx::{Connection, PgConnection};
 
-use super::event;
+use super::{event, until_row};
 use crate::{
     parts::{
         kafka::shared_broker,
         postgres::{Database, Postgres},
     },
-    world::{World, eventually},
+    world::World,
 };
 
 #[tokio::test]
@@ -42,7 +42,7 @@ async fn with_the_recorder_far_behind_new_sessions_get_what_there_is_and_become_
     world.publish(event("A-1", "created", 1)).await;
     let mut early = world.watch(&instance, "u-1").await;
     early.expect_status("A-1", "created").await;
-    eventually("it is stored", async || instance.get("/orders/A-1", &world.token("u-1")).await.1["version"] == 1).await;
+    until_row(&world, "A-1", 1).await;
     // The recorder waits for the table, and what it is behind by is more than an instance keeps in memory.
     let mut holder = PgConnection::connect(&world.database.url()).await.unwrap();
     let mut lock = holder.begin().await.unwrap();

@@ -5,10 +5,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 
-use super::{event, nimble, until_stored_once};
+use super::{event, nimble, until_row, until_stored_once};
 use crate::{
     parts::{kafka::shared_broker, postgres::Database, topic::Topic},
-    world::{Crowd, Instance, Screen, Shop, World, eventually, record},
+    world::{Crowd, Screen, Shop, World, eventually, record},
 };
 
 fn is_stale_for(reason: &'static str) -> impl Fn(&Screen) -> bool {
@@ -80,13 +80,12 @@ async fn replace_topic(world: &World) {
 
 /// Lets the broker forget what the recorder has not stored: `A-1` is created and stored, then paid, and `A-2` is created
 /// beside it, both shown and lost. Returns the partition.
-async fn lose_records(world: &World, instance: &Instance, screens: &mut [Screen]) -> i32 {
+async fn lose_records(world: &World, screens: &mut [Screen]) -> i32 {
     let (partition, _) = world.publish(event("A-1", "created", 1)).await;
     for screen in screens.iter_mut() {
         screen.expect_status("A-1", "created").await;
     }
-    let token = world.token("u-1");
-    eventually("it is stored", async || instance.get("/orders/A-1", &token).await.1["version"] == 1).await;
+    until_row(world, "A-1", 1).await;
     let mut holder = PgConnection::connect(&world.database.url()).await.unwrap();
     let mut lock = holder.begin().await.unwrap();
     sqlx::query("lock table orders in exclusive mode").execute(&mut *lock).await.unwrap();
@@ -116,7 +115,7 @@ async fn retention_that_passes_the_recorder_by_halts_its_partition_and_every_scr
     let world = World::create().await;
     let (one, two) = tokio::join!(world.start(), world.start());
     let mut screens = [world.watch(&one, "u-1").await, world.watch(&two, "u-1").await];
-    let partition = lose_records(&world, &one, &mut screens).await;
+    let partition = lose_records(&world, &mut screens).await;
     for screen in &mut screens {
         screen.until("it says so", is_stale_for("log_gap")).await;
     }
@@ -139,7 +138,7 @@ async fn what_screens_showed_of_records_that_were_lost_is_taken_back_where_the_s
     world.set("session.audits_per_second", "0");
     let (one, two) = tokio::join!(world.start(), world.start());
     let mut screens = [world.watch(&one, "u-1").await, world.watch(&two, "u-1").await];
-    let partition = lose_records(&world, &one, &mut screens).await;
+    let partition = lose_records(&world, &mut screens).await;
     for screen in &mut screens {
         screen.expect_status("A-1", "created").await;
         screen.expect_gone("A-2").await;
@@ -228,7 +227,7 @@ async fn a_topic_that_is_deleted_and_made_anew_halts_and_every_screen_says_so() 
     world.publish(event("A-1", "created", 1)).await;
     let mut screen = world.watch(&instance, "u-1").await;
     screen.expect_status("A-1", "created").await;
-    eventually("it is stored", async || instance.get("/orders/A-1", &world.token("u-1")).await.1["version"] == 1).await;
+    until_row(&world, "A-1", 1).await;
     replace_topic(&world).await;
     screen.until("it says so", |screen| screen.told_stale_for("log_regression")).await;
     world.publish(event("A-1", "paid", 2)).await;
@@ -251,7 +250,7 @@ async fn a_topic_that_is_made_anew_is_read_from_its_beginning_under_open_screens
         screen.expect_status("A-1", "created").await;
         screen.expect_status("A-2", "paid").await;
     }
-    eventually("it is stored", async || one.get("/orders/A-2", &world.token("u-1")).await.1["version"] == 2).await;
+    until_row(&world, "A-2", 2).await;
     replace_topic(&world).await;
     // The new log knows nothing of A-2, and an older state of A-1 comes first.
     world.publish_all(&[event("A-1", "created", 1), event("A-1", "paid", 2), event("B-1", "created", 1)]).await;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::event;
+use super::{event, until_proved, until_row};
 use crate::{
     parts::{
         kafka::Broker,
@@ -18,6 +18,7 @@ async fn a_dead_broker_is_told_to_every_viewer_and_its_return_too() {
     world.set("kafka.stale_after", "3s");
     let instance = world.start().await;
     world.publish(event("A-1", "created", 1)).await;
+    until_proved(&world, &instance).await;
     let mut screen = world.watch(&instance, "u-1").await;
     screen.expect_status("A-1", "created").await;
     screen.until("it is fresh", |screen| screen.stale.is_none()).await;
@@ -49,6 +50,7 @@ async fn with_the_database_down_open_sessions_stay_live_and_new_ones_are_told_to
     world.set("session.snapshot_timeout", "2s");
     let instance = world.start().await;
     world.publish(event("A-1", "created", 1)).await;
+    until_proved(&world, &instance).await;
     let mut screen = world.watch(&instance, "u-1").await;
     screen.expect_status("A-1", "created").await;
     screen.until("it is fresh", |screen| screen.stale.is_none()).await;
@@ -110,7 +112,7 @@ async fn an_order_first_seen_without_the_database_gets_its_timeline_when_it_is_b
     let world = World::on(&crate::parts::kafka::shared_broker(), Database::create_on(&postgres.url()).await).await;
     let instance = world.start().await;
     world.publish_all(&[event("A-1", "created", 1), event("A-1", "paid", 2)]).await;
-    eventually("it is stored", async || instance.get("/orders/A-1", &world.token("u-1")).await.1["version"] == 2).await;
+    until_row(&world, "A-1", 2).await;
     let mut merchant = world.watch(&instance, "m-7").await;
     postgres.crash().await;
     let mut shipped = event("A-1", "shipped", 3);
