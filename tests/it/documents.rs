@@ -19,7 +19,7 @@ fn text(path: &str) -> String {
 
 /// The rows of the table below this heading, cells trimmed; backticks stay.
 fn table(path: &str, heading: &str) -> Vec<Vec<String>> {
-    let text = text(path);
+    let text = format!("\n{}", text(path));
     let section = text.split(&format!("\n{heading}\n")).nth(1).unwrap_or_else(|| panic!("{path} has no {heading:?}"));
     let rows: Vec<&str> =
         section.lines().skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|')).collect();
