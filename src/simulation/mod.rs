@@ -26,7 +26,7 @@ mod world;
 use self::{flaws::Flaws, rules::Rule, world::World};
 
 /// Steps of a run, before everything heals.
-const STEPS: usize = 300;
+const STEPS: usize = 250;
 
 /// Runs one seed to its end: what was wrong, and a digest of all that happened.
 fn run(seed: u64, off: Option<Rule>, trace: bool) -> (Flaws, u64) {

@@ -148,7 +148,7 @@ impl World {
     /// One step of the run.
     pub(super) fn step(&mut self) {
         if self.rng.random_bool(0.02) {
-            for _ in 0..self.rng.random_range(1..9) {
+            for _ in 0..self.rng.random_range(1..8) {
                 self.round();
             }
         }
