@@ -35,7 +35,7 @@ async fn operate_as(
     (answer.status().as_u16(), answer.json().await.unwrap_or(Value::Null))
 }
 
-pub async fn post(instance: &Instance, path: &str, body: Value) {
+async fn post(instance: &Instance, path: &str, body: Value) {
     let (status, answer) = operate(instance, Method::POST, path, Some(body)).await;
     assert_eq!(status, 202, "{answer}");
 }

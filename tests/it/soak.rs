@@ -60,7 +60,7 @@ async fn under_hostile_load_every_good_screen_is_true_and_nothing_grows() {
     let instances = [world.serve().await, world.serve().await];
     let field = Arc::new(Field { world, instances });
     let addresses = field.instances.each_ref().map(|instance| instance.address);
-    let mut figures = Figures::begin(&field).await;
+    let mut figures = Figures::begin(&field);
     let sampling = figures.sample(&field);
     let mut watchers = Watchers::come(&field, WATCHERS).await;
     let hostile = Hostile::begin(&field);
@@ -71,7 +71,7 @@ async fn under_hostile_load_every_good_screen_is_true_and_nothing_grows() {
         let (asked, truth) = (Instant::now(), Arc::new(upstream.shop.clone()));
         let ((connections, missed), unanswered) = tokio::join!(crowd.count(truth.clone()), watchers.count(truth));
         let settled_in = asked.elapsed();
-        figures.end_round(&field, Round { events, connections, missed: missed + unanswered, settled_in }).await;
+        figures.end_round(Round { events, connections, missed: missed + unanswered, settled_in });
     }
     let tally = hostile.end().await;
     let refreshes = watchers.leave().await;
