@@ -27,7 +27,7 @@ const GROUP: usize = 50;
 const STALLED: [&str; 3] = ["stalled-0", "stalled-1", "stalled-2"];
 const EVENTS: usize = 48;
 const PAUSE: Duration = Duration::from_millis(40);
-const ROUNDS: usize = 6;
+const ROUNDS: usize = 4;
 
 /// When each event was sent, by its number.
 type Sent = Arc<Vec<OnceLock<Instant>>>;
