@@ -37,7 +37,7 @@ async fn a_network_to_the_broker_that_stalls_and_is_cut_is_told_and_costs_nothin
             false => broker.proxy().cut().await,
         }
         world.publish_all(&shop.events(200)).await;
-        witness.until("it says so", |screen| screen.stale.as_deref() == Some(&["kafka_unavailable".to_owned()])).await;
+        witness.until("it says so", |screen| screen.is_stale_for("kafka_unavailable")).await;
         witness.watch_until(ends).await;
         assert_eq!(apart.health().await.0, 200);
         broker.proxy().heal().await;

@@ -23,7 +23,7 @@ async fn a_dead_broker_is_told_to_every_viewer_and_its_return_too() {
     screen.expect_status("A-1", "created").await;
     screen.until("it is fresh", |screen| screen.stale.is_none()).await;
     broker.kill().await;
-    screen.until("it says so", |screen| screen.stale.as_deref() == Some(&["kafka_unavailable".to_owned()])).await;
+    screen.until("it says so", |screen| screen.is_stale_for("kafka_unavailable")).await;
     let (status, health) = instance.health().await;
     assert_eq!(
         (status, &health["stale"]),

@@ -128,6 +128,11 @@ impl Screen {
         .expect("the session ends in time")
     }
 
+    /// Whether the screen says now that it is stale for this reason, and maybe for others.
+    pub fn is_stale_for(&self, reason: &str) -> bool {
+        self.stale.iter().flatten().any(|told| told == reason)
+    }
+
     /// Whether the screen was ever stale for this reason.
     pub fn told_stale_for(&self, reason: &str) -> bool {
         let reasons = self.frames.iter().filter_map(|frame| frame["reasons"].as_array());
