@@ -9,7 +9,7 @@ use futures_util::{StreamExt, future::join_all};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
 };
 use tokio_tungstenite::{
     connect_async,
@@ -26,7 +26,12 @@ struct Leave {
 }
 
 async fn raw(service: &Service, token: &str) -> TcpStream {
-    let mut stream = TcpStream::connect(service.address).await.unwrap();
+    raw_by(TcpSocket::new_v4().unwrap(), service, token).await
+}
+
+/// A session whose frames nobody has read, over this socket.
+async fn raw_by(socket: TcpSocket, service: &Service, token: &str) -> TcpStream {
+    let mut stream = socket.connect(service.address).await.unwrap();
     let handshake = format!(
         "GET /order-status?token={token} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"

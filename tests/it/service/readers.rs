@@ -13,12 +13,12 @@ use std::{
 use futures_util::{StreamExt, future::join_all};
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
     task::JoinHandle,
 };
 use tokio_tungstenite::{connect_async, tungstenite::Message};
 
+use super::raw_by;
 use crate::world::{Service, World, eventually};
 
 const READERS: usize = 200;
@@ -73,16 +73,7 @@ fn event(number: usize) -> Value {
 async fn stall(service: &Service, token: &str) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
-    let mut stream = socket.connect(service.address).await.unwrap();
-    let handshake = format!(
-        "GET /order-status?token={token} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-    );
-    stream.write_all(handshake.as_bytes()).await.unwrap();
-    let mut head = [0; 12];
-    stream.read_exact(&mut head).await.unwrap();
-    assert_eq!(&head, b"HTTP/1.1 101");
-    stream
+    raw_by(socket, service, token).await
 }
 
 /// Bytes that wait in the kernel for a client of this port, as `/proc/net/tcp` says; `None`: the service has no such
