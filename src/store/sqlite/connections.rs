@@ -1,19 +1,25 @@
 //! Connections to one SQLite file: one that writes, some that read beside it.
 
-use std::str::FromStr;
+use std::{
+    str::FromStr,
+    time::{Duration, Instant},
+};
 
 use sqlx::{
-    Connection, Sqlite, SqlitePool, Transaction,
+    Connection, Executor, Sqlite, SqlitePool, Transaction,
     pool::PoolConnection,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+    sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous},
 };
 
 use crate::store::{InvalidUrl, Limits, StoreError};
+
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
 /// Two pools, so that readers never wait for the writer.
 pub(super) struct Connections {
     writer: SqlitePool,
     readers: SqlitePool,
+    patience: Duration,
 }
 
 impl Connections {
@@ -24,7 +30,6 @@ impl Connections {
         }
         let options = options
             .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
             // A power cut may take the last transactions, never a part of one: the log still has what they recorded.
             .synchronous(SqliteSynchronous::Normal)
             .busy_timeout(limits.transaction_timeout);
@@ -37,7 +42,21 @@ impl Connections {
                 .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
                 .connect_lazy_with(options.clone())
         };
-        Ok(Self { writer: pool(1), readers: pool(limits.max_connections) })
+        Ok(Self { writer: pool(1), readers: pool(limits.max_connections), patience: limits.transaction_timeout })
+    }
+
+    /// Lets readers read while somebody writes, from now on: the file remembers it.
+    ///
+    /// A file that others open at the same moment refuses this at once, whatever the timeout says.
+    pub(super) async fn use_write_ahead_log(&self) -> Result<(), StoreError> {
+        let mut connection = self.writer.acquire().await?;
+        let deadline = Instant::now() + self.patience;
+        loop {
+            match connection.execute("pragma journal_mode = wal").await.map_err(StoreError::from) {
+                Err(StoreError::Unavailable(_)) if Instant::now() < deadline => tokio::time::sleep(BUSY_PAUSE).await,
+                outcome => return outcome.map(|_| ()),
+            }
+        }
     }
 
     /// A transaction that has the write lock from its beginning: one that asks for it later, after a read, may be

@@ -39,6 +39,7 @@ impl SqliteStore {
 #[async_trait]
 impl Store for SqliteStore {
     async fn migrate(&self) -> Result<(), StoreError> {
+        self.connections.use_write_ahead_log().await?;
         let mut transaction = self.connections.write().await?;
         match migrator().run_direct(None, &mut *transaction, false).await {
             Err(MigrateError::VersionMissing(_)) => check_schema(&mut transaction).await,

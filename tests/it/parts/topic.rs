@@ -4,7 +4,8 @@ use futures_util::future::join_all;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
@@ -195,8 +196,7 @@ impl Topic {
                 partitions.add_partition_offset(&name, partition.id(), Offset::Beginning).expect("a valid offset");
             }
             reader.assign(&partitions).expect("an assignment");
-            let next = || reader.poll(PATIENCE).expect("a record within the deadline").expect("no error");
-            (0..count).map(|_| Written::from_kafka(&next())).collect()
+            (0..count).map(|_| Written::from_kafka(&next_record(&reader))).collect()
         })
         .await
     }
@@ -281,6 +281,16 @@ impl Written {
             key: message.key().map(<[u8]>::to_vec),
             value: message.payload().map(<[u8]>::to_vec),
             headers: headers.map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec))).collect(),
+        }
+    }
+}
+
+/// The next record. A broker that is not there is no error while others are.
+fn next_record(reader: &BaseConsumer) -> BorrowedMessage<'_> {
+    loop {
+        match reader.poll(PATIENCE).expect("a record within the deadline") {
+            Err(KafkaError::MessageConsumption(RDKafkaErrorCode::BrokerTransportFailure)) => {}
+            record => return record.expect("no error"),
         }
     }
 }
