@@ -38,7 +38,8 @@ struct Inner {
     merged_bytes: usize,
     overflowed: bool,
     proven: bool,
-    overdue: bool,
+    /// Why an order on its screen could not be proved for too long.
+    overdue: StaleReasons,
     not_visible: Vec<OrderId>,
     /// An overflow took `not_visible` away: the hub is to answer again.
     unanswered: bool,
@@ -218,9 +219,10 @@ impl Mailbox {
     /// Why this screen in particular may be out of date, whatever is true of the instance.
     pub fn doubts(&self) -> StaleReasons {
         let inner = self.lock();
-        let mut doubts = StaleReasons::NONE;
-        doubts.set(StaleReason::CatchingUp, !inner.proven);
-        doubts.set(StaleReason::DatabaseUnavailable, inner.overdue);
+        let mut doubts = inner.overdue;
+        if !inner.proven {
+            doubts.set(StaleReason::CatchingUp, true);
+        }
         doubts
     }
 
@@ -310,8 +312,8 @@ impl Mailbox {
         changed && inner.notify()
     }
 
-    /// Says whether the session shows an order that could not be read for too long.
-    pub(super) fn set_overdue(&self, overdue: bool) -> bool {
+    /// Says why the session shows an order that could not be proved for too long.
+    pub(super) fn set_overdue(&self, overdue: StaleReasons) -> bool {
         let mut inner = self.lock();
         let changed = inner.overdue != overdue;
         inner.overdue = overdue;

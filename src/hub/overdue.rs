@@ -1,12 +1,15 @@
-//! Doubts that last: an order that a session shows and that could not be read for a while makes its screen stale.
+//! Doubts that last: an order that a session shows and that could not be proved for a while makes its screen stale.
 //!
 //! The hub has no clock: its owner says once a second that a second has passed. The work is proportional to what is in
 //! doubt, which is much only while the database is away.
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 
 use super::{Hub, SessionKey};
-use crate::event::OrderId;
+use crate::{
+    event::OrderId,
+    protocol::{StaleReason, StaleReasons},
+};
 
 /// Seconds for which an order may be shown unproven before its screens say so.
 const PATIENCE_SECONDS: u32 = 30;
@@ -14,8 +17,15 @@ const PATIENCE_SECONDS: u32 = 30;
 /// How long what is in doubt has been so, and whose screens say it.
 #[derive(Debug, Default)]
 pub(super) struct Doubts {
-    seconds: HashMap<OrderId, u32>,
-    told: HashSet<SessionKey>,
+    orders: HashMap<OrderId, Doubt>,
+    told: HashMap<SessionKey, StaleReasons>,
+}
+
+/// Seconds since an order came into doubt, and since the database answered for it.
+#[derive(Debug, Clone, Copy, Default)]
+struct Doubt {
+    unproven: u32,
+    unanswered: u32,
 }
 
 impl Hub {
@@ -23,20 +33,38 @@ impl Hub {
     /// longer.
     pub fn second_passed(&mut self) {
         let Self { reads, registry, doubts, .. } = self;
-        let mut overdue = HashSet::new();
-        let mut seconds = HashMap::new();
-        for order_id in reads.orders_in_doubt() {
+        let (mut orders, mut told) = (HashMap::new(), HashMap::<_, StaleReasons>::new());
+        for (order_id, answered) in reads.orders_in_doubt() {
             let Some(order) = registry.orders.get(order_id).filter(|order| order.unproven) else { continue };
-            let passed = doubts.seconds.get(order_id).map_or(0, |passed| passed + 1);
-            if passed >= PATIENCE_SECONDS {
-                overdue.extend(&order.sessions);
+            let doubt = doubts.orders.get(order_id).map_or_else(Doubt::default, |doubt| doubt.a_second_later(answered));
+            if let Some(reason) = doubt.reason() {
+                order.sessions.iter().for_each(|key| told.entry(*key).or_default().set(reason, true));
             }
-            seconds.insert(order_id.clone(), passed);
+            orders.insert(order_id.clone(), doubt);
         }
-        doubts.seconds = seconds;
-        let told = std::mem::replace(&mut doubts.told, overdue);
-        for key in told.symmetric_difference(&doubts.told) {
-            registry.set_overdue(*key, doubts.told.contains(key));
+        doubts.orders = orders;
+        for (key, reasons) in &told {
+            registry.set_overdue(*key, *reasons);
+        }
+        for key in std::mem::replace(&mut doubts.told, told).into_keys() {
+            if !doubts.told.contains_key(&key) {
+                registry.set_overdue(key, StaleReasons::NONE);
+            }
+        }
+    }
+}
+
+impl Doubt {
+    fn a_second_later(self, answered: bool) -> Self {
+        Self { unproven: self.unproven + 1, unanswered: if answered { 0 } else { self.unanswered + 1 } }
+    }
+
+    /// A database that answers, only too early for a proof, waits for the recorder.
+    fn reason(self) -> Option<StaleReason> {
+        match self {
+            Self { unanswered: PATIENCE_SECONDS.., .. } => Some(StaleReason::DatabaseUnavailable),
+            Self { unproven: PATIENCE_SECONDS.., .. } => Some(StaleReason::CatchingUp),
+            _ => None,
         }
     }
 }

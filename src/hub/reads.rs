@@ -93,9 +93,10 @@ impl ReadQueue {
         self.reading.remove(order_id);
     }
 
-    /// The orders whose read is due, under way or put off.
-    pub(super) fn orders_in_doubt(&self) -> impl Iterator<Item = &OrderId> {
-        self.orders.iter().chain(&self.reading).chain(&self.postponed_orders)
+    /// The orders whose read is due, under way or put off, and whether it was answered, only not proved.
+    pub(super) fn orders_in_doubt(&self) -> impl Iterator<Item = (&OrderId, bool)> {
+        let unanswered = self.orders.iter().chain(&self.reading).map(|order_id| (order_id, false));
+        unanswered.chain(self.postponed_orders.iter().map(|order_id| (order_id, true)))
     }
 
     fn is_empty(&self) -> bool {

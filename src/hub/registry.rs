@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     event::{OrderId, OrderState, Stamp, Timestamp, UserId, Viewer},
-    protocol::{CloseCause, Frame, OrderView},
+    protocol::{CloseCause, Frame, OrderView, StaleReasons},
 };
 
 new_key_type! {
@@ -421,8 +421,8 @@ impl Registry {
         }
     }
 
-    /// Says whether a session shows an order that could not be read for too long.
-    pub(super) fn set_overdue(&mut self, key: SessionKey, overdue: bool) {
+    /// Says why a session shows an order that could not be proved for too long.
+    pub(super) fn set_overdue(&mut self, key: SessionKey, overdue: StaleReasons) {
         if let Some(session) = self.sessions.get(key)
             && session.mailbox.set_overdue(overdue)
         {

@@ -290,3 +290,26 @@ fn a_screen_that_shows_an_unproven_order_for_too_long_says_so_until_it_is_read()
     scene.hub.second_passed();
     assert!(ann.mailbox.doubts().is_fresh() && bob.mailbox.doubts().is_fresh());
 }
+
+#[test]
+fn a_screen_says_that_the_recorder_is_behind_where_the_database_answers_and_proves_nothing() {
+    let mut scene = Scene::new();
+    let ann = scene.live("ann");
+    scene.set("A-1", 2, &["ann"]);
+    scene.fan();
+    scene.hub.trim(&[position(1)]);
+    let told = |scene: &mut Scene, seconds| {
+        (0..seconds).for_each(|_| scene.hub.second_passed());
+        ann.mailbox.doubts().iter().collect::<Vec<_>>()
+    };
+    scene.answer();
+    assert_eq!(told(&mut scene, 30), []);
+    assert_eq!(told(&mut scene, 1), [StaleReason::CatchingUp]);
+    scene.hub.trim(&[]);
+    scene.save();
+    scene.hub.retry_postponed(&[position(1)]);
+    assert_eq!(told(&mut scene, 29), [StaleReason::CatchingUp], "it has answered only just");
+    assert_eq!(told(&mut scene, 1), [StaleReason::DatabaseUnavailable], "and now not for long");
+    scene.answer();
+    assert_eq!(told(&mut scene, 1), []);
+}
