@@ -125,11 +125,7 @@ impl Database {
             .iter()
             .flat_map(|part| &part.events)
             .filter(|event| topic.record(event.stamp).is_some_and(|record| record.rejected))
-            .map(|event| RejectedEvent {
-                partition: event.stamp.partition,
-                offset: event.stamp.offset,
-                message: "refused".to_owned(),
-            })
+            .map(|event| RejectedEvent { stamp: event.stamp, message: "refused".to_owned() })
             .collect();
         if !rejected.is_empty() {
             return Err(StoreError::Rejected(rejected));

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use rand::{Rng, rngs::SmallRng};
+use rand::{Rng, rngs::SmallRng, seq::IteratorRandom};
 use rdkafka::Timestamp as KafkaTimestamp;
 
 use super::{
@@ -41,24 +41,28 @@ pub(super) struct Recorder {
     unanswered: usize,
     gathered: bool,
     pub(super) halts: Halts,
-    tasks: VecDeque<Task>,
-    replies: VecDeque<Reply>,
-    writing: Writing,
-    phase: Phase,
+    tasks: VecDeque<Vec<Task>>,
+    replies: VecDeque<Vec<Reply>>,
+    /// What the writer has in hand.
+    sides: Vec<Side>,
     off: Option<Rule>,
     /// Letters that were sent and that nobody waits for.
     unacknowledged: Vec<(i32, i64)>,
 }
 
-/// What the writer does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// One of the tasks that are done side by side.
+struct Side {
+    writing: Writing,
+    phase: Phase,
+}
+
 enum Phase {
-    Idle,
     Busy,
-    /// It waits for the database.
-    Asked,
+    /// It waits for the answer to this call.
+    Asked(u64),
     /// It waits before it tries again.
     Pausing(u64),
+    Done(Reply),
 }
 
 /// What the thread needs to see of the world.
@@ -87,8 +91,7 @@ impl Recorder {
             halts: Halts::new(),
             tasks: VecDeque::new(),
             replies: VecDeque::new(),
-            writing: Writing::default(),
-            phase: Phase::Idle,
+            sides: Vec::new(),
             off: switches.off,
             unacknowledged: Vec::new(),
         }
@@ -109,15 +112,17 @@ impl Recorder {
     pub(super) fn step(&mut self, number: usize, news: bool, most: usize, around: &mut Surroundings<'_>) -> bool {
         let now = around.clock.instant();
         let mut look_now = false;
-        while let Some(reply) = self.replies.pop_front() {
+        while let Some(replies) = self.replies.pop_front() {
             self.unanswered -= 1;
             self.restored.on_reply();
-            look_now |= matches!(reply, Reply::Opened { .. });
-            if let Reply::Applied { positions, .. } = &reply {
-                around.group.committed.extend(positions.iter().copied());
+            for reply in replies {
+                look_now |= matches!(reply, Reply::Opened { .. });
+                if let Reply::Applied { positions, .. } = &reply {
+                    around.group.committed.extend(positions.iter().copied());
+                }
+                let void = self.assignment.on_reply(reply, now);
+                self.void(void);
             }
-            let void = self.assignment.on_reply(reply, now);
-            self.void(void);
         }
         if let Some(view) = around.view.filter(|_| news) {
             let void = self.assignment.on_log(view);
@@ -128,7 +133,7 @@ impl Recorder {
             while self.unanswered < MAX_TASKS
                 && let Some(task) = self.assignment.next_task(TOPIC, view, now)
             {
-                self.give(task);
+                self.give(vec![task]);
             }
         }
         if let Some(places) = self.assignment.take_stand() {
@@ -139,22 +144,22 @@ impl Recorder {
             self.tick(around);
         }
         if self.unanswered < MAX_TASKS && (!self.gathered || around.rng.random_bool(0.5)) {
-            self.hand_over();
+            self.hand_over(around.rng.random_range(1..4));
         }
         look_now
     }
 
-    fn give(&mut self, task: Task) {
+    fn give(&mut self, tasks: Vec<Task>) {
         self.hand.given();
         self.unanswered += 1;
-        self.tasks.push_back(task);
+        self.tasks.push_back(tasks);
     }
 
-    fn hand_over(&mut self) {
+    fn hand_over(&mut self, large: usize) {
         let work = Work::take(TOPIC, self.assignment.reading());
         self.gathered = false;
         if let Some(work) = work {
-            self.give(Task::Apply(work));
+            self.give(work.divide(large).into_iter().map(Task::Apply).collect());
         }
     }
 
@@ -219,54 +224,66 @@ impl Recorder {
     // ── the writer ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     /// What the writer does next: may ask the database. `kept` is the dead-letter topic; `delivers`: whether it takes
-    /// what comes now.
-    pub(super) fn write(&mut self, now: u64, delivers: bool, kept: &mut Vec<(i32, i64)>) -> Option<Ask> {
-        match self.phase {
-            Phase::Asked => return None,
-            Phase::Pausing(until) if now < until => return None,
-            Phase::Idle => {
-                kept.append(&mut self.unacknowledged);
-                self.writing.begin(self.tasks.pop_front()?);
-            }
-            Phase::Busy | Phase::Pausing(_) => {}
+    /// what comes now. The answer says which side asks.
+    pub(super) fn write(
+        &mut self,
+        now: u64,
+        delivers: bool,
+        kept: &mut Vec<(i32, i64)>,
+        rng: &mut SmallRng,
+    ) -> Option<(usize, Ask)> {
+        if self.sides.is_empty() {
+            kept.append(&mut self.unacknowledged);
+            let tasks = self.tasks.pop_front()?;
+            self.sides =
+                tasks.into_iter().map(|task| Side { writing: Writing::new(task), phase: Phase::Busy }).collect();
         }
-        self.phase = Phase::Busy;
-        let (ask, letters) = match self.writing.next(&self.hand) {
+        let ready = self.sides.iter_mut().enumerate().filter(|(_, side)| side.is_ready(now));
+        let (number, side) = ready.choose(rng)?;
+        side.phase = Phase::Busy;
+        let ask = match side.writing.next(&self.hand) {
             Next::Done(reply) => {
-                self.done(reply);
+                side.phase = Phase::Done(reply);
+                self.done();
                 return None;
             }
-            Next::Deliver(refused) => (None, Some(letters(refused))),
-            Next::Open(opening) => (Some(Ask::Open(opening.clone())), None),
-            Next::Relocate(relocation) => (Some(Ask::Relocate(relocation.clone())), None),
-            Next::Apply(batch) => (Some(Ask::Apply(batch.clone())), None),
-        };
-        if let Some((letters, mut names)) = letters {
-            if self.off == Some(Rule::LetterFirst) {
-                self.unacknowledged.append(&mut names);
-                self.writing.on_delivery(Some(letters));
-            } else if delivers {
-                kept.append(&mut names);
-                self.writing.on_delivery(Some(letters));
-            } else {
-                // Some got through, and nobody knows which.
-                names.truncate(names.len() / 2);
-                kept.append(&mut names);
-                self.writing.on_delivery(None);
+            Next::Deliver(refused) => {
+                let (letters, mut names) = letters(refused);
+                let delivered = if self.off == Some(Rule::LetterFirst) {
+                    self.unacknowledged.append(&mut names);
+                    Some(letters)
+                } else if delivers {
+                    kept.append(&mut names);
+                    Some(letters)
+                } else {
+                    // Some got through, and nobody knows which.
+                    names.truncate(names.len() / 2);
+                    kept.append(&mut names);
+                    None
+                };
+                side.writing.on_delivery(delivered, &self.hand);
+                return None;
             }
-        }
-        if ask.is_some() {
-            self.phase = Phase::Asked;
-        }
-        ask
+            Next::Open(opening) => Ask::Open(opening.clone()),
+            Next::Relocate(relocation) => Ask::Relocate(relocation.clone()),
+            Next::Apply(batch) => Ask::Apply(batch.clone()),
+        };
+        Some((number, ask))
+    }
+
+    /// This side has asked, under this number.
+    pub(super) fn on_asked(&mut self, side: usize, call: u64) {
+        self.sides[side].phase = Phase::Asked(call);
     }
 
     /// The database answered the writer.
-    pub(super) fn on_answer(&mut self, answer: Answer, clock: Clock, committed: &Group, rng: &mut SmallRng) {
+    pub(super) fn on_answer(&mut self, call: u64, answer: Answer, clock: Clock, committed: &Group, rng: &mut SmallRng) {
+        let asked = |side: &&mut Side| matches!(side.phase, Phase::Asked(asked) if asked == call);
+        let Some(side) = self.sides.iter_mut().find(asked) else { return };
         let answer = match answer {
-            Answer::Opened(opened) => self.writing.on_opened(opened, clock.instant()),
-            Answer::Relocated(relocated) => self.writing.on_relocated(relocated),
-            Answer::Applied(applied) => self.writing.on_applied(applied, &self.hand),
+            Answer::Opened(opened) => side.writing.on_opened(opened, clock.instant()),
+            Answer::Relocated(relocated) => side.writing.on_relocated(relocated),
+            Answer::Applied(applied) => side.writing.on_applied(applied, &self.hand),
             Answer::Progress(_) | Answer::Snapshot(_) => return,
         };
         match answer {
@@ -276,20 +293,38 @@ impl Recorder {
                         row.next_offset = committed.committed.get(&row.partition).copied().unwrap_or(0);
                     }
                 }
-                self.done(reply);
+                side.phase = Phase::Done(reply);
+                self.done();
             }
             Err(StoreError::Unavailable(_) | StoreError::Contended | _) => {
                 self.hand.set_failing(true);
-                self.phase = Phase::Pausing(clock.now + rng.random_range(50..3_000));
+                side.phase = Phase::Pausing(clock.now + rng.random_range(50..3_000));
             }
         }
     }
 
-    fn done(&mut self, reply: Reply) {
+    /// Replies once all sides are done.
+    fn done(&mut self) {
+        if !self.sides.iter().all(|side| matches!(side.phase, Phase::Done(_))) {
+            return;
+        }
         self.hand.set_failing(false);
-        self.replies.push_back(reply);
+        let replies = self.sides.drain(..).filter_map(|side| match side.phase {
+            Phase::Done(reply) => Some(reply),
+            _ => None,
+        });
+        self.replies.push_back(replies.collect());
         self.hand.done();
-        self.phase = Phase::Idle;
+    }
+}
+
+impl Side {
+    fn is_ready(&self, now: u64) -> bool {
+        match self.phase {
+            Phase::Busy => true,
+            Phase::Pausing(until) => until <= now,
+            Phase::Asked(_) | Phase::Done(_) => false,
+        }
     }
 }
 

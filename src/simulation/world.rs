@@ -278,12 +278,14 @@ impl World {
     pub(super) fn write(&mut self, number: usize) {
         let delivers = self.has_broker(number) && !(self.faults.refused_letters && self.rng.random_bool(0.3));
         let now = self.now;
-        let Some(instance) = self.instances[number].as_mut().filter(|instance| instance.paused_until <= now) else {
-            return;
-        };
+        let Self { instances, kept, rng, .. } = self;
+        let Some(instance) = instances[number].as_mut().filter(|instance| instance.paused_until <= now) else { return };
         let life = instance.life;
-        if let Some(ask) = instance.recorder.write(now, delivers, &mut self.kept) {
-            self.call(number, life, ask);
+        if let Some((side, ask)) = instance.recorder.write(now, delivers, kept, rng) {
+            let call = self.call(number, life, ask);
+            if let Some(instance) = &mut self.instances[number] {
+                instance.recorder.on_asked(side, call);
+            }
         }
     }
 
@@ -358,7 +360,7 @@ impl World {
         match answer {
             Answer::Progress(reading) => instance.on_reading(reading.ok(), clock),
             Answer::Snapshot(snapshot) => instance.on_snapshot(number, snapshot, now),
-            answer => instance.recorder.on_answer(answer, clock, group, rng),
+            answer => instance.recorder.on_answer(number, answer, clock, group, rng),
         }
         true
     }

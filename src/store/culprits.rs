@@ -33,8 +33,7 @@ pub(super) async fn find(
                 Err(said) => (refused, message) = (middle, said),
             }
         }
-        let culprit = events.remove(accepted).stamp;
-        culprits.push(RejectedEvent { partition: culprit.partition, offset: culprit.offset, message });
+        culprits.push(RejectedEvent { stamp: events.remove(accepted).stamp, message });
     }
     Ok(culprits)
 }
@@ -64,7 +63,7 @@ mod tests {
             })
             .collect();
         let found = find(&mut Refusing(refused), events.iter().collect()).await.unwrap();
-        found.into_iter().map(|culprit| (culprit.offset, culprit.message)).collect()
+        found.into_iter().map(|culprit| (culprit.stamp.offset, culprit.message)).collect()
     }
 
     #[tokio::test]

@@ -4,6 +4,8 @@ use std::{io, time::Duration};
 
 use sqlx::{error::DatabaseError, migrate::MigrateError, postgres::PgDatabaseError};
 
+use crate::event::Stamp;
+
 /// Why the store could not do as asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -47,10 +49,8 @@ pub enum StoreError {
 /// An event whose data SQL refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RejectedEvent {
-    /// The record's partition.
-    pub partition: i32,
-    /// The record's offset.
-    pub offset: i64,
+    /// The record.
+    pub stamp: Stamp,
     /// What the database said.
     pub message: String,
 }

@@ -13,6 +13,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use hashbrown::HashMap;
+
 use super::{
     super::{
         log_check::{self, Continuity, Decision, Halt, Move, Policies, Watermarks},
@@ -22,7 +24,7 @@ use super::{
     batch::Collected,
 };
 use crate::{
-    event::Epoch,
+    event::{Epoch, Stamp},
     store::{LastRecord, Progress},
 };
 
@@ -44,7 +46,7 @@ pub(crate) struct Assignment {
     /// position may be about the place before.
     heard: BTreeSet<i32>,
     /// Records the store refused, with what it said: dead letters when they come again.
-    rejected: BTreeMap<(i32, i64), String>,
+    rejected: HashMap<Stamp, String>,
 }
 
 #[derive(Debug)]
@@ -107,7 +109,7 @@ impl Assignment {
             last_number,
             stands_elsewhere: false,
             heard: BTreeSet::new(),
-            rejected: BTreeMap::new(),
+            rejected: HashMap::new(),
         }
     }
 
@@ -151,7 +153,7 @@ impl Assignment {
             return Intake::Pass;
         }
         collected.on_record(offset, digest);
-        match self.rejected.get(&(partition, offset)) {
+        match self.rejected.get(&Stamp { epoch: collected.epoch(), partition, offset }) {
             Some(message) => Intake::Reject { message: message.clone() },
             None => Intake::Take { epoch: collected.epoch() },
         }
@@ -213,7 +215,7 @@ impl Assignment {
     }
 
     /// The store refused these records: begin again, and make them dead letters when they come.
-    pub(crate) fn on_rejected(&mut self, records: impl IntoIterator<Item = ((i32, i64), String)>) -> u64 {
+    pub(crate) fn on_rejected(&mut self, records: impl IntoIterator<Item = (Stamp, String)>) -> u64 {
         self.rejected.extend(records);
         self.on_lost(None)
     }
@@ -229,7 +231,7 @@ impl Assignment {
 
     /// Progress is stored up to here; records refused below it will not come again.
     pub(crate) fn on_applied(&mut self, partition: i32, next_offset: i64) {
-        self.rejected.retain(|(of, offset), _| *of != partition || *offset >= next_offset);
+        self.rejected.retain(|stamp, _| stamp.partition != partition || stamp.offset >= next_offset);
     }
 
     /// Whether progress, as it was read while no batch was in hand, lies below what has been stored: the database was

@@ -8,6 +8,9 @@ use crate::{
     store::{Batch, LastRecord, PartitionBatch, Progress},
 };
 
+/// How many transactions store a large batch.
+const SIDES: usize = 2;
+
 /// A stretch of one partition, from the position it was read from to where it ends now.
 #[derive(Debug)]
 pub(crate) struct Collected {
@@ -106,10 +109,14 @@ impl Collected {
 }
 
 impl Work {
+    fn empty(topic: &str) -> Self {
+        let batch = Batch { topic: topic.to_owned(), partitions: Vec::new() };
+        Self { batch, numbers: BTreeMap::new(), refused: BTreeMap::new() }
+    }
+
     /// Takes what was collected of these partitions (in order). `None` if there is nothing.
     pub(crate) fn take<'a>(topic: &str, reading: impl Iterator<Item = (i32, u64, &'a mut Collected)>) -> Option<Self> {
-        let batch = Batch { topic: topic.to_owned(), partitions: Vec::new() };
-        let mut work = Self { batch, numbers: BTreeMap::new(), refused: BTreeMap::new() };
+        let mut work = Self::empty(topic);
         for (partition, number, collected) in reading {
             if let Some((part, refused)) = collected.take() {
                 work.batch.partitions.push(part);
@@ -120,6 +127,30 @@ impl Work {
             }
         }
         (!work.batch.partitions.is_empty()).then_some(work)
+    }
+
+    /// Divides it into works of about the same size, which can be stored side by side, if it has `large` events or more. A
+    /// partition stays in one work.
+    pub(crate) fn divide(self, large: usize) -> Vec<Self> {
+        let size = |part: &PartitionBatch| part.events.len();
+        if self.batch.partitions.iter().map(size).sum::<usize>() < large {
+            return vec![self];
+        }
+        let Self { batch: Batch { topic, mut partitions }, mut numbers, mut refused } = self;
+        partitions.sort_by_key(|part| std::cmp::Reverse(size(part)));
+        let mut works: Vec<(usize, Self)> = (0..SIDES).map(|_| (0, Self::empty(&topic))).collect();
+        for part in partitions {
+            let Some((events, work)) = works.iter_mut().min_by_key(|(events, _)| *events) else { break };
+            *events += size(&part);
+            work.numbers.extend(numbers.remove_entry(&part.partition));
+            work.refused.extend(refused.remove_entry(&part.partition));
+            work.batch.partitions.push(part);
+        }
+        let works = works.into_iter().map(|(_, mut work)| {
+            work.batch.partitions.sort_by_key(|part| part.partition);
+            work
+        });
+        works.filter(|work| !work.is_empty()).collect()
     }
 
     /// Drops the parts for which `is_void` says so.

@@ -78,8 +78,7 @@ impl Assignment {
             Reply::Void => {}
             Reply::Lost => return Some(self.on_lost(None)),
             Reply::Rejected(events) => {
-                let records = events.into_iter().map(|event| ((event.partition, event.offset), event.message));
-                return Some(self.on_rejected(records));
+                return Some(self.on_rejected(events.into_iter().map(|event| (event.stamp, event.message))));
             }
         }
         None

@@ -2,6 +2,7 @@
 //! anything is still in hand.
 
 use std::{
+    collections::BTreeMap,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -17,7 +18,9 @@ pub(crate) struct Hand {
 struct State {
     /// What carries this number or a lower one is not to be applied any more.
     void_up_to: u64,
-    /// Tasks given to the writer that it has not done with.
+    /// The same for single partitions: what goes before it was not applied.
+    blocked: BTreeMap<i32, u64>,
+    /// How often the writer was given something that it has not done with.
     outstanding: usize,
     /// The writer tries again and again; waiting for it is no use.
     failing: bool,
@@ -35,12 +38,23 @@ impl Hand {
         number <= self.lock().void_up_to
     }
 
-    /// A task was given to the writer.
+    /// Takes back what was given of one partition under these numbers.
+    pub(crate) fn block(&self, partition: i32, up_to: u64) {
+        self.lock().blocked.insert(partition, up_to);
+    }
+
+    /// Whether what was given of this partition under this number is void.
+    pub(crate) fn is_part_void(&self, partition: i32, number: u64) -> bool {
+        let state = self.lock();
+        number <= state.void_up_to || state.blocked.get(&partition).is_some_and(|blocked| number <= *blocked)
+    }
+
+    /// The writer was given something to do.
     pub(crate) fn given(&self) {
         self.lock().outstanding += 1;
     }
 
-    /// The writer is done with a task.
+    /// The writer is done with it.
     pub(crate) fn done(&self) {
         self.lock().outstanding -= 1;
         self.changed.notify_all();

@@ -7,7 +7,7 @@
 //!       └── stand ───┴────────────── replies ◄────────────────┘
 //! ```
 //!
-//! An OS thread with the consumer, a task with the store. [`assignment`] and [`writing`] decide, these two perform; so a
+//! An OS thread with the consumer, a task with the store, which stores a large batch in two transactions at once. [`assignment`] and [`writing`] decide, these two perform; so a
 //! simulation can perform in their place.
 
 pub(crate) mod assignment;
@@ -28,7 +28,7 @@ use std::{
 
 use tokio::sync::watch;
 
-use self::{dead_letter::DeadLetters, hand::Hand, thread::RecorderThread, writer::Writer, writing::Writing};
+use self::{dead_letter::DeadLetters, hand::Hand, thread::RecorderThread, writer::Writer};
 use super::{
     client::KafkaClients,
     component::Component,
@@ -39,7 +39,7 @@ use super::{
 };
 use crate::{event::decode::Decoder, store::Store, telemetry::Metrics};
 
-/// Tasks of the writer, those in its hand and those answered but not heard of included.
+/// What the writer may be given ahead: what is in its hand and what it has done unheard included.
 pub(crate) const MAX_TASKS: usize = 3;
 /// How long a dead letter may take.
 const DEAD_LETTER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -91,7 +91,6 @@ pub fn start(parts: RecorderParts, halts: watch::Sender<Halts>) -> Result<(Compo
         hand: hand.clone(),
         tasks: tasks_out,
         replies,
-        writing: Writing::default(),
     };
     let thread = RecorderThread::new(parts, halts, hand, tasks, replies_out)?;
     let writer = Component::task("recorder-writer", |stop| writer.run(stop));

@@ -40,8 +40,10 @@ use crate::{
 
 /// A batch is given to the writer when it is this old, or this large.
 const BATCH_AGE: Duration = Duration::from_millis(20);
-const BATCH_RECORDS: usize = 5_000;
-const BATCH_BYTES: usize = 2 << 20;
+const BATCH_RECORDS: usize = 10_000;
+const BATCH_BYTES: usize = 4 << 20;
+/// From so many events on a batch is stored in two transactions: below, another one costs more than it spares.
+const LARGE_BATCH: usize = 500;
 /// How long a record is waited for.
 const POLL_TIMEOUT: Duration = Duration::from_millis(50);
 /// How often positions are asked for.
@@ -62,9 +64,9 @@ pub(super) struct RecorderThread {
     consumer: BaseConsumer<Rebalancing>,
     halts: watch::Sender<Halts>,
     hand: Arc<Hand>,
-    tasks: mpsc::Sender<Task>,
-    replies: Receiver<Reply>,
-    /// Tasks given whose replies have not been taken.
+    tasks: mpsc::Sender<Vec<Task>>,
+    replies: Receiver<Vec<Reply>>,
+    /// How often the writer was given something whose replies have not been taken.
     unanswered: usize,
     view: Option<Arc<LogView>>,
     accepts_unversioned: bool,
@@ -106,8 +108,8 @@ impl RecorderThread {
         parts: RecorderParts,
         halts: watch::Sender<Halts>,
         hand: Arc<Hand>,
-        tasks: mpsc::Sender<Task>,
-        replies: Receiver<Reply>,
+        tasks: mpsc::Sender<Vec<Task>>,
+        replies: Receiver<Vec<Reply>>,
     ) -> Result<Self, StartError> {
         let consumer = subscribed(&parts, &hand, 0)?;
         Ok(Self {
@@ -228,7 +230,7 @@ impl RecorderThread {
         let work = Work::take(&self.parts.topic, self.consumer.context().assignment().reading());
         self.gathering = Gathering::default();
         if let Some(work) = work {
-            self.give(Task::Apply(work));
+            self.give(work.divide(LARGE_BATCH).into_iter().map(Task::Apply).collect());
         }
     }
 

@@ -1,11 +1,13 @@
-//! The recorder's writer: applies batches to the store, one after the other. Runs on the main runtime, because the pool
-//! of connections lives there. [`writing`](super::writing) decides what is done with a task, this performs it.
+//! The recorder's writer: does what it is given, one after the other; the tasks that it is given together, side by side.
+//! Runs on the main runtime, because the pool of connections lives there. [`writing`](super::writing) decides what is done
+//! with a task, this performs it.
 
 use std::{
     sync::{Arc, mpsc::SyncSender},
     time::{Duration, Instant},
 };
 
+use futures_util::future::join_all;
 use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
 
@@ -27,27 +29,27 @@ pub(super) struct Writer {
     pub(super) store: Arc<dyn Store>,
     pub(super) dead_letters: DeadLetters,
     pub(super) hand: Arc<Hand>,
-    pub(super) tasks: Receiver<Task>,
-    /// Has room for a reply to every task that can be outstanding.
-    pub(super) replies: SyncSender<Reply>,
-    pub(super) writing: Writing,
+    pub(super) tasks: Receiver<Vec<Task>>,
+    /// Has room for the replies to all that can be outstanding.
+    pub(super) replies: SyncSender<Vec<Reply>>,
 }
 
 impl Writer {
     /// Inputs: tasks, stop. What is in hand when it is stopped is finished or abandoned by its own deadlines.
     pub(super) async fn run(mut self, stop: CancellationToken) {
         loop {
-            let task = tokio::select! {
+            let tasks = tokio::select! {
                 biased;
-                task = self.tasks.recv() => task,
+                tasks = self.tasks.recv() => tasks,
                 () = stop.cancelled() => None,
             };
-            let Some(task) = task else { return };
-            let reply = tokio::select! {
-                reply = self.perform(task) => reply,
+            let Some(tasks) = tasks else { return };
+            let replies = tokio::select! {
+                replies = join_all(tasks.into_iter().map(|task| self.perform(task))) => replies,
                 () = given_up(&stop) => return,
             };
-            let heard = self.replies.try_send(reply);
+            self.hand.set_failing(false);
+            let heard = self.replies.try_send(replies);
             self.hand.done();
             if heard.is_err() {
                 // The thread is gone.
@@ -56,48 +58,46 @@ impl Writer {
         }
     }
 
-    async fn perform(&mut self, task: Task) -> Reply {
-        self.writing.begin(task);
+    async fn perform(&self, task: Task) -> Reply {
+        let mut writing = Writing::new(task);
         let mut backoff = Backoff::default();
-        let reply = loop {
-            let (answer, what) = match self.writing.next(&self.hand) {
-                Next::Done(reply) => break reply,
+        loop {
+            let (answer, what) = match writing.next(&self.hand) {
+                Next::Done(reply) => return reply,
                 Next::Deliver(refused) => {
                     let delivered = self.dead_letters.deliver(refused).await;
-                    self.on_delivery(delivered);
+                    self.on_delivery(&mut writing, delivered);
                     continue;
                 }
                 Next::Open(opening) => {
                     let opened = self.store.open_topic(opening).await;
-                    (self.writing.on_opened(opened, Instant::now()), "progress cannot be read")
+                    (writing.on_opened(opened, Instant::now()), "progress cannot be read")
                 }
                 Next::Relocate(relocation) => {
                     let relocated = self.store.relocate(relocation).await;
-                    (self.writing.on_relocated(relocated), "progress cannot be moved")
+                    (writing.on_relocated(relocated), "progress cannot be moved")
                 }
                 Next::Apply(batch) => {
                     let applied = self.store.apply(batch).await;
                     if let Err(StoreError::LostPartition { partition }) = &applied {
                         tracing::info!(kafka.partition = partition, "progress has moved on without this recorder");
                     }
-                    (self.writing.on_applied(applied, &self.hand), "a batch cannot be stored")
+                    (writing.on_applied(applied, &self.hand), "a batch cannot be stored")
                 }
             };
             match answer {
-                Ok(reply) => break reply,
+                Ok(reply) => return reply,
                 Err(error) => self.pause(&mut backoff, &error, what).await,
             }
-        };
-        self.hand.set_failing(false);
-        reply
+        }
     }
 
-    fn on_delivery(&mut self, delivered: Result<Vec<DeadLetter>, ProduceError>) {
+    fn on_delivery(&self, writing: &mut Writing, delivered: Result<Vec<DeadLetter>, ProduceError>) {
         let (letters, error) = match delivered {
             Ok(letters) => (Some(letters), None),
             Err(error) => (None, Some(error)),
         };
-        let partition = self.writing.on_delivery(letters);
+        let partition = writing.on_delivery(letters, &self.hand);
         if let Some(error) = error {
             tracing::error!(
                 kafka.partition = partition,

@@ -1,11 +1,11 @@
-//! What the writer does with the task in its hand. Pure: it is asked what comes next, and told what store and dead-letter
+//! What the writer does with a task. Pure: it is asked what comes next, and told what store and dead-letter
 //! topic said to it.
 //!
 //! ```text
 //!   Apply ─► dead letters, partition by partition ─► one transaction ─► reply
 //! ```
 
-use std::{collections::BTreeMap, time::Instant};
+use std::time::Instant;
 
 use super::{
     batch::{RefusedRecord, Work},
@@ -61,35 +61,29 @@ pub(crate) enum Next<'a> {
     Done(Reply),
 }
 
-/// The writer's task, and what it remembers between tasks.
-#[derive(Debug, Default)]
+/// A task under way.
+#[derive(Debug)]
 pub(crate) struct Writing {
-    task: Option<Task>,
-    /// Parts of these partitions up to these numbers are dropped: what goes before them was not applied.
-    blocked: BTreeMap<i32, u64>,
-    /// Of this task: the dead letters that were delivered, and the partitions of those that were not.
+    task: Task,
+    /// The dead letters that were delivered, and the partitions of those that were not.
     delivered: Vec<RefusalCode>,
     undelivered: Vec<i32>,
 }
 
 impl Writing {
-    /// Takes a task into the hand.
-    pub(crate) fn begin(&mut self, task: Task) {
-        self.task = Some(task);
-        self.delivered.clear();
-        self.undelivered.clear();
+    /// Begins a task.
+    pub(crate) fn new(task: Task) -> Self {
+        Self { task, delivered: Vec::new(), undelivered: Vec::new() }
     }
 
-    /// What is to be done next with the task; to be asked again after each answer that was an error.
+    /// What is to be done next; to be asked again after each answer that was an error.
     pub(crate) fn next(&mut self, hand: &Hand) -> Next<'_> {
-        let Self { task, blocked, undelivered, .. } = self;
+        let Self { task, undelivered, .. } = self;
         match task {
-            Some(Task::Open { number, opening }) if !hand.is_void(*number) => Next::Open(opening),
-            Some(Task::Relocate { number, relocation }) if !hand.is_void(*number) => Next::Relocate(relocation),
-            Some(Task::Apply(work)) => {
-                work.drop_void(|partition, number| {
-                    hand.is_void(number) || blocked.get(&partition).is_some_and(|blocked| number <= *blocked)
-                });
+            Task::Open { number, opening } if !hand.is_void(*number) => Next::Open(opening),
+            Task::Relocate { number, relocation } if !hand.is_void(*number) => Next::Relocate(relocation),
+            Task::Apply(work) => {
+                work.drop_void(|partition, number| hand.is_part_void(partition, number));
                 if let Some(refused) = work.refused.values().next() {
                     Next::Deliver(refused)
                 } else if !work.is_empty() {
@@ -100,14 +94,14 @@ impl Writing {
                     Next::Done(Reply::Blocked(std::mem::take(undelivered)))
                 }
             }
-            Some(Task::Open { .. } | Task::Relocate { .. }) | None => Next::Done(Reply::Void),
+            Task::Open { .. } | Task::Relocate { .. } => Next::Done(Reply::Void),
         }
     }
 
     /// The records that were to be delivered have been, as these letters; or not all of them, and the partition is to
     /// wait. Names the partition.
-    pub(crate) fn on_delivery(&mut self, letters: Option<Vec<DeadLetter>>) -> Option<i32> {
-        let Some(Task::Apply(work)) = &mut self.task else { return None };
+    pub(crate) fn on_delivery(&mut self, letters: Option<Vec<DeadLetter>>, hand: &Hand) -> Option<i32> {
+        let Task::Apply(work) = &mut self.task else { return None };
         let (partition, refused) = work.refused.pop_first()?;
         match letters {
             Some(letters) => {
@@ -117,7 +111,7 @@ impl Writing {
             }
             None => {
                 let number = work.numbers.get(&partition).copied().unwrap_or_default();
-                self.blocked.insert(partition, number);
+                hand.block(partition, number);
                 self.undelivered.push(partition);
             }
         }
@@ -130,13 +124,13 @@ impl Writing {
         opened: Result<Vec<Progress>, StoreError>,
         read_at: Instant,
     ) -> Result<Reply, StoreError> {
-        let Some(Task::Open { number, .. }) = &self.task else { return Ok(Reply::Void) };
+        let Task::Open { number, .. } = &self.task else { return Ok(Reply::Void) };
         opened.map(|progress| Reply::Opened { number: *number, progress, read_at })
     }
 
     /// The store has answered.
     pub(crate) fn on_relocated(&mut self, relocated: Result<(), StoreError>) -> Result<Reply, StoreError> {
-        let Some(Task::Relocate { relocation, .. }) = &self.task else { return Ok(Reply::Void) };
+        let Task::Relocate { relocation, .. } = &self.task else { return Ok(Reply::Void) };
         let partition = relocation.from.partition;
         match relocated {
             Ok(()) => Ok(Reply::Relocated { partition, lost_range: relocation.lost_range.is_some() }),
@@ -151,7 +145,7 @@ impl Writing {
         applied: Result<Applied, StoreError>,
         hand: &Hand,
     ) -> Result<Reply, StoreError> {
-        let Some(Task::Apply(work)) = &self.task else { return Ok(Reply::Void) };
+        let Task::Apply(work) = &self.task else { return Ok(Reply::Void) };
         match applied {
             Ok(applied) => {
                 let parts = work.batch.partitions.iter();

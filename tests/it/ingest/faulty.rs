@@ -39,11 +39,9 @@ impl Store for Faulty {
 
     async fn apply(&self, batch: &Batch) -> Result<Applied, StoreError> {
         let events = batch.partitions.iter().flat_map(|part| &part.events);
-        let refused = events.filter(|event| event.order_id.as_str() == self.order).map(|event| RejectedEvent {
-            partition: event.stamp.partition,
-            offset: event.stamp.offset,
-            message: "on purpose".into(),
-        });
+        let refused = events
+            .filter(|event| event.order_id.as_str() == self.order)
+            .map(|event| RejectedEvent { stamp: event.stamp, message: "on purpose".into() });
         match refused.collect::<Vec<_>>() {
             refused if refused.is_empty() => self.inner.apply(batch).await,
             refused => Err(StoreError::Rejected(refused)),

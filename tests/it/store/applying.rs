@@ -177,7 +177,7 @@ pub(super) async fn events_whose_data_is_refused_are_named_among_good_ones(datab
     // The last one is hidden by nothing: it is newer than what its own batch brings.
     refused.partitions[0].events[3] = set("A-1", 9, "c\0").place(refused.partitions[0].events[3].stamp);
     let Err(StoreError::Rejected(rejected)) = store.apply(&refused).await else { panic!("the database takes U+0000") };
-    let places: Vec<_> = rejected.iter().map(|RejectedEvent { partition, offset, .. }| (*partition, *offset)).collect();
+    let places: Vec<_> = rejected.iter().map(|RejectedEvent { stamp, .. }| (stamp.partition, stamp.offset)).collect();
     assert_eq!(places, [(0, 2), (0, 4), (1, 1)]);
     assert!(rejected.iter().all(|event| !event.message.is_empty()));
     assert_eq!(short(&by_name(store, &["A-1"]).await, "A-1"), Some((1, "created".into())), "nothing was changed");

@@ -3,6 +3,7 @@
 use super::*;
 use crate::{
     config::{OnLogGap, OnLogRegression},
+    event::Stamp,
     ingest::recorder::batch::Work,
 };
 
@@ -235,13 +236,16 @@ fn what_the_store_refused_comes_again_as_a_dead_letter_once() {
     let now = Instant::now();
     let mut assignment = reading(HALT);
     assert!(takes(&mut assignment, 5));
-    assignment.on_rejected([((0, 5), "no".to_owned())]);
+    let epoch = progress(0, 5, None).epoch();
+    let other = Stamp { epoch: Epoch(7), partition: 0, offset: 6 };
+    let refused = [Stamp { epoch, offset: 5, ..other }, other];
+    assignment.on_rejected(refused.map(|stamp| (stamp, "no".to_owned())));
     open(&mut assignment, progress(0, 5, None), now + SECOND);
     assignment.on_log(&view(&[(0, 9)], now + SECOND));
     // Read, dropped because something else was lost, and read again: still refused.
     for _ in 0..2 {
         assert_eq!(assignment.on_record(0, 5, 7), Intake::Reject { message: "no".into() });
-        assert!(takes(&mut assignment, 6));
+        assert!(takes(&mut assignment, 6), "of another life of the log");
         assignment.on_lost(None);
         open(&mut assignment, progress(0, 5, None), now + SECOND);
         assignment.on_log(&view(&[(0, 9)], now + SECOND));

@@ -10,12 +10,14 @@ use crate::store::Relocation;
 impl RecorderThread {
     /// Hears what became of tasks.
     pub(super) fn take_replies(&mut self) {
-        while let Ok(reply) = self.replies.try_recv() {
+        while let Ok(replies) = self.replies.try_recv() {
             self.unanswered -= 1;
             self.restored.on_reply();
-            self.note(&reply);
-            if let Some(void) = self.consumer.context().assignment().on_reply(reply, Instant::now()) {
-                self.hand.void(void);
+            for reply in replies {
+                self.note(&reply);
+                if let Some(void) = self.consumer.context().assignment().on_reply(reply, Instant::now()) {
+                    self.hand.void(void);
+                }
             }
         }
     }
@@ -43,8 +45,8 @@ impl RecorderThread {
             Reply::Rejected(events) => {
                 for event in events {
                     tracing::error!(
-                        kafka.partition = event.partition,
-                        kafka.offset = event.offset,
+                        kafka.partition = event.stamp.partition,
+                        kafka.offset = event.stamp.offset,
                         error = event.message,
                         "the database refused an event that should have been refused before: dead letter"
                     );
@@ -130,7 +132,7 @@ impl RecorderThread {
                     "the log does not go on where the database stands: going on elsewhere, as the settings say"
                 );
             }
-            self.give(task);
+            self.give(vec![task]);
         }
     }
 
@@ -138,11 +140,11 @@ impl RecorderThread {
         self.unanswered < MAX_TASKS
     }
 
-    pub(super) fn give(&mut self, task: Task) {
+    pub(super) fn give(&mut self, tasks: Vec<Task>) {
         self.hand.given();
         self.unanswered += 1;
-        // There is room for every task that can be unanswered. A writer that is gone ends the process.
-        if self.tasks.try_send(task).is_err() {
+        // There is room for all that can be unanswered. A writer that is gone ends the process.
+        if self.tasks.try_send(tasks).is_err() {
             self.hand.done();
         }
     }
