@@ -46,8 +46,8 @@ fn state(order_n: u64, user_n: u64, number: u64, offset: i64) -> Arc<OrderState>
 
 const DETAILS: &str = r#"{"carrier":"DHL","tracking":"JD0146","eta":"2026-11-23T16:00:00Z"}"#;
 
-fn event(state: Arc<OrderState>) -> Arc<OrderEvent> {
-    Arc::new(OrderEvent { order_id: state.order_id.clone(), stamp: state.stamp, change: Change::Set(state) })
+fn event(state: Arc<OrderState>) -> OrderEvent {
+    OrderEvent { order_id: state.order_id.clone(), stamp: state.stamp, change: Change::Set(state) }
 }
 
 fn position(next_offset: i64) -> Position {
@@ -136,7 +136,7 @@ fn unwatched(criterion: &mut Criterion) {
             details: None,
             event_id: None,
         };
-        Arc::new(OrderEvent { order_id: order_id.clone(), stamp, change: Change::Set(Arc::new(state)) })
+        OrderEvent { order_id: order_id.clone(), stamp, change: Change::Set(Arc::new(state)) }
     };
     criterion.bench_function("on_record/unwatched", |bench| {
         bench.iter_batched(
@@ -178,7 +178,7 @@ fn decoded_and_unwatched(criterion: &mut Criterion) {
                         headers: &[],
                     };
                     let decoded = decoder.decode(&record, &log).expect("the record is good");
-                    black_box(hub.on_record(&Arc::new(decoded.event)));
+                    black_box(hub.on_record(&decoded.event));
                 }
                 let end = records.last().map_or(0, |record| record.0);
                 hub.trim(&[position(end - 40_000)]);

@@ -102,7 +102,7 @@ impl Conversation {
                 event_id: None,
             })),
         };
-        let event = Arc::new(OrderEvent { order_id: order_id.clone(), stamp, change });
+        let event = OrderEvent { order_id: order_id.clone(), stamp, change };
         let (history, _) = History::fold(self.rows.remove(&order_id), &event);
         self.rows.extend(history.map(|history| (order_id, history)));
         self.next_offset += 1;

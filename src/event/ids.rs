@@ -1,8 +1,9 @@
-//! Ids of orders and users: parsed once at the edge, cheap to share afterwards.
+//! Ids of orders and users: parsed once at the edge, cheap to share afterwards, and up to 23 bytes without any allocation.
 
-use std::{borrow::Borrow, fmt, sync::Arc};
+use std::{borrow::Borrow, fmt};
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 /// Longest accepted id, in characters.
 pub const MAX_ID_CHARS: usize = 128;
@@ -47,7 +48,7 @@ macro_rules! id {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(try_from = "String")]
-        pub struct $name(Arc<str>);
+        pub struct $name(SmolStr);
 
         impl $name {
             /// Accepts 1–128 characters without control characters.

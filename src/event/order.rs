@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
+use smol_str::SmolStr;
 
 use super::{OrderId, Stamp, Timestamp, UserId, Version};
 
@@ -36,7 +37,7 @@ pub struct OrderState {
     /// Further users who may see it, without repeats and without [`user_id`](Self::user_id).
     pub viewers: Box<[UserId]>,
     /// As sent by upstream.
-    pub status: Box<str>,
+    pub status: SmolStr,
     /// Whether the lifecycle calls the status terminal.
     pub terminal: bool,
     /// Decides which of two events is newer, and nothing else.

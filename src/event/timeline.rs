@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use super::{Change, Epoch, Known, OrderEvent, OrderState, Stamp, Timestamp, Verdict, judge};
 
@@ -13,7 +14,7 @@ pub const MAX_STEPS: usize = 50;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
     /// The status as sent.
-    pub status: Box<str>,
+    pub status: SmolStr,
     /// The version number.
     pub version: u64,
     /// When it happened.

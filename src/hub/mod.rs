@@ -136,7 +136,7 @@ impl Hub {
     }
 
     /// Takes one record. Returns what it did to its order, as far as anybody here watches; `None` if it was ignored.
-    pub fn on_record(&mut self, event: &Arc<OrderEvent>) -> Option<Verdict> {
+    pub fn on_record(&mut self, event: &OrderEvent) -> Option<Verdict> {
         let Stamp { epoch, partition, offset } = event.stamp;
         let (current, end) = self.tail.end(partition)?;
         if (epoch != current || offset < end) && self.rules.hold(Rule::OffsetGuard) {

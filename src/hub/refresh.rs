@@ -142,14 +142,14 @@ mod tests {
                 details: None,
                 event_id: None,
             };
-            self.hub.on_record(&Arc::new(OrderEvent { order_id, stamp, change: Change::Set(Arc::new(state)) }));
+            self.hub.on_record(&OrderEvent { order_id, stamp, change: Change::Set(Arc::new(state)) });
             self.offset += 1;
         }
 
         fn erase(&mut self, order: &str) {
             let stamp = Stamp { epoch: EPOCH, partition: 0, offset: self.offset };
             let order_id = OrderId::parse(order).unwrap();
-            self.hub.on_record(&Arc::new(OrderEvent { order_id, stamp, change: Change::Erase }));
+            self.hub.on_record(&OrderEvent { order_id, stamp, change: Change::Erase });
             self.offset += 1;
         }
 

@@ -180,7 +180,7 @@ impl Server {
             details: Some(serde_json::value::RawValue::from_string(details).unwrap()),
             event_id: None,
         };
-        let event = Arc::new(OrderEvent { order_id, stamp, change: Change::Set(Arc::new(state)) });
+        let event = OrderEvent { order_id, stamp, change: Change::Set(Arc::new(state)) };
         self.hub.step(|hub| hub.on_record(&event));
     }
 }

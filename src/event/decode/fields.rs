@@ -3,6 +3,7 @@
 use std::{borrow::Cow, fmt};
 
 use serde_json::value::RawValue;
+use smol_str::SmolStr;
 
 use super::{
     FieldPointers, InvalidSetting, Refusal, RefusalCode,
@@ -71,7 +72,7 @@ impl Fields {
         UserId::parse(&text).map_err(|error| self.user_id.invalid(error))
     }
 
-    pub(super) fn status(&self, event: &mut Document<'_>) -> Result<Box<str>, Refusal> {
+    pub(super) fn status(&self, event: &mut Document<'_>) -> Result<SmolStr, Refusal> {
         let text = self.status.text(self.status.required(event)?)?;
         check_status(&text).map_err(|problem| self.status.invalid(problem))?;
         Ok(text.into())

@@ -16,6 +16,8 @@
 //! ```
 
 use super::{Change, Epoch, Lifecycle, OrderEvent, OrderState, Stamp, Timestamp, Version, VersionKind, ids};
+use smol_str::SmolStr;
+
 use document::Document;
 use fields::Fields;
 use headers::Headers;
@@ -172,7 +174,7 @@ impl Decoder {
         Ok(Decoded { event, occurred_at_unreadable: sent_at.is_err() })
     }
 
-    fn status(&self, event: &mut Document<'_>) -> Result<Box<str>, Refusal> {
+    fn status(&self, event: &mut Document<'_>) -> Result<SmolStr, Refusal> {
         let status = self.fields.status(event)?;
         if !self.lifecycle.knows(&status) {
             let message = format!("status {status:?} is not one of lifecycle.statuses");

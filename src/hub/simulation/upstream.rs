@@ -26,7 +26,7 @@ pub(super) struct Upstream {
 #[derive(Debug)]
 pub(super) struct Log {
     pub(super) epoch: Epoch,
-    pub(super) records: Vec<Arc<OrderEvent>>,
+    pub(super) records: Vec<OrderEvent>,
     /// What the store will refuse.
     pub(super) bad: HashSet<i64>,
 }
@@ -41,7 +41,7 @@ impl Log {
     }
 
     fn append(&mut self, event: OrderEvent) -> &OrderEvent {
-        self.records.push(Arc::new(event));
+        self.records.push(event);
         &self.records[self.records.len() - 1]
     }
 }

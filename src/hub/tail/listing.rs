@@ -1,90 +1,135 @@
-//! The tail's events by name: of an order, or naming a user. Most names stand in one event of the last seconds, so a
-//! name costs no allocation until a second event comes.
+//! Where in the tail a name stands: of an order, or of a user whom events name.
 //!
-//! Names are compared by their hash alone, which spares every new event a look into an older one that has left every
-//! cache. Who reads looks into the events anyway, and passes over those of another name.
+//! Links are appended and never taken out: each leads to the link of its bucket before it, and one whose record has left
+//! the tail leads nowhere. When there is no room for another, those are swept away and the rest is linked anew. So an
+//! event that comes costs one look into the buckets, and one that leaves costs nothing.
 
-use std::{
-    collections::VecDeque,
-    hash::{BuildHasher, Hash},
-    sync::Arc,
-};
+use std::hash::{BuildHasher, Hash};
 
-use hashbrown::{DefaultHashBuilder, HashTable, hash_table::Entry};
+use hashbrown::DefaultHashBuilder;
 
-use crate::event::OrderEvent;
+/// No link.
+const NONE: u32 = u32::MAX;
+const FEWEST_BUCKETS: usize = 64;
 
-/// Events by the hash of a name.
-#[derive(Debug, Default)]
+/// Records by the hash of a name.
+#[derive(Debug)]
 pub(super) struct Listing {
-    lists: HashTable<List>,
+    /// The newest link of every bucket. As many as there may be links; a power of two.
+    buckets: Vec<u32>,
+    /// Oldest first.
+    links: Vec<Link>,
     hasher: DefaultHashBuilder,
 }
 
 #[derive(Debug)]
-struct List {
-    hash: u64,
-    events: Events,
+struct Link {
+    place: Place,
+    /// The lower half of the name's hash.
+    hash: u32,
+    /// The link before it in its bucket.
+    before: u32,
 }
 
-/// In the order in which they came; never none.
-#[derive(Debug)]
-enum Events {
-    One(Arc<OrderEvent>),
-    Many(VecDeque<Arc<OrderEvent>>),
+/// Which record it is. Without its epoch: a partition has one in the tail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) offset: i64,
+    pub(super) partition: i32,
+}
+
+impl Default for Listing {
+    fn default() -> Self {
+        Self { buckets: vec![NONE; FEWEST_BUCKETS], links: Vec::new(), hasher: DefaultHashBuilder::default() }
+    }
 }
 
 impl Listing {
-    pub(super) fn push(&mut self, name: &impl Hash, event: &Arc<OrderEvent>) {
-        let hash = self.hasher.hash_one(name);
-        match self.lists.entry(hash, |list| list.hash == hash, |list| list.hash) {
-            Entry::Vacant(entry) => _ = entry.insert(List { hash, events: Events::One(event.clone()) }),
-            Entry::Occupied(mut entry) => entry.get_mut().events.push(event.clone()),
+    /// Lists a record under a name. Where that needs room, places that are not `alive` any more are forgotten.
+    pub(super) fn push(&mut self, name: &impl Hash, place: Place, alive: impl Fn(Place) -> bool) {
+        if self.links.len() == self.buckets.len() {
+            self.sweep(alive);
         }
+        let hash = self.hash(name);
+        self.links.push(Link { place, hash, before: NONE });
+        self.chain(self.links.len() - 1);
     }
 
-    /// The events of a name, oldest first, and hardly ever those of another.
-    pub(super) fn of(&self, name: &impl Hash) -> impl Iterator<Item = &Arc<OrderEvent>> {
-        let hash = self.hasher.hash_one(name);
-        self.lists.find(hash, |list| list.hash == hash).into_iter().flat_map(|list| list.events.iter())
+    /// The records of a name, oldest first, and hardly ever those of another; perhaps some that have left the tail.
+    pub(super) fn of(&self, name: &impl Hash) -> Vec<Place> {
+        let hash = self.hash(name);
+        let newest = self.link(self.buckets[self.bucket(hash)]);
+        let chain = std::iter::successors(newest, |link| self.link(link.before));
+        let mut places: Vec<_> = chain.filter(|link| link.hash == hash).map(|link| link.place).collect();
+        places.reverse();
+        places
     }
 
-    pub(super) fn remove(&mut self, name: &impl Hash, event: &Arc<OrderEvent>) {
-        let hash = self.hasher.hash_one(name);
-        let Ok(mut entry) = self.lists.find_entry(hash, |list| list.hash == hash) else { return };
-        if entry.get_mut().events.remove(event) {
-            entry.remove();
-        }
+    /// Forgets the places that are not `alive` and makes room for as many as are left.
+    pub(super) fn sweep(&mut self, alive: impl Fn(Place) -> bool) {
+        self.links.retain(|link| alive(link.place));
+        let buckets = (2 * self.links.len()).next_power_of_two().max(FEWEST_BUCKETS);
+        self.buckets.clear();
+        self.buckets.resize(buckets, NONE);
+        self.buckets.shrink_to(2 * buckets);
+        self.links.shrink_to(2 * buckets);
+        (0..self.links.len()).for_each(|index| self.chain(index));
+    }
+
+    /// Makes a link the newest of its bucket.
+    fn chain(&mut self, index: usize) {
+        let bucket = self.bucket(self.links[index].hash);
+        // There are fewer links than an event's bytes could fill memory with.
+        let newest = std::mem::replace(&mut self.buckets[bucket], index as u32);
+        self.links[index].before = newest;
+    }
+
+    fn link(&self, index: u32) -> Option<&Link> {
+        self.links.get(index as usize)
+    }
+
+    fn hash(&self, name: &impl Hash) -> u32 {
+        self.hasher.hash_one(name) as u32
+    }
+
+    fn bucket(&self, hash: u32) -> usize {
+        hash as usize & (self.buckets.len() - 1)
     }
 }
 
-impl Events {
-    fn iter(&self) -> impl Iterator<Item = &Arc<OrderEvent>> {
-        let (one, many) = match self {
-            Self::One(event) => (Some(event), None),
-            Self::Many(events) => (None, Some(events)),
-        };
-        one.into_iter().chain(many.into_iter().flatten())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(offset: i64) -> Place {
+        Place { offset, partition: 0 }
     }
 
-    fn push(&mut self, event: Arc<OrderEvent>) {
-        match self {
-            Self::One(first) => *self = Self::Many([first.clone(), event].into()),
-            Self::Many(events) => events.push_back(event),
-        }
+    fn offsets(listing: &Listing, name: i64) -> Vec<i64> {
+        listing.of(&name).iter().map(|place| place.offset).collect()
     }
 
-    /// Takes an event out. Returns whether none is left.
-    fn remove(&mut self, event: &Arc<OrderEvent>) -> bool {
-        match self {
-            Self::One(only) => Arc::ptr_eq(only, event),
-            Self::Many(events) => {
-                // Events leave as they came but for strikes and several partitions, so the first is nearly always it.
-                if let Some(place) = events.iter().position(|listed| Arc::ptr_eq(listed, event)) {
-                    events.remove(place);
-                }
-                events.is_empty()
-            }
+    #[test]
+    fn places_are_found_by_name_oldest_first_however_many_there_are() {
+        let mut listing = Listing::default();
+        for offset in 0..10_000 {
+            listing.push(&(offset % 1_000), place(offset), |_| true);
         }
+        for name in 0..1_000 {
+            assert_eq!(offsets(&listing, name), (0..10).map(|round| round * 1_000 + name).collect::<Vec<_>>());
+        }
+        assert!(offsets(&listing, 1_000).is_empty());
+    }
+
+    #[test]
+    fn what_has_left_is_swept_away_and_takes_no_room() {
+        let mut listing = Listing::default();
+        for offset in 0..10_000 {
+            listing.push(&(offset % 7), place(offset), |place| place.offset > offset - 20);
+        }
+        assert!(listing.links.len() <= FEWEST_BUCKETS && listing.buckets.len() == FEWEST_BUCKETS);
+        assert!(offsets(&listing, 3).ends_with(&[9_985, 9_992, 9_999]));
+        listing.sweep(|place| place.offset == 9_992);
+        assert_eq!(offsets(&listing, 3), [9_992]);
     }
 }

@@ -7,10 +7,10 @@ mod listing;
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::Arc,
+    hash::Hash,
 };
 
-use self::listing::Listing;
+use self::listing::{Listing, Place};
 use crate::event::{Change, Epoch, History, OrderEvent, OrderId, Position, UserId};
 
 /// What an event costs besides its state: its places in the three lists.
@@ -33,7 +33,7 @@ struct PartitionTail {
     start: i64,
     /// The next offset the fanout will see.
     end: i64,
-    events: VecDeque<Arc<OrderEvent>>,
+    events: VecDeque<OrderEvent>,
 }
 
 impl Tail {
@@ -52,6 +52,10 @@ impl Tail {
     pub fn begin(&mut self, at: Position) {
         self.drop_while(at.partition, |_| true);
         let Position { partition, epoch, next_offset } = at;
+        // Offsets of another epoch mean other records.
+        for listing in [&mut self.by_order, &mut self.by_user] {
+            listing.sweep(|place| place.partition != partition && is_held(&self.partitions, place));
+        }
         let begun = PartitionTail { epoch, start: next_offset, end: next_offset, events: VecDeque::new() };
         self.partitions.insert(partition, begun);
     }
@@ -78,17 +82,18 @@ impl Tail {
     }
 
     /// Appends an event, which must lie at or above the end that [`advance`](Self::advance) has not moved past yet.
-    pub fn append(&mut self, event: &Arc<OrderEvent>) {
+    pub fn append(&mut self, event: &OrderEvent) {
         let Some(tail) = self.partitions.get_mut(&event.stamp.partition) else { return };
         tail.end = event.stamp.offset + 1;
         tail.events.push_back(event.clone());
-        self.by_order.push(&event.order_id, event);
+        self.bytes += cost(event);
+        let place = Place { partition: event.stamp.partition, offset: event.stamp.offset };
+        self.by_order.push(&event.order_id, place, |place| is_held(&self.partitions, place));
         if let Change::Set(state) = &event.change {
             for user in state.named() {
-                self.by_user.push(user, event);
+                self.by_user.push(user, place, |place| is_held(&self.partitions, place));
             }
         }
-        self.bytes += cost(event);
         while self.bytes > self.limit_bytes && self.drop_oldest() {}
     }
 
@@ -105,11 +110,10 @@ impl Tail {
     }
 
     /// Takes one event out again. `None` if it is not there.
-    pub fn strike(&mut self, partition: i32, offset: i64) -> Option<Arc<OrderEvent>> {
-        let events = &mut self.partitions.get_mut(&partition)?.events;
-        let index = events.binary_search_by_key(&offset, |event| event.stamp.offset).ok()?;
-        let event = events.remove(index)?;
-        self.unlist(&event);
+    pub fn strike(&mut self, partition: i32, offset: i64) -> Option<OrderEvent> {
+        let tail = self.partitions.get_mut(&partition)?;
+        let event = tail.events.remove(tail.index(offset)?)?;
+        self.bytes -= cost(&event);
         Some(event)
     }
 
@@ -137,7 +141,7 @@ impl Tail {
 
     /// Folds the order's events at or after `positions` over what a snapshot at those positions says.
     pub fn complete(&self, order_id: &OrderId, history: Option<History>, positions: &[Position]) -> Option<History> {
-        let events = self.by_order.of(order_id).filter(|event| event.order_id == *order_id);
+        let events = self.events(&self.by_order, order_id).filter(|event| event.order_id == *order_id);
         events.filter(|event| is_after(event, positions)).fold(history, |history, event| {
             let (history, _verdict) = History::fold(history, event);
             history
@@ -146,7 +150,7 @@ impl Tail {
 
     /// The orders in which an event at or after `positions` names the user; with repeats.
     pub fn orders_naming(&self, user: &UserId, positions: &[Position]) -> impl Iterator<Item = &OrderId> {
-        let events = self.by_user.of(user).filter(|event| names(event, user));
+        let events = self.events(&self.by_user, user).filter(|event| names(event, user));
         events.filter(|event| is_after(event, positions)).map(|event| &event.order_id)
     }
 
@@ -155,11 +159,16 @@ impl Tail {
         (self.partitions.values().map(|tail| tail.events.len()).sum(), self.bytes)
     }
 
+    /// The events listed under a name, and perhaps some of another.
+    fn events(&self, listing: &Listing, name: &impl Hash) -> impl Iterator<Item = &OrderEvent> {
+        listing.of(name).into_iter().filter_map(|place| self.partitions.get(&place.partition)?.event(place.offset))
+    }
+
     fn drop_while(&mut self, partition: i32, below: impl Fn(i64) -> bool) {
         while let Some(tail) = self.partitions.get_mut(&partition)
             && let Some(event) = tail.events.pop_front_if(|event| below(event.stamp.offset))
         {
-            self.unlist(&event);
+            self.bytes -= cost(&event);
         }
     }
 
@@ -168,19 +177,23 @@ impl Tail {
         let Some(tail) = self.partitions.values_mut().max_by_key(|tail| tail.events.len()) else { return false };
         let Some(event) = tail.events.pop_front() else { return false };
         tail.start = event.stamp.offset + 1;
-        self.unlist(&event);
+        self.bytes -= cost(&event);
         true
     }
+}
 
-    fn unlist(&mut self, event: &Arc<OrderEvent>) {
-        self.bytes -= cost(event);
-        self.by_order.remove(&event.order_id, event);
-        if let Change::Set(state) = &event.change {
-            for user in state.named() {
-                self.by_user.remove(user, event);
-            }
-        }
+impl PartitionTail {
+    fn event(&self, offset: i64) -> Option<&OrderEvent> {
+        self.index(offset).and_then(|index| self.events.get(index))
     }
+
+    fn index(&self, offset: i64) -> Option<usize> {
+        self.events.binary_search_by_key(&offset, |event| event.stamp.offset).ok()
+    }
+}
+
+fn is_held(partitions: &BTreeMap<i32, PartitionTail>, place: Place) -> bool {
+    partitions.get(&place.partition).is_some_and(|tail| tail.start <= place.offset)
 }
 
 fn names(event: &OrderEvent, user: &UserId) -> bool {

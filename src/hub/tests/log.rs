@@ -46,7 +46,7 @@ fn a_record_of_another_log_is_ignored() {
     let ann = scene.live("ann");
     let event = scene.set("A-1", 1, &["ann"]);
     let elsewhere = Stamp { epoch: Epoch(8), ..event.stamp };
-    let event = OrderEvent { stamp: elsewhere, ..(*event).clone() };
+    let event = OrderEvent { stamp: elsewhere, ..event.clone() };
     assert!(scene.hub.on_record(&Arc::new(event)).is_none());
     assert!(ann.hear().is_empty());
 }

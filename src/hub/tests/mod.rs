@@ -53,7 +53,7 @@ fn revision(version: u64, offset: i64) -> Revision {
 /// A topic of one partition, its rows, and a hub.
 struct Scene {
     hub: Hub,
-    log: Vec<Arc<OrderEvent>>,
+    log: Vec<OrderEvent>,
     rows: HashMap<OrderId, History>,
     /// How far the recorder is.
     saved: usize,
@@ -68,11 +68,11 @@ impl Scene {
     }
 
     /// Appends a record that sets an order.
-    fn set(&mut self, id: &str, number: u64, named: &[&str]) -> Arc<OrderEvent> {
+    fn set(&mut self, id: &str, number: u64, named: &[&str]) -> OrderEvent {
         self.set_as(id, Version { kind: VersionKind::Field, number }, named)
     }
 
-    fn set_as(&mut self, id: &str, version: Version, named: &[&str]) -> Arc<OrderEvent> {
+    fn set_as(&mut self, id: &str, version: Version, named: &[&str]) -> OrderEvent {
         let stamp = stamp(self.log.len() as i64);
         self.append(
             Change::Set(Arc::new(OrderState {
@@ -92,13 +92,13 @@ impl Scene {
     }
 
     /// Appends a tombstone.
-    fn erase(&mut self, id: &str) -> Arc<OrderEvent> {
+    fn erase(&mut self, id: &str) -> OrderEvent {
         self.append(Change::Erase, id)
     }
 
-    fn append(&mut self, change: Change, id: &str) -> Arc<OrderEvent> {
+    fn append(&mut self, change: Change, id: &str) -> OrderEvent {
         let stamp = stamp(self.log.len() as i64);
-        let event = Arc::new(OrderEvent { order_id: order(id), stamp, change });
+        let event = OrderEvent { order_id: order(id), stamp, change };
         self.log.push(event.clone());
         event
     }

@@ -113,7 +113,7 @@ struct Fanout {
 
 /// What the hub is told of one record.
 enum Seen {
-    Event(Arc<OrderEvent>),
+    Event(OrderEvent),
     /// Nothing to be shown, up to here.
     Passed(i32, i64),
 }
@@ -290,7 +290,7 @@ fn decode(parts: &FanoutParts, message: &BorrowedMessage<'_>, log: &LogContext, 
     match parts.decoder.decode(&record::raw(message, &headers, received_at), log) {
         Ok(decoded) => {
             parts.metrics.fanout.occurred_at_unreadable.inc_by(u64::from(decoded.occurred_at_unreadable));
-            Seen::Event(Arc::new(decoded.event))
+            Seen::Event(decoded.event)
         }
         // The recorder keeps it as a dead letter.
         Err(refusal) => {
