@@ -5,7 +5,7 @@ use std::{
     fmt,
     net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rand::{Rng, SeedableRng, rngs::SmallRng, seq::IndexedRandom};
@@ -34,13 +34,10 @@ const MASK: [u8; 4] = [0x5a, 0x00, 0xff, 0x31];
 /// What was wrong with what they got.
 type Outcome = Result<(), String>;
 
-/// The service waits five seconds for a request's head. Where it had to, this machine was too busy for its own part, which is
-/// told and is nobody's fault.
+/// The service waits so long for a request's head, and says 408. Where this machine was too busy to send one in that time, it
+/// is told and is nobody's fault.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 const TOO_BUSY: &str = "attempts that this machine was too busy to finish";
-
-fn is_too_busy(wrong: &str) -> bool {
-    wrong.contains("408")
-}
 
 pub struct Hostile {
     tasks: JoinSet<()>,
@@ -63,7 +60,7 @@ impl Tally {
     fn note(&mut self, name: &'static str, outcome: Outcome) {
         match outcome {
             Ok(()) => *self.counts.entry(name).or_default() += 1,
-            Err(wrong) if is_too_busy(&wrong) => *self.counts.entry(TOO_BUSY).or_default() += 1,
+            Err(wrong) if wrong == TOO_BUSY => *self.counts.entry(TOO_BUSY).or_default() += 1,
             Err(wrong) => {
                 eprintln!("        {name}: {wrong}");
                 self.wrong.push(format!("{name}: {wrong}"));
@@ -194,9 +191,8 @@ impl Act {
                     screen.forget_frames();
                     screen.send(json!({"type": "sync", "orders": claims})).await;
                     screen.send(json!({"type": "ping", "id": round})).await;
-                    screen
-                        .until("the answer", |screen| screen.frames.iter().any(|frame| frame["type"] == "snapshot"))
-                        .await;
+                    let is_answer = |frame: &Value| frame["type"] == "snapshot";
+                    screen.try_until("the answer", |screen| screen.frames.iter().any(is_answer)).await?;
                     let snapshot = screen.frames.iter().find(|frame| frame["type"] == "snapshot").expect("it came");
                     if snapshot["orders"] != json!([]) || snapshot["removed"].as_array().map(Vec::len) != Some(180) {
                         return Err(format!("{snapshot}"));
@@ -216,17 +212,26 @@ async fn operate(instance: &Instance, method: Method, path: &str, body: Option<V
 }
 
 async fn opened(instance: &Instance, token: &str) -> Result<Screen, String> {
-    let mut screen =
-        Screen::connect(instance.address, &format!("token={token}")).await.map_err(|error| error.to_string())?;
-    screen.until("the first snapshot", Screen::has_snapshot).await;
+    let begun = Instant::now();
+    let connected = Screen::connect(instance.address, &format!("token={token}")).await;
+    let mut screen = connected.map_err(|error| failed(&error, begun))?;
+    screen.try_until("the first snapshot", Screen::has_snapshot).await?;
     Ok(screen)
 }
 
 async fn refused(instance: &Instance, token: &str) -> Outcome {
+    let begun = Instant::now();
     match Screen::connect(instance.address, &format!("token={token}")).await {
         Err(Error::Http(answer)) if answer.status() == 401 => Ok(()),
-        Err(error) => Err(error.to_string()),
+        Err(error) => Err(failed(&error, begun)),
         Ok(_) => Err("was let in".to_owned()),
+    }
+}
+
+fn failed(error: &Error, begun: Instant) -> String {
+    match error {
+        Error::Http(answer) if answer.status() == 408 && begun.elapsed() >= HEAD_TIMEOUT => TOO_BUSY.to_owned(),
+        error => error.to_string(),
     }
 }
 
@@ -281,6 +286,7 @@ struct Raw {
 
 impl Raw {
     async fn open(instance: &Instance, token: &str, rng: &mut SmallRng) -> Result<Self, String> {
+        let begun = Instant::now();
         let mut stream = connect(instance, rng).await?;
         let handshake = format!(
             "GET /order-status?token={token} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -289,7 +295,11 @@ impl Raw {
         stream.write_all(handshake.as_bytes()).await.map_err(|error| error.to_string())?;
         let mut head = [0; 12];
         stream.read_exact(&mut head).await.map_err(|error| error.to_string())?;
-        if &head == b"HTTP/1.1 101" { Ok(Self { stream }) } else { Err(String::from_utf8_lossy(&head).into_owned()) }
+        match &head {
+            b"HTTP/1.1 101" => Ok(Self { stream }),
+            b"HTTP/1.1 408" if begun.elapsed() >= HEAD_TIMEOUT => Err(TOO_BUSY.to_owned()),
+            _ => Err(String::from_utf8_lossy(&head).into_owned()),
+        }
     }
 
     /// Says something now and then, so that it counts as alive, and reads nothing until the server ends it.

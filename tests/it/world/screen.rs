@@ -94,18 +94,24 @@ impl Screen {
     }
 
     /// Reads on until the screen is as wanted.
-    pub async fn until(&mut self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
+    pub async fn until(&mut self, what: &str, holds: impl FnMut(&Self) -> bool) {
+        if let Err(wrong) = self.try_until(what, holds).await {
+            panic!("{wrong}: shown {:#?}, frames {:#?}", self.orders, self.frames);
+        }
+    }
+
+    /// Reads on until the screen is as wanted, or says why it never will be.
+    pub async fn try_until(&mut self, what: &str, mut holds: impl FnMut(&Self) -> bool) -> Result<(), String> {
         let deadline = Instant::now() + PATIENCE;
         while !holds(self) {
             let left = deadline.saturating_duration_since(Instant::now());
             match tokio::time::timeout(left, self.next()).await {
                 Ok(Ok(())) => {}
-                Ok(Err(code)) => panic!("closed with {code:?} before {what}: {:#?}", self.frames),
-                Err(_) => {
-                    panic!("not within {PATIENCE:?}: {what}; shown {:#?}, frames {:#?}", self.orders, self.frames)
-                }
+                Ok(Err(code)) => return Err(format!("closed with {code:?} before {what}")),
+                Err(_) => return Err(format!("not within {PATIENCE:?}: {what}")),
             }
         }
+        Ok(())
     }
 
     /// Watches for a while, as an open page does.
