@@ -22,7 +22,7 @@ mod registry;
 pub(crate) mod rules;
 mod shared;
 #[cfg(test)]
-mod simulation;
+pub(crate) mod simulation;
 mod tail;
 #[cfg(test)]
 mod tests;

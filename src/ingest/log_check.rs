@@ -9,7 +9,7 @@ use crate::{
     config::{OnLogGap, OnLogRegression},
     event::{Epoch, Position},
     protocol::StaleReason,
-    store::{LastRecord, Progress},
+    store::{Halt, LastRecord, Progress},
 };
 
 /// Both ends of a partition's log, queried from its leader.
@@ -57,15 +57,6 @@ pub fn place(partition: i32, progress: Option<&Progress>, log_id: &str, log: Wat
         Continuity::Gap => beginning(progress.epoch()),
         Continuity::Replaced => beginning(replacement(progress, log_id, log).epoch()),
     }
-}
-
-/// Why a partition is not recorded any more until somebody decides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Halt {
-    /// Records expired before they were recorded.
-    Gap,
-    /// The log was replaced.
-    Regression,
 }
 
 impl Halt {

@@ -14,7 +14,7 @@ use super::component::Component;
 use crate::{
     event::{Position, Stamp},
     hub::SharedHub,
-    store::{MAX_DEAD_LETTERS_READ, Progress, ProgressReading, RefusedRecord, Store, StoreError},
+    store::{Halt, MAX_DEAD_LETTERS_READ, Progress, ProgressReading, RefusedRecord, Store, StoreError},
 };
 
 /// How often progress is read.
@@ -32,6 +32,8 @@ pub struct ProgressView {
     pub progress: Vec<Progress>,
     /// The partition count under which versions were first taken from the log.
     pub partition_count: Option<i32>,
+    /// What whoever records them has halted.
+    pub halts: BTreeMap<i32, Halt>,
     /// When it had been read.
     pub read_at: Instant,
 }
@@ -202,8 +204,8 @@ impl Listener {
             }
             hub.retry_postponed(&positions);
         });
-        let ProgressReading { progress, partition_count, .. } = reading;
-        ProgressView { progress, partition_count, read_at }
+        let ProgressReading { progress, partition_count, halts, .. } = reading;
+        ProgressView { progress, partition_count, halts, read_at }
     }
 }
 

@@ -1,7 +1,7 @@
 //! A client, as the wire describes it: shows what the last frame said, reconnects, says what it shows. And the judge who
 //! reads along.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -10,7 +10,10 @@ use super::{
     flaws::{Flaw, Flaws},
     topic::Topic,
 };
-use crate::event::{Change, Stamp};
+use crate::{
+    event::{Change, Stamp},
+    hub::simulation::Pages,
+};
 
 /// One order on a screen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,11 +38,9 @@ pub(super) struct Connection {
     pub(super) pongs: usize,
     /// Since when the screen is called fresh.
     pub(super) fresh_since: Option<u64>,
-    has_begun: bool,
     welcomed: bool,
     closed: bool,
-    pages: Option<BTreeSet<String>>,
-    in_pages: bool,
+    pages: Pages,
     claims: bool,
 }
 
@@ -155,8 +156,8 @@ impl Client {
         let is_of_orders = matches!(kind, "order_status" | "removed" | "stale" | "fresh");
         // The end may come at any moment.
         let misplaced = connection.welcomed == (kind == "welcome")
-            || connection.in_pages && kind != "snapshot"
-            || !connection.has_begun && is_of_orders;
+            || connection.pages.is_in_between() && kind != "snapshot"
+            || !connection.pages.has_begun() && is_of_orders;
         if misplaced && kind != "closing" {
             flaws.push((Flaw::Sequence, text.to_owned()));
         }
@@ -192,32 +193,20 @@ impl Client {
             self.judge(order, topic, flaws);
         }
         let Some(connection) = &mut self.connection else { return };
-        if message.first == connection.in_pages {
-            flaws.push((Flaw::Sequence, "a page is missing, or comes twice".to_owned()));
-        }
-        if message.first {
-            connection.pages = (!message.partial).then(BTreeSet::new);
-        }
-        if !connection.has_begun {
+        if !connection.pages.has_begun() {
             // Nothing was said of staleness yet: it would be said before the next update.
             connection.fresh_since = Some(now);
-            if message.partial && !connection.claims {
-                flaws.push((Flaw::Sequence, "the first snapshot is a partial one".to_owned()));
-            }
         }
-        (connection.has_begun, connection.in_pages) = (true, !message.complete);
+        let wrong = connection.pages.begin(message.first, message.partial, connection.claims);
+        flaws.extend(wrong.map(|wrong| (Flaw::Sequence, wrong.to_owned())));
         for order in message.orders {
-            if let Some(pages) = &mut connection.pages {
-                pages.insert(order.order_id.clone());
-            }
+            connection.pages.list(&order.order_id);
             self.screen.insert(order.order_id, Seen { version: order.version, rev: order.rev });
         }
         for order_id in &message.removed {
             self.screen.remove(order_id);
         }
-        if message.complete
-            && let Some(listed) = connection.pages.take()
-        {
+        if let Some(listed) = connection.pages.end(message.complete) {
             self.screen.retain(|order_id, _| listed.contains(order_id));
         }
     }
@@ -248,7 +237,7 @@ impl Client {
 impl Connection {
     /// Whether the last word was that the screen is up to date.
     pub(super) fn is_fresh(&self) -> bool {
-        self.has_begun && self.fresh_since.is_some()
+        self.pages.has_begun() && self.fresh_since.is_some()
     }
 }
 

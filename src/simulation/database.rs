@@ -11,8 +11,8 @@ use super::{
 use crate::{
     event::{Epoch, History, Known, OrderId, Position, Snapshot, SnapshotQuery, decode::RefusalCode},
     store::{
-        Applied, Batch, PartitionBatch, Progress, ProgressReading, RefusedRecord, RejectedEvent, Relocation,
-        StoreError, TopicOpening, plan::check_positions,
+        Applied, Batch, Halt, HaltFinding, PartitionBatch, Progress, ProgressReading, RefusedRecord, RejectedEvent,
+        Relocation, StoreError, TopicOpening, plan::check_positions,
     },
 };
 
@@ -22,6 +22,7 @@ pub(super) struct Database {
     pub(super) rows: BTreeMap<OrderId, History>,
     pub(super) progress: BTreeMap<i32, Progress>,
     partition_count: Option<i32>,
+    halts: BTreeMap<i32, Halt>,
     refused: Vec<RefusedRecord>,
     last_letter: i64,
     /// Where partitions went on behind lost records.
@@ -44,6 +45,7 @@ struct Stretch {
 pub(super) enum Ask {
     Open(TopicOpening),
     Relocate(Relocation),
+    SetHalt(HaltFinding),
     Apply(Batch),
     Progress(i64),
     Snapshot(SnapshotQuery),
@@ -54,6 +56,7 @@ pub(super) enum Ask {
 pub(super) enum Answer {
     Opened(Result<Vec<Progress>, StoreError>),
     Relocated(Result<(), StoreError>),
+    HaltSet(Result<(), StoreError>),
     Applied(Result<Applied, StoreError>),
     Progress(Result<ProgressReading, StoreError>),
     Snapshot(Result<Snapshot, StoreError>),
@@ -70,6 +73,7 @@ impl Ask {
         match self {
             Self::Open(_) => Answer::Opened(Err(unavailable())),
             Self::Relocate(_) => Answer::Relocated(Err(unavailable())),
+            Self::SetHalt(_) => Answer::HaltSet(Err(unavailable())),
             Self::Apply(_) => Answer::Applied(Err(unavailable())),
             Self::Progress(_) => Answer::Progress(Err(unavailable())),
             Self::Snapshot(_) => Answer::Snapshot(Err(unavailable())),
@@ -83,6 +87,12 @@ impl Database {
         match ask {
             Ask::Open(opening) => Answer::Opened(Ok(self.open(opening))),
             Ask::Relocate(relocation) => Answer::Relocated(self.relocate(relocation)),
+            Ask::SetHalt(finding) => {
+                if off != Some(Rule::HaltsInSql) {
+                    self.set_halt(finding);
+                }
+                Answer::HaltSet(Ok(()))
+            }
             Ask::Apply(batch) => Answer::Applied(self.apply(batch, topic, off, torn)),
             Ask::Progress(after) => Answer::Progress(Ok(self.read(*after))),
             Ask::Snapshot(query) => Answer::Snapshot(Ok(self.snapshot(query))),
@@ -103,12 +113,21 @@ impl Database {
         self.progress.values().cloned().collect()
     }
 
+    fn set_halt(&mut self, finding: &HaltFinding) {
+        let partition = finding.at.partition;
+        if self.progress.get(&partition) == Some(&finding.at) {
+            self.halts.remove(&partition);
+            self.halts.extend(finding.halt.map(|halt| (partition, halt)));
+        }
+    }
+
     fn relocate(&mut self, relocation: &Relocation) -> Result<(), StoreError> {
         let partition = relocation.from.partition;
         if self.progress.get(&partition) != Some(&relocation.from) {
             return Err(StoreError::LostPartition { partition });
         }
         self.progress.insert(partition, relocation.to.clone());
+        self.halts.remove(&partition);
         if let Some((_, next_offset)) = relocation.lost_range {
             self.lost.insert(partition, Position { partition, epoch: relocation.from.epoch(), next_offset });
         }
@@ -145,6 +164,7 @@ impl Database {
 
     fn record(&mut self, part: &PartitionBatch) {
         let epoch = part.epoch();
+        self.halts.remove(&part.partition);
         if let Some(progress) = self.progress.get_mut(&part.partition) {
             progress.next_offset = part.next_offset;
             progress.last_record = part.last_record.or(progress.last_record);
@@ -167,6 +187,7 @@ impl Database {
             dead_letters: self.refused.iter().filter(|refused| refused.id > after).copied().collect(),
             last_dead_letter: self.last_letter,
             lost: self.lost.values().copied().collect(),
+            halts: self.halts.clone(),
         }
     }
 

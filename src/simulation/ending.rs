@@ -4,7 +4,6 @@ use super::{
     client::Client,
     faults::GO_ON,
     flaws::{Flaw, Flaws},
-    instance::Instance,
     world::World,
 };
 use crate::event::{Known, Stamp};
@@ -43,37 +42,30 @@ impl World {
     /// Whether all is as it should be, after a while. A partition that is halted stays so until somebody decides: that
     /// every screen says so is seen first.
     fn comes_to_rest(&mut self) -> bool {
-        let (mut decided, mut halted, mut halted_for) = (false, None, 0);
+        let (mut decided, mut halted_for) = (false, 0);
         for round in 0..ROUNDS {
             self.round();
             if round % 4 == 3 && self.unrest().is_empty() {
                 return true;
             }
-            halted_for = if self.halted() == halted { halted_for + 1 } else { 0 };
-            halted = self.halted();
-            if !decided
-                && round > 20
-                && halted_for > 3
-                && let Some(number) = halted
-            {
+            halted_for = if self.has_halted() { halted_for + 1 } else { 0 };
+            if !decided && round > 20 && halted_for > 3 {
                 decided = true;
-                self.judge_halt(number);
+                self.judge_halt();
                 self.decide();
             }
         }
         false
     }
 
-    /// An instance that has halted a partition.
-    fn halted(&self) -> Option<usize> {
-        let halts = |instance: &Instance| !instance.recorder.halts.is_empty();
-        self.instances.iter().position(|instance| instance.as_ref().is_some_and(halts))
+    /// Whether an instance has halted a partition.
+    fn has_halted(&self) -> bool {
+        self.instances.iter().flatten().any(|instance| !instance.recorder.halts.is_empty())
     }
 
-    /// Whoever halts a partition says so. Others know only if positions tell that the log is another one.
-    fn judge_halt(&mut self, number: usize) {
-        let is_here = |client: &&Client| client.connection.as_ref().is_some_and(|it| it.instance == number);
-        if self.clients.iter().filter(is_here).any(Client::is_content) {
+    /// Every instance says so.
+    fn judge_halt(&mut self) {
+        if self.clients.iter().any(Client::is_content) {
             self.flaws.push((Flaw::Freshness, "a partition is halted and a screen is called fresh".to_owned()));
         }
     }

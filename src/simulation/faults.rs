@@ -174,7 +174,7 @@ impl World {
         // Of a log of which nothing was recorded nobody can say that it is another one.
         let known = self.topic.partitions.len() == self.database.progress.len()
             && self.database.progress.values().all(|progress| progress.last_record.is_some());
-        if self.topic.partitions[0].life == 0 && known && self.rng.random_bool(0.3) {
+        if self.topic.partitions[0].life == 0 && known && self.rng.random_bool(0.6) {
             self.topic.replace();
             self.backup = None;
             for instance in self.instances.iter_mut().flatten() {
@@ -182,6 +182,10 @@ impl World {
                 instance.recorder.silence();
             }
             self.rebalances.push(self.now + 1_000);
+            // Where it is as long as the old one before anybody looks, no position tells that it is another one.
+            if self.rng.random_bool(0.5) {
+                (0..self.rng.random_range(0..100)).for_each(|_| self.produce());
+            }
         }
     }
 

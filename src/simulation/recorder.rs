@@ -129,9 +129,9 @@ impl Recorder {
             self.void(void);
             self.halts = self.assignment.halts();
         }
-        if let (Some(view), Some(_)) = (around.view, around.progress) {
+        if let (Some(view), Some(stored)) = (around.view, around.progress) {
             while self.unanswered < MAX_TASKS
-                && let Some(task) = self.assignment.next_task(TOPIC, view, now)
+                && let Some(task) = self.assignment.next_task(TOPIC, view, stored, now)
             {
                 self.give(vec![task]);
             }
@@ -266,6 +266,7 @@ impl Recorder {
             }
             Next::Open(opening) => Ask::Open(opening.clone()),
             Next::Relocate(relocation) => Ask::Relocate(relocation.clone()),
+            Next::SetHalt(finding) => Ask::SetHalt(finding.clone()),
             Next::Apply(batch) => Ask::Apply(batch.clone()),
         };
         Some((number, ask))
@@ -283,6 +284,7 @@ impl Recorder {
         let answer = match answer {
             Answer::Opened(opened) => side.writing.on_opened(opened, clock.instant()),
             Answer::Relocated(relocated) => side.writing.on_relocated(relocated),
+            Answer::HaltSet(set) => side.writing.on_halt_set(set),
             Answer::Applied(applied) => side.writing.on_applied(applied, &self.hand),
             Answer::Progress(_) | Answer::Snapshot(_) => return,
         };

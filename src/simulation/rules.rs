@@ -13,6 +13,8 @@ pub(super) enum Rule {
     PositionsFromSql,
     /// A dead letter has been delivered before progress passes its record.
     LetterFirst,
+    /// Who halts a partition tells the others by way of SQL.
+    HaltsInSql,
     /// One of the pipelines.
     Ingest(ingest::rules::Rule),
     /// One of the hub.

@@ -99,6 +99,11 @@ fn letters_that_nobody_waits_for_are_lost_by_a_cluster() {
 }
 
 #[test]
+fn halts_that_are_kept_to_oneself_leave_screens_of_other_instances_fresh() {
+    fails_without(Rule::HaltsInSql, &[Flaw::Freshness]);
+}
+
+#[test]
 fn a_cluster_that_takes_silence_for_good_news_shows_old_screens_as_fresh() {
     fails_without(Rule::Ingest(ingest::rules::Rule::Silence), &[Flaw::Silent]);
 }

@@ -208,7 +208,7 @@ impl World {
 
     // ── the log ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    fn produce(&mut self) {
+    pub(super) fn produce(&mut self) {
         if self.no_broker_until <= self.now {
             let Self { topic, rng, faults, .. } = self;
             topic.produce(rng, self.now, faults.calm, faults.rejects);

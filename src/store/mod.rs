@@ -17,7 +17,7 @@ mod rows;
 mod schema;
 mod sqlite;
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
 
@@ -53,6 +53,9 @@ pub trait Store: Send + Sync + 'static {
     /// Moves a partition to another place or life of its log, if it still stands at `from`; with a lost range, records
     /// that as well. Rows stay.
     async fn relocate(&self, relocation: &Relocation) -> Result<(), StoreError>;
+
+    /// Says to all instances why a partition is halted, or that it is not any more, if it still stands where that was found.
+    async fn set_halt(&self, finding: &HaltFinding) -> Result<(), StoreError>;
 
     /// Reads rows and progress in ONE statement.
     async fn snapshot(&self, topic: &str, query: &SnapshotQuery) -> Result<Snapshot, StoreError>;
@@ -171,6 +174,43 @@ pub struct ProgressReading {
     pub last_dead_letter: i64,
     /// Where each partition that ever lost records went on behind the last of them.
     pub lost: Vec<Position>,
+    /// The partitions that are not recorded until somebody decides.
+    pub halts: BTreeMap<i32, Halt>,
+}
+
+/// Why a partition is not recorded any more until somebody decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Halt {
+    /// Records expired before they were recorded.
+    Gap,
+    /// The log was replaced.
+    Regression,
+}
+
+/// What the recorder has found out about a partition that stands here.
+#[derive(Debug, Clone)]
+pub struct HaltFinding {
+    /// The topic.
+    pub topic: String,
+    /// Where the partition stands.
+    pub at: Progress,
+    /// Why it is halted; `None`: it is recorded.
+    pub halt: Option<Halt>,
+}
+
+impl Halt {
+    /// As it is stored.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Gap => "log_gap",
+            Self::Regression => "log_regression",
+        }
+    }
+
+    /// A reason that only a newer version knows still means that nothing is recorded.
+    fn of(stored: &str) -> Self {
+        if stored == Self::Gap.as_str() { Self::Gap } else { Self::Regression }
+    }
 }
 
 /// A record the recorder refused, as other instances hear of it.

@@ -2,7 +2,7 @@
 
 use sqlx::{Error, FromRow};
 
-use super::{LastRecord, Progress, ProgressReading, RefusedRecord};
+use super::{Halt, LastRecord, Progress, ProgressReading, RefusedRecord};
 use crate::event::{Epoch, Position};
 
 /// A row of `progress`.
@@ -42,6 +42,7 @@ pub(super) struct ReadingRow {
     partition_count: Option<i32>,
     dead_letter: Option<i64>,
     epoch: Option<i64>,
+    halted: Option<String>,
 }
 
 impl ProgressReading {
@@ -75,10 +76,14 @@ impl ProgressReading {
                     next_offset: Some(next_offset),
                     last_offset,
                     last_digest,
+                    halted,
                     ..
-                } => reading
-                    .progress
-                    .push(ProgressRow { partition, log_id, generation, next_offset, last_offset, last_digest }.into()),
+                } => {
+                    reading.halts.extend(halted.map(|halt| (partition, Halt::of(&halt))));
+                    reading.progress.push(
+                        ProgressRow { partition, log_id, generation, next_offset, last_offset, last_digest }.into(),
+                    );
+                }
                 row => return Err(Error::Decode(format!("not a row of the reading: {row:?}").into())),
             }
         }

@@ -58,6 +58,7 @@ contract! {
         a_batch_applied_again_is_a_lost_partition_and_changes_nothing,
         one_lost_partition_holds_back_the_whole_batch,
         a_stretch_without_records_moves_progress_and_keeps_the_last_record,
+        a_halt_is_told_where_the_partition_stands_until_it_goes_on,
         a_partition_is_relocated_only_from_where_it_stands;
     letters:
         dead_letters_are_numbered_and_read_on_from,

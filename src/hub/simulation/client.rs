@@ -1,11 +1,11 @@
 //! A client, as the wire describes it: shows what the last frame said, compares nothing. And the judge who reads along.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use hashbrown::{HashMap, HashSet};
 use serde::Deserialize;
 
-use super::upstream::Upstream;
+use super::{pages::Pages, upstream::Upstream};
 use crate::{
     event::{OrderId, OrderState, Stamp, Viewer},
     protocol::Frame,
@@ -75,10 +75,7 @@ pub(super) struct Client {
     pub(super) subscription: Option<HashSet<OrderId>>,
     /// Whether the first snapshot may be a partial one: the client spoke before it.
     pub(super) has_synced: bool,
-    has_begun: bool,
-    /// Orders of the full snapshot whose pages are coming in.
-    pages: Option<BTreeSet<String>>,
-    in_pages: bool,
+    pages: Pages,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -114,16 +111,7 @@ struct Step {
 
 impl Client {
     pub(super) fn new(viewer: Viewer, screen: BTreeMap<String, Seen>) -> Self {
-        Self {
-            viewer,
-            screen,
-            wire: VecDeque::new(),
-            subscription: None,
-            has_synced: false,
-            has_begun: false,
-            pages: None,
-            in_pages: false,
-        }
+        Self { viewer, screen, wire: VecDeque::new(), subscription: None, has_synced: false, pages: Pages::default() }
     }
 
     /// What the client names in a `sync`: an order whose timeline it lacks by no rev, so that it is told.
@@ -162,7 +150,7 @@ impl Client {
             Ok(message) => message,
             Err(error) => return flaws.push((Flaw::Garbled, format!("{error}: {text}"))),
         };
-        if (self.in_pages || !self.has_begun) && message.r#type != "snapshot" {
+        if (self.pages.is_in_between() || !self.pages.has_begun()) && message.r#type != "snapshot" {
             flaws.push((Flaw::Sequence, format!("before or within a snapshot: {text}")));
         }
         match message.r#type.as_str() {
@@ -193,30 +181,17 @@ impl Client {
     }
 
     fn on_snapshot(&mut self, message: Message, upstream: &Upstream, flaws: &mut Flaws) {
-        if message.first == self.in_pages {
-            flaws.push((Flaw::Sequence, "a page is missing, or comes twice".to_owned()));
-        }
-        if message.first {
-            self.pages = (!message.partial).then(BTreeSet::new);
-        }
-        if !self.has_begun && message.partial && !self.has_synced {
-            flaws.push((Flaw::Sequence, "the first snapshot is a partial one".to_owned()));
-        }
-        self.has_begun = true;
-        self.in_pages = !message.complete;
+        let wrong = self.pages.begin(message.first, message.partial, self.has_synced);
+        flaws.extend(wrong.map(|wrong| (Flaw::Sequence, wrong.to_owned())));
         for order in message.orders {
             self.judge(&order, upstream, flaws);
-            if let Some(pages) = &mut self.pages {
-                pages.insert(order.order_id.clone());
-            }
+            self.pages.list(&order.order_id);
             self.screen.insert(order.order_id, Seen { version: order.version, rev: order.rev, untold_since: None });
         }
         for order_id in &message.removed {
             self.screen.remove(order_id);
         }
-        if message.complete
-            && let Some(listed) = self.pages.take()
-        {
+        if let Some(listed) = self.pages.end(message.complete) {
             self.screen.retain(|order_id, _| listed.contains(order_id));
         }
     }

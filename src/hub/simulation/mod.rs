@@ -10,6 +10,7 @@ mod database;
 mod ending;
 mod flights;
 mod mix;
+mod pages;
 mod rules;
 mod seats;
 mod upstream;
@@ -17,6 +18,7 @@ mod world;
 
 use std::collections::BTreeMap;
 
+pub(crate) use self::pages::Pages;
 use self::{client::Flaws, mix::Mix, world::World};
 use super::rules::Rule;
 

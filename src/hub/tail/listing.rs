@@ -11,6 +11,8 @@ use hashbrown::DefaultHashBuilder;
 /// No link.
 const NONE: u32 = u32::MAX;
 const FEWEST_BUCKETS: usize = 64;
+/// What a place costs: its link and bucket, and as many again that are kept free or lead nowhere.
+pub(super) const BYTES_PER_PLACE: usize = 2 * (size_of::<Link>() + size_of::<u32>());
 
 /// Records by the hash of a name.
 #[derive(Debug)]

@@ -13,9 +13,6 @@ use std::{
 use self::listing::{Listing, Place};
 use crate::event::{Change, Epoch, History, OrderEvent, OrderId, Position, UserId};
 
-/// What an event costs besides its state: its places in the three lists.
-const EVENT_OVERHEAD_BYTES: usize = 160;
-
 /// The tail of every partition of the topic.
 #[derive(Debug)]
 pub struct Tail {
@@ -201,11 +198,11 @@ fn names(event: &OrderEvent, user: &UserId) -> bool {
 }
 
 fn cost(event: &OrderEvent) -> usize {
-    EVENT_OVERHEAD_BYTES
-        + match &event.change {
-            Change::Set(state) => state.size_bytes(),
-            Change::Erase => 0,
-        }
+    let (state_bytes, names) = match &event.change {
+        Change::Set(state) => (state.size_bytes(), 1 + state.named().count()),
+        Change::Erase => (0, 1),
+    };
+    size_of::<OrderEvent>() + state_bytes + names * listing::BYTES_PER_PLACE
 }
 
 fn is_after(event: &OrderEvent, positions: &[Position]) -> bool {

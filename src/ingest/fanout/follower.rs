@@ -27,8 +27,10 @@ pub(crate) struct Follower {
     ends_at_start: Option<Vec<(i32, i64)>>,
     /// The view last acted upon.
     view: Option<Arc<LogView>>,
-    /// Partitions that whoever records them halts, as far as progress tells.
+    /// Partitions that whoever records them halts, as far as positions tell.
     halted: Halts,
+    /// Partitions of which whoever records them says so.
+    told: Halts,
 }
 
 impl Follower {
@@ -42,6 +44,7 @@ impl Follower {
             ends_at_start: None,
             view: None,
             halted: Halts::new(),
+            told: Halts::new(),
         }
     }
 
@@ -61,6 +64,7 @@ impl Follower {
             self.proofs.on_watermark(partition, watermarks.high, watermarks.queried_at);
         }
         self.judge(log, progress);
+        self.told.clone_from(&progress.halts);
         if self.ends_at_start.is_none() && log.watermarks().count() == log.partitions.len() {
             self.ends_at_start = Some(log.watermarks().map(|(partition, log)| (partition, log.high)).collect());
         }
@@ -112,10 +116,11 @@ impl Follower {
         self.ends_at_start.as_ref().is_some_and(|ends| ends.iter().all(passed))
     }
 
-    /// Why what is shown may be out of date at `now`. Partitions that are not recorded count, too: as far as positions
-    /// tell, anywhere; and for whatever reason, here (`own`).
+    /// Why what is shown may be out of date at `now`. Partitions that are not recorded count, too: here (`own`) and anywhere,
+    /// which is seen at once where positions tell, and otherwise read from the store.
     pub(crate) fn reasons(&self, own: &Halts, now: Instant) -> StaleReasons {
-        let halts = self.halted.values().chain(own.values()).map(|halt| halt.stale_reason()).collect();
+        let halts = self.halted.values().chain(self.told.values()).chain(own.values());
+        let halts = halts.map(|halt| halt.stale_reason()).collect();
         self.proofs.reasons(now).union(halts)
     }
 

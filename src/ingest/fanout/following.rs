@@ -236,7 +236,7 @@ mod tests {
             last_record: None,
         };
         let progress = (0..).zip(offsets).map(row).collect();
-        ProgressView { progress, partition_count: None, read_at: at }
+        ProgressView { progress, partition_count: None, halts: BTreeMap::new(), read_at: at }
     }
 
     fn at(partition: i32, generation: i32, next_offset: i64) -> Position {

@@ -17,15 +17,16 @@ use hashbrown::HashMap;
 
 use super::{
     super::{
-        log_check::{self, Continuity, Decision, Halt, Move, Policies, Watermarks},
+        log_check::{self, Continuity, Decision, Move, Policies, Watermarks},
         log_watch::LogView,
+        progress::ProgressView,
         rules::{Rule, Rules},
     },
     batch::Collected,
 };
 use crate::{
     event::{Epoch, Stamp},
-    store::{LastRecord, Progress},
+    store::{Halt, LastRecord, Progress},
 };
 
 /// How soon progress is read again where there was none.
@@ -47,6 +48,8 @@ pub(crate) struct Assignment {
     heard: BTreeSet<i32>,
     /// Records the store refused, with what it said: dead letters when they come again.
     rejected: HashMap<Stamp, String>,
+    /// When the store was last to be told of a halt.
+    told_at: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -69,7 +72,7 @@ enum Phase {
     /// Records are collected.
     Reading { collected: Collected },
     /// Somebody has to decide.
-    Halted(Halt),
+    Halted { progress: Progress, halt: Halt },
 }
 
 /// What stands where the last applied record was.
@@ -110,6 +113,7 @@ impl Assignment {
             stands_elsewhere: false,
             heard: BTreeSet::new(),
             rejected: HashMap::new(),
+            told_at: None,
         }
     }
 
@@ -207,7 +211,7 @@ impl Assignment {
     /// every partition begins again, not before that moment. Returns the highest number that is void now.
     pub(crate) fn on_lost(&mut self, not_before: Option<Instant>) -> u64 {
         let number = self.next_number();
-        for entry in self.partitions.values_mut().filter(|entry| !matches!(entry.phase, Phase::Halted(_))) {
+        for entry in self.partitions.values_mut().filter(|entry| !matches!(entry.phase, Phase::Halted { .. })) {
             *entry = Partition { number, phase: Phase::opening(not_before) };
         }
         self.stands_elsewhere = true;
@@ -298,6 +302,28 @@ impl Assignment {
         })
     }
 
+    /// A partition of which the store does not say that it is halted, or still says so: where it stands, and what is true.
+    pub(crate) fn take_halt(&mut self, stored: &ProgressView, now: Instant) -> Option<(Progress, Option<Halt>)> {
+        // What was told last may not have been read yet.
+        if self.told_at.is_some_and(|told_at| stored.read_at <= told_at) {
+            return None;
+        }
+        let untold = self.partitions.iter().find_map(|(partition, entry)| {
+            let at = stored.of(*partition)?;
+            let (stands_there, halt) = match &entry.phase {
+                Phase::Halted { progress, halt } => (progress == at, Some(*halt)),
+                Phase::Reading { collected } => {
+                    ((collected.epoch(), collected.read_from()) == (at.epoch(), at.next_offset), None)
+                }
+                _ => return None,
+            };
+            let told = stored.halts.get(partition).copied();
+            (stands_there && told != halt).then(|| (at.clone(), halt))
+        })?;
+        self.told_at = Some(now);
+        Some(untold)
+    }
+
     /// Where the consumer has to stand, if not where it was told last: partitions that are not read are not named.
     pub(crate) fn take_stand(&mut self) -> Option<Vec<(i32, i64)>> {
         if !std::mem::take(&mut self.stands_elsewhere) {
@@ -341,7 +367,7 @@ impl Assignment {
     /// The halted partitions.
     pub(crate) fn halts(&self) -> BTreeMap<i32, Halt> {
         let halt = |phase: &Phase| match phase {
-            Phase::Halted(halt) => Some(*halt),
+            Phase::Halted { halt, .. } => Some(*halt),
             _ => None,
         };
         self.partitions.iter().filter_map(|(partition, entry)| Some((*partition, halt(&entry.phase)?))).collect()
@@ -363,7 +389,7 @@ impl Phase {
             Decision::Read { read_back: Some(expected) } => Self::ReadingBack { progress, expected, watermarks: log },
             Decision::Read { read_back: None } => Self::Reading { collected: Collected::from(&progress) },
             Decision::Relocate(to) => Self::Moving { from: progress, to, asked: false },
-            Decision::Halt(halt) => Self::Halted(halt),
+            Decision::Halt(halt) => Self::Halted { progress, halt },
         }
     }
 

@@ -14,7 +14,7 @@ use crate::{
         decode::{Decoded, Refusal, RefusalCode},
     },
     ingest::{log_watch::LogView, progress::ProgressView, record::OwnedRecord},
-    store::{Relocation, TopicOpening},
+    store::{HaltFinding, Relocation, TopicOpening},
 };
 
 /// How long a partition waits whose dead letters cannot be delivered.
@@ -75,7 +75,7 @@ impl Assignment {
                 self.block(blocked, now);
             }
             Reply::Blocked(partitions) => self.block(partitions, now),
-            Reply::Void => {}
+            Reply::HaltSet | Reply::Void => {}
             Reply::Lost => return Some(self.on_lost(None)),
             Reply::Rejected(events) => {
                 return Some(self.on_rejected(events.into_iter().map(|event| (event.stamp, event.message))));
@@ -90,8 +90,14 @@ impl Assignment {
         }
     }
 
-    /// What the writer has to do before partitions can be read.
-    pub(crate) fn next_task(&mut self, topic: &str, view: &LogView, now: Instant) -> Option<Task> {
+    /// What the writer has to do besides batches: before partitions can be read, and of those that are not to be.
+    pub(crate) fn next_task(
+        &mut self,
+        topic: &str,
+        view: &LogView,
+        stored: &ProgressView,
+        now: Instant,
+    ) -> Option<Task> {
         if let Some((number, partitions)) = self.take_openings(now) {
             let low = view.watermarks().filter(|(partition, _)| partitions.contains(partition));
             let opening = TopicOpening {
@@ -102,15 +108,18 @@ impl Assignment {
             };
             return Some(Task::Open { number, opening });
         }
-        let (number, from, moved) = self.take_move()?;
-        let relocation = Relocation {
-            topic: topic.to_owned(),
-            from,
-            to: moved.to,
-            lost_range: moved.lost_range,
-            partition_count: moved.recount.then(|| view.partition_count()),
-        };
-        Some(Task::Relocate { number, relocation })
+        if let Some((number, from, moved)) = self.take_move() {
+            let relocation = Relocation {
+                topic: topic.to_owned(),
+                from,
+                to: moved.to,
+                lost_range: moved.lost_range,
+                partition_count: moved.recount.then(|| view.partition_count()),
+            };
+            return Some(Task::Relocate { number, relocation });
+        }
+        let (at, halt) = self.take_halt(stored, now)?;
+        Some(Task::SetHalt(HaltFinding { topic: topic.to_owned(), at, halt }))
     }
 }
 

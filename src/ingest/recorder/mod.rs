@@ -32,12 +32,16 @@ use self::{dead_letter::DeadLetters, hand::Hand, thread::RecorderThread, writer:
 use super::{
     client::KafkaClients,
     component::Component,
-    log_check::{Halt, Policies},
+    log_check::Policies,
     log_watch::{LogViews, LookNow, StartError},
     producer::Producer,
     progress::ProgressViews,
 };
-use crate::{event::decode::Decoder, store::Store, telemetry::Metrics};
+use crate::{
+    event::decode::Decoder,
+    store::{Halt, Store},
+    telemetry::Metrics,
+};
 
 /// What the writer may be given ahead: what is in its hand and what it has done unheard included.
 pub(crate) const MAX_TASKS: usize = 3;

@@ -77,6 +77,10 @@ impl Writer {
                     let relocated = self.store.relocate(relocation).await;
                     (writing.on_relocated(relocated), "progress cannot be moved")
                 }
+                Next::SetHalt(finding) => {
+                    let set = self.store.set_halt(finding).await;
+                    (writing.on_halt_set(set), "a halt cannot be told to the other instances")
+                }
                 Next::Apply(batch) => {
                     let applied = self.store.apply(batch).await;
                     if let Err(StoreError::LostPartition { partition }) = &applied {

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     event::decode::RefusalCode,
-    store::{Applied, Batch, DeadLetter, Progress, RejectedEvent, Relocation, StoreError, TopicOpening},
+    store::{Applied, Batch, DeadLetter, HaltFinding, Progress, RejectedEvent, Relocation, StoreError, TopicOpening},
 };
 
 /// What the thread asks for.
@@ -23,6 +23,8 @@ pub(crate) enum Task {
     Open { number: u64, opening: TopicOpening },
     /// Move progress.
     Relocate { number: u64, relocation: Relocation },
+    /// Say whether a partition is halted.
+    SetHalt(HaltFinding),
     /// Apply a batch.
     Apply(Work),
 }
@@ -34,6 +36,8 @@ pub(crate) enum Reply {
     Opened { number: u64, progress: Vec<Progress>, read_at: Instant },
     /// Progress of this partition has moved, by this task or by somebody else.
     Relocated { partition: i32, lost_range: bool },
+    /// Whether the partition is halted is known to all.
+    HaltSet,
     /// The batch is stored, but for the parts that could not be delivered as dead letters.
     Applied { positions: Vec<(i32, i64)>, applied: Applied, dead_letters: Vec<RefusalCode>, blocked: Vec<i32> },
     /// None of the dead letters could be delivered, and there was nothing else.
@@ -53,6 +57,8 @@ pub(crate) enum Next<'a> {
     Open(&'a TopicOpening),
     /// Ask the store, and tell [`Writing::on_relocated`].
     Relocate(&'a Relocation),
+    /// Ask the store, and tell [`Writing::on_halt_set`].
+    SetHalt(&'a HaltFinding),
     /// Deliver these records of one partition, and tell [`Writing::on_delivery`].
     Deliver(&'a [RefusedRecord]),
     /// Ask the store, and tell [`Writing::on_applied`].
@@ -94,6 +100,8 @@ impl Writing {
                     Next::Done(Reply::Blocked(std::mem::take(undelivered)))
                 }
             }
+            // Never void: the store heeds it only where the partition still stands there.
+            Task::SetHalt(finding) => Next::SetHalt(finding),
             Task::Open { .. } | Task::Relocate { .. } => Next::Done(Reply::Void),
         }
     }
@@ -137,6 +145,11 @@ impl Writing {
             Err(StoreError::LostPartition { .. }) => Ok(Reply::Relocated { partition, lost_range: false }),
             Err(error) => Err(error),
         }
+    }
+
+    /// The store has answered.
+    pub(crate) fn on_halt_set(&mut self, set: Result<(), StoreError>) -> Result<Reply, StoreError> {
+        set.map(|()| Reply::HaltSet)
     }
 
     /// The store has answered. Where nobody knows how far progress is now, all that was collected with it is void.

@@ -20,8 +20,8 @@ use sqlx::postgres::PgConnection;
 use self::connections::Connections;
 pub use self::snapshot::SNAPSHOT;
 use super::{
-    Applied, Batch, DeadLetterStore, InvalidUrl, KeptDeadLetter, Limits, Progress, ProgressReading, RecordId,
-    Relocation, Replay, Store, StoreError, StoredLetter, TopicOpening, rows::moment,
+    Applied, Batch, DeadLetterStore, HaltFinding, InvalidUrl, KeptDeadLetter, Limits, Progress, ProgressReading,
+    RecordId, Relocation, Replay, Store, StoreError, StoredLetter, TopicOpening, rows::moment,
 };
 use crate::event::{Epoch, Snapshot, SnapshotQuery, Timestamp};
 
@@ -73,6 +73,10 @@ impl Store for PostgresStore {
 
     async fn relocate(&self, relocation: &Relocation) -> Result<(), StoreError> {
         self.connections.transaction(async |connection| progress::relocate(connection, relocation).await).await
+    }
+
+    async fn set_halt(&self, finding: &HaltFinding) -> Result<(), StoreError> {
+        self.connections.transaction(async |connection| progress::set_halt(connection, finding).await).await
     }
 
     async fn snapshot(&self, topic: &str, query: &SnapshotQuery) -> Result<Snapshot, StoreError> {

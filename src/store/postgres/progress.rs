@@ -3,8 +3,8 @@
 use sqlx::{postgres::PgConnection, query, query_as};
 
 use crate::store::{
-    KeptDeadLetter, MAX_DEAD_LETTERS_READ, MAX_KEPT_DEAD_LETTERS, Progress, ProgressReading, Relocation, StoreError,
-    TopicOpening,
+    Halt, HaltFinding, KeptDeadLetter, MAX_DEAD_LETTERS_READ, MAX_KEPT_DEAD_LETTERS, Progress, ProgressReading,
+    Relocation, StoreError, TopicOpening,
     reading::{ProgressRow, ReadingRow},
 };
 
@@ -24,21 +24,27 @@ const PARTITIONS: &str = "
 /// Rows of four kinds: partitions, the topic, where those went on that lost records, dead letters.
 const READING: &str = "
     select partition, log_id, generation, next_offset, last_offset, last_digest,
-           null::integer as partition_count, null::bigint as dead_letter, null::bigint as epoch
+           null::integer as partition_count, null::bigint as dead_letter, null::bigint as epoch, halted
     from progress where topic = $1
     union all
-    select null, null, null, null, null, null, partition_count, last_dead_letter, null
+    select null, null, null, null, null, null, partition_count, last_dead_letter, null, null
     from topics where topic = $1
     union all
-    select partition, null, null, max(to_offset), null, null, null, null, epoch
+    select partition, null, null, max(to_offset), null, null, null, null, epoch, null
     from lost_ranges where topic = $1 group by epoch, partition
     union all
-    (select partition, null, null, log_offset, null, null, null, id, epoch
+    (select partition, null, null, log_offset, null, null, null, id, epoch, null
      from dead_letters where topic = $1 and id > $2 and code = 'rejected_by_store' order by id limit $3)";
 
 const RELOCATE: &str = "
     update progress
-    set log_id = $8, generation = $9, next_offset = $10, last_offset = $11, last_digest = $12, updated_at = now()
+    set log_id = $8, generation = $9, next_offset = $10, last_offset = $11, last_digest = $12, halted = null,
+        updated_at = now()
+    where topic = $1 and partition = $2 and log_id = $3 and generation = $4 and next_offset = $5
+      and last_offset is not distinct from $6 and last_digest is not distinct from $7";
+
+const SET_HALT: &str = "
+    update progress set halted = $8
     where topic = $1 and partition = $2 and log_id = $3 and generation = $4 and next_offset = $5
       and last_offset is not distinct from $6 and last_digest is not distinct from $7";
 
@@ -125,6 +131,23 @@ pub(super) async fn relocate(connection: &mut PgConnection, relocation: &Relocat
     if let Some(count) = partition_count {
         query(RECOUNT).persistent(false).bind(topic).bind(count).execute(connection).await?;
     }
+    Ok(())
+}
+
+pub(super) async fn set_halt(connection: &mut PgConnection, finding: &HaltFinding) -> Result<(), StoreError> {
+    let HaltFinding { topic, at, halt } = finding;
+    query(SET_HALT)
+        .persistent(false)
+        .bind(topic)
+        .bind(at.partition)
+        .bind(&at.log_id)
+        .bind(at.generation)
+        .bind(at.next_offset)
+        .bind(at.last_record.map(|record| record.offset))
+        .bind(at.last_record.map(|record| record.digest.cast_signed()))
+        .bind(halt.map(Halt::as_str))
+        .execute(connection)
+        .await?;
     Ok(())
 }
 

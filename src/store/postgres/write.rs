@@ -16,7 +16,7 @@ use crate::store::{
 
 const PROGRESS: &str = "
     update progress p
-    set next_offset = n.next_offset, updated_at = now(),
+    set next_offset = n.next_offset, halted = null, updated_at = now(),
         last_offset = coalesce(n.last_offset, p.last_offset), last_digest = coalesce(n.last_digest, p.last_digest)
     from unnest($2::integer[], $3::bigint[], $4::bigint[], $5::bigint[])
         as n (partition, next_offset, last_offset, last_digest)

@@ -20,8 +20,8 @@ use sqlx::{
 
 use self::connections::Connections;
 use super::{
-    Applied, Batch, DeadLetterStore, InvalidUrl, KeptDeadLetter, Limits, Progress, ProgressReading, RecordId,
-    Relocation, Replay, Store, StoreError, StoredLetter, TopicOpening, rows::moment, schema,
+    Applied, Batch, DeadLetterStore, HaltFinding, InvalidUrl, KeptDeadLetter, Limits, Progress, ProgressReading,
+    RecordId, Relocation, Replay, Store, StoreError, StoredLetter, TopicOpening, rows::moment, schema,
 };
 use crate::event::{Epoch, Snapshot, SnapshotQuery, Timestamp};
 
@@ -85,6 +85,12 @@ impl Store for SqliteStore {
     async fn relocate(&self, relocation: &Relocation) -> Result<(), StoreError> {
         let mut transaction = self.connections.write().await?;
         progress::relocate(&mut transaction, relocation).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    async fn set_halt(&self, finding: &HaltFinding) -> Result<(), StoreError> {
+        let mut transaction = self.connections.write().await?;
+        progress::set_halt(&mut transaction, finding).await?;
         Ok(transaction.commit().await?)
     }
 

@@ -14,7 +14,7 @@ use crate::store::{
 const PROGRESS: &str = "
     update progress
     set next_offset = ?3, last_offset = coalesce(?4, last_offset), last_digest = coalesce(?5, last_digest),
-        updated_at = cast(unixepoch('subsec') * 1000 as integer)
+        halted = null, updated_at = cast(unixepoch('subsec') * 1000 as integer)
     where topic = ?1 and partition = ?2";
 
 const INSERT_ORDER: &str = "

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 
@@ -236,6 +237,35 @@ async fn a_topic_that_is_deleted_and_made_anew_halts_and_every_screen_says_so() 
     assert_eq!(list["orders"][0]["version"], 1, "nothing of the new log is recorded until somebody decides: {list}");
     assert_eq!(instance.health().await.0, 200);
     instance.stop().await;
+}
+
+#[tokio::test]
+async fn a_longer_log_in_the_place_of_the_old_one_is_told_by_every_instance_until_somebody_decides() {
+    let mut world = World::create().await;
+    let before = world.start().await;
+    world.publish(event("A-1", "created", 1)).await;
+    until_row(&world, "A-1", 1).await;
+    before.stop().await;
+    replace_topic(&world).await;
+    // No position tells: only who reads the last record back sees that it is another one.
+    world.publish_all(&[event("A-1", "packed", 7), event("A-1", "shipped", 8), event("A-1", "shipped", 9)]).await;
+    let instances = <[_; 2]>::from(tokio::join!(world.start(), world.start()));
+    for instance in &instances {
+        let mut screen = world.watch(instance, "u-1").await;
+        screen.until("it says so", |screen| screen.is_stale_for("log_regression")).await;
+    }
+    join_all(instances.map(|instance| instance.stop())).await;
+    assert_eq!(world.database.number("select version_number from orders").await, Some(1), "nothing of it is recorded");
+
+    world.set("kafka.on_log_regression", "reset");
+    let instances = <[_; 2]>::from(tokio::join!(world.start(), world.start()));
+    for instance in &instances {
+        let mut screen = world.watch(instance, "u-1").await;
+        screen.expect_status("A-1", "shipped").await;
+        screen.until("it is fresh", |screen| screen.stale.is_none()).await;
+    }
+    until_row(&world, "A-1", 9).await;
+    join_all(instances.map(|instance| instance.stop())).await;
 }
 
 #[tokio::test]

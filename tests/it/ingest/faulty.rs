@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use ordercast::{
     event::{Snapshot, SnapshotQuery, Timestamp},
     store::{
-        Applied, Batch, KeptDeadLetter, Progress, ProgressReading, RejectedEvent, Relocation, Store, StoreError,
-        TopicOpening,
+        Applied, Batch, HaltFinding, KeptDeadLetter, Progress, ProgressReading, RejectedEvent, Relocation, Store,
+        StoreError, TopicOpening,
     },
 };
 
@@ -50,6 +50,10 @@ impl Store for Faulty {
 
     async fn relocate(&self, relocation: &Relocation) -> Result<(), StoreError> {
         self.inner.relocate(relocation).await
+    }
+
+    async fn set_halt(&self, finding: &HaltFinding) -> Result<(), StoreError> {
+        self.inner.set_halt(finding).await
     }
 
     async fn snapshot(&self, topic: &str, query: &SnapshotQuery) -> Result<Snapshot, StoreError> {

@@ -16,7 +16,7 @@ use tokio_tungstenite::{connect_async, tungstenite::client::IntoClientRequest};
 
 use super::raw;
 use crate::{
-    parts::{repository, topic::Record},
+    parts::{proxy::Proxy, repository, topic::Record},
     world::{Screen, Service, World, eventually},
 };
 
@@ -24,8 +24,8 @@ use crate::{
 const CANARY: &str = "canary";
 const USER: &str = "canary-user";
 const OPERATOR: &str = "canary-operations-token";
-/// Causes of an end that this test cannot bring about in the binary: a bug, a database that is away, and what is told
-/// to pages without a session.
+/// Causes of an end that cannot be brought about from outside, or not in an instance that does well: a bug, and what
+/// `where_a_session_cannot_begin_nothing_leaks_either` brings about.
 const ELSEWHERE: [&str; 3] = ["internal_error", "snapshot_unavailable", "too_many_sessions"];
 
 async fn world_of_canaries() -> World {
@@ -230,11 +230,8 @@ async fn no_token_secret_or_personal_datum_leaves_the_process() {
     let ticket = use_a_ticket(&service, &token).await;
     ask_the_operations_side(&service).await;
     end_in_every_way(&world, &service).await;
-    let mut page =
-        format!("ws://{}/order-status?token=canary.bad.page", service.address).into_client_request().unwrap();
-    page.headers_mut().insert("Origin", format!("http://{}", service.address).parse().unwrap());
-    let (mut page, _) = connect_async(page).await.unwrap();
-    while page.next().await.is_some_and(|message| message.is_ok()) {}
+    let told = page(&service, "canary.bad.page").await;
+    assert!(!told.contains(CANARY), "{told}");
     let _last = Screen::open(service.address, &token).await;
     for cause in ordercast::protocol::CloseCause::ALL.map(|cause| cause.reason()) {
         let happened = closed(&service, cause).await > 0.0;
@@ -244,12 +241,57 @@ async fn no_token_secret_or_personal_datum_leaves_the_process() {
     assert!(!metrics.contains(CANARY), "{metrics}");
     service.terminate();
     assert_eq!(service.ended().await.code(), Some(0));
+    no_leaks(&service, &[token.rsplit('.').next().unwrap(), &ticket]);
+}
+
+/// Neither the canary nor one of these secrets stands in what the service has written.
+fn no_leaks(service: &Service, secrets: &[&str]) {
     let output = service.output();
     assert!(output.contains("TRACE") && output.contains("session ended"), "everything was logged");
-    let signature = token.rsplit('.').next().unwrap();
-    let is_leak = |line: &&str| [CANARY, signature, &ticket].iter().any(|secret| line.contains(secret));
+    let is_leak = |line: &&str| line.contains(CANARY) || secrets.iter().any(|secret| line.contains(secret));
     let leaks: Vec<&str> = output.lines().filter(is_leak).collect();
     assert!(leaks.is_empty(), "{} lines, such as\n{}", leaks.len(), leaks[..leaks.len().min(5)].join("\n"));
+}
+
+/// What a page of the service's own origin is told to the end of its connection.
+async fn page(service: &Service, token: &str) -> String {
+    let mut page = format!("ws://{}/order-status?token={token}", service.address).into_client_request().unwrap();
+    page.headers_mut().insert("Origin", format!("http://{}", service.address).parse().unwrap());
+    let (mut page, _) = connect_async(page).await.unwrap();
+    let mut told = String::new();
+    while let Some(Ok(message)) = page.next().await {
+        told += &message.to_string();
+    }
+    told
+}
+
+#[tokio::test]
+async fn where_a_session_cannot_begin_nothing_leaks_either() {
+    let mut world = world_of_canaries().await;
+    let proxy = Proxy::start(world.database.port()).await;
+    let url = world.database.url_by_port(proxy.port()).replacen("postgres@", "postgres:canary-password@", 1);
+    for (key, value) in [
+        ("database.url", url.as_str()),
+        ("session.max_per_user", "1"),
+        ("session.per_user_policy", "reject"),
+        ("session.snapshot_timeout", "1s"),
+        ("session.heartbeat_interval", "15s"),
+    ] {
+        world.set(key, value);
+    }
+    let mut service = Service::start(&world).await;
+    let open = Screen::open(service.address, &world.token(USER)).await;
+    let told = page(&service, &world.token(USER)).await;
+    assert!(told.contains("too_many_sessions") && !told.contains(CANARY), "{told}");
+    drop(open);
+    proxy.stall();
+    let mut early = Screen::connect(service.address, &format!("token={}", world.token("canary-early"))).await.unwrap();
+    assert_eq!(early.close_code().await, Some(1013));
+    eventually("it is counted", async || closed(&service, "snapshot_unavailable").await > 0.0).await;
+    proxy.heal().await;
+    service.terminate();
+    assert_eq!(service.ended().await.code(), Some(0));
+    no_leaks(&service, &[]);
 }
 
 #[tokio::test]

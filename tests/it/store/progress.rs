@@ -1,8 +1,10 @@
 //! Topics, progress and its compare-and-set.
 
+use std::collections::BTreeMap;
+
 use ordercast::{
     event::Position,
-    store::{LastRecord, Progress, Relocation, StoreError, TopicOpening},
+    store::{Halt, HaltFinding, LastRecord, Progress, Relocation, StoreError, TopicOpening},
 };
 
 use super::{
@@ -79,6 +81,39 @@ pub(super) async fn a_stretch_without_records_moves_progress_and_keeps_the_last_
     database.store.apply(&batch([markers_only])).await.unwrap();
     let row = &stored(database).await[0];
     assert_eq!((row.next_offset, row.last_record.unwrap().offset), (5, 0));
+}
+
+pub(super) async fn a_halt_is_told_where_the_partition_stands_until_it_goes_on(database: &Database) {
+    database.open(2).await;
+    let store = &database.store;
+    apply(store, 1, 0, [set("A-1", 1, "created")]).await;
+    let at = stored(database).await[1].clone();
+    let halts = async || store.progress(TOPIC, i64::MAX).await.unwrap().halts;
+    let find = async |at: &Progress, halt| {
+        store.set_halt(&HaltFinding { topic: TOPIC.into(), at: at.clone(), halt }).await.unwrap();
+    };
+    let elsewhere = [
+        Progress { next_offset: 0, ..at.clone() },
+        Progress { generation: 1, ..at.clone() },
+        Progress { last_record: None, ..at.clone() },
+    ];
+    for elsewhere in &elsewhere {
+        find(elsewhere, Some(Halt::Gap)).await;
+    }
+    assert_eq!(halts().await, BTreeMap::new());
+    for halt in [Some(Halt::Gap), Some(Halt::Regression), None, Some(Halt::Gap)] {
+        find(&at, halt).await;
+        assert_eq!(halts().await, halt.map(|halt| (1, halt)).into_iter().collect());
+    }
+    apply(store, 1, 1, [set("A-1", 2, "paid")]).await;
+    assert_eq!(halts().await, BTreeMap::new(), "it is recorded again");
+
+    let at = stored(database).await[1].clone();
+    find(&at, Some(Halt::Regression)).await;
+    let to = Progress { generation: 1, next_offset: 0, last_record: None, ..at.clone() };
+    let relocation = Relocation { topic: TOPIC.into(), from: at, to, lost_range: None, partition_count: None };
+    store.relocate(&relocation).await.unwrap();
+    assert_eq!(halts().await, BTreeMap::new(), "somebody has decided");
 }
 
 pub(super) async fn a_partition_is_relocated_only_from_where_it_stands(database: &Database) {

@@ -176,6 +176,32 @@ fn a_halted_partition_leaves_the_others_alone() {
 }
 
 #[test]
+fn a_halt_is_told_to_all_once_and_taken_back_where_the_partition_is_read() {
+    let now = Instant::now();
+    let mut assignment = Assignment::new(HALT, 0);
+    assignment.on_assigned([0]);
+    open(&mut assignment, progress(0, 5, None), now);
+    let stored = |next_offset, halt: Option<Halt>, read_at| ProgressView {
+        progress: vec![progress(0, next_offset, None)],
+        partition_count: None,
+        halts: halt.map(|halt| (0, halt)).into_iter().collect(),
+        read_at,
+    };
+    assert_eq!(assignment.take_halt(&stored(5, None, now), now), None, "nothing is known yet");
+    assignment.on_log(&view(&[(6, 9)], now));
+    assert_eq!(assignment.take_halt(&stored(7, None, now), now), None, "somebody has moved it on");
+    let halted = Some((progress(0, 5, None), Some(Halt::Gap)));
+    assert_eq!(assignment.take_halt(&stored(5, None, now), now), halted);
+    assert_eq!(assignment.take_halt(&stored(5, None, now), now), None, "read before it was told");
+    assert_eq!(assignment.take_halt(&stored(5, Some(Halt::Gap), now + SECOND), now + SECOND), None);
+    assert_eq!(assignment.take_halt(&stored(5, None, now + SECOND), now + SECOND), halted, "told in vain");
+
+    let mut assignment = reading(HALT);
+    let goes_on = Some((progress(0, 5, None), None));
+    assert_eq!(assignment.take_halt(&stored(5, Some(Halt::Gap), now), now), goes_on);
+}
+
+#[test]
 fn what_is_lost_is_dropped_and_begins_again_under_a_new_number() {
     let now = Instant::now();
     let mut assignment = reading(HALT);

@@ -41,7 +41,7 @@ impl RecorderThread {
                 self.uncommitted.extend(positions.iter().copied());
             }
             Reply::Blocked(partitions) => drop(metrics.dead_letters.topic_failures.inc_by(partitions.len() as u64)),
-            Reply::Void | Reply::Lost => {}
+            Reply::HaltSet | Reply::Void | Reply::Lost => {}
             Reply::Rejected(events) => {
                 for event in events {
                     tracing::error!(
@@ -114,14 +114,11 @@ impl RecorderThread {
     pub(super) fn ask(&mut self) {
         let Some(view) = self.view.clone() else { return };
         // What versions without a field are worth has to be known before the first record.
-        let Some(accepts_unversioned) =
-            self.parts.progress.borrow().as_ref().map(|progress| progress.accepts_unversioned(view.partition_count()))
-        else {
-            return;
-        };
-        self.accepts_unversioned = accepts_unversioned;
+        let Some(stored) = self.parts.progress.borrow().clone() else { return };
+        self.accepts_unversioned = stored.accepts_unversioned(view.partition_count());
         while self.has_room() {
-            let task = self.consumer.context().assignment().next_task(&self.parts.topic, &view, Instant::now());
+            let now = Instant::now();
+            let task = self.consumer.context().assignment().next_task(&self.parts.topic, &view, &stored, now);
             let Some(task) = task else { return };
             if let Task::Relocate { relocation: Relocation { from, to, lost_range, .. }, .. } = &task {
                 tracing::warn!(
