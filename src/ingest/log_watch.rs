@@ -19,9 +19,10 @@ use tokio::{runtime::Handle, sync::watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    client::{ClientEvents, KafkaClients, create},
+    client::{ClientEvents, KafkaClients, create, retire},
     component::Component,
     log_check::Watermarks,
+    polling::WallClock,
     topics::Topics,
 };
 use crate::config;
@@ -85,6 +86,8 @@ pub fn start(clients: &KafkaClients, settings: &config::Kafka) -> Result<(Compon
     let compacted = Arc::<OnceLock<bool>>::default();
     let watcher = Watcher {
         consumer,
+        clients: clients.clone(),
+        clock: WallClock::new(),
         topic: settings.topic.clone(),
         epoch: settings.epoch,
         views,
@@ -137,6 +140,8 @@ fn wait(stop: &CancellationToken, asked: &mpsc::Receiver<()>) {
 
 struct Watcher {
     consumer: BaseConsumer<ClientEvents>,
+    clients: KafkaClients,
+    clock: WallClock,
     topic: String,
     epoch: i32,
     views: watch::Sender<Option<Arc<LogView>>>,
@@ -148,6 +153,9 @@ impl Watcher {
     /// Inputs: the clock, [`LookNow`], stop.
     fn run(mut self, stop: &CancellationToken, asked: &mpsc::Receiver<()>) {
         while !stop.is_cancelled() {
+            if self.clock.was_set_back() {
+                self.rebuild();
+            }
             // Serves the log lines and errors that librdkafka has queued.
             while self.consumer.poll(Duration::ZERO).is_some() {}
             match self.look() {
@@ -158,6 +166,14 @@ impl Watcher {
                 Err(error) => self.complain(&error),
             }
             wait(stop, asked);
+        }
+    }
+
+    /// A new client takes the place of this one, whose threads may sleep for as long as the clock was set back.
+    fn rebuild(&mut self) {
+        match create(&self.clients.inquirer(), ClientEvents::new("log-watch")) {
+            Ok(consumer) => retire(std::mem::replace(&mut self.consumer, consumer)),
+            Err(error) => tracing::error!(%error, "the kafka client that watches the topic could not be made anew"),
         }
     }
 

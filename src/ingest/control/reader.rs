@@ -24,7 +24,7 @@ use crate::{
     hub::Whom,
     ingest::{
         client::{ClientEvents, create, retire},
-        polling,
+        polling::{self, WallClock},
         topics::Topics,
     },
     protocol::{CloseCause, ServerMessage},
@@ -61,6 +61,7 @@ pub(super) struct Reader {
     caught_up: watch::Sender<bool>,
     /// Records were seen to be missing at this moment, and none has come since.
     behind_since: Option<Instant>,
+    clock: WallClock,
 }
 
 impl Reader {
@@ -71,7 +72,7 @@ impl Reader {
         fold: Arc<SharedFold>,
         caught_up: watch::Sender<bool>,
     ) -> Self {
-        Self { consumer, topics, parts, fold, caught_up, behind_since: None }
+        Self { consumer, topics, parts, fold, caught_up, behind_since: None, clock: WallClock::new() }
     }
 
     /// Inputs: records and ends of the partition from the consumer, the clock, stop.
@@ -162,8 +163,11 @@ impl Reader {
         }
     }
 
-    /// Records are known of and do not come: a new consumer takes the place of this one.
+    /// Looks whether records are known of and do not come.
     fn watch(&mut self) {
+        if self.clock.was_set_back() {
+            return self.rebuild("the clock was set back");
+        }
         let Ok((_, end)) = self.consumer.fetch_watermarks(&self.parts.topic, PARTITION, QUERY_TIMEOUT) else { return };
         let next = self.fold.step(|fold| fold.next_offset()).max(self.position().unwrap_or(0));
         let has_all = next >= end && *self.caught_up.borrow();
@@ -174,7 +178,12 @@ impl Reader {
         if self.behind_since.get_or_insert_with(Instant::now).elapsed() < WATCHDOG_INTERVAL {
             return;
         }
-        tracing::warn!("records do not come from the control topic although they are there: making a new kafka client");
+        self.rebuild("records do not come from the control topic although they are there");
+    }
+
+    /// A new consumer takes the place of this one.
+    fn rebuild(&mut self, why: &str) {
+        tracing::warn!("{why}: making a new kafka client");
         match create(&self.parts.clients.control(), ClientEvents::new("control")) {
             Ok(consumer) => {
                 retire(std::mem::replace(&mut self.consumer, consumer));

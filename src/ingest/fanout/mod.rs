@@ -30,7 +30,7 @@ use super::{
     freshness::{self, Proofs},
     log_check::Policies,
     log_watch::{LogViews, StartError},
-    polling,
+    polling::{self, WallClock},
     progress::ProgressViews,
     record,
     recorder::Halts,
@@ -95,6 +95,7 @@ pub fn start(parts: FanoutParts) -> Result<(Component, FanoutSigns), StartError>
     let fanout = Fanout {
         consumer,
         follower: Follower::new(Following::new(parts.tail_bytes), Proofs::new(parts.stale_after), parts.policies),
+        clock: WallClock::new(),
         ready,
         staleness,
         parts,
@@ -107,6 +108,7 @@ struct Fanout {
     parts: FanoutParts,
     consumer: BaseConsumer<ClientEvents>,
     follower: Follower,
+    clock: WallClock,
     ready: watch::Sender<bool>,
     staleness: watch::Sender<Staleness>,
 }
@@ -219,8 +221,10 @@ impl Fanout {
     fn tick(&mut self) {
         polling::keep_awake(&self.consumer);
         self.take_positions();
-        if self.follower.is_stuck(Instant::now()) {
-            self.rebuild();
+        if self.clock.was_set_back() {
+            self.rebuild("the clock was set back");
+        } else if self.follower.is_stuck(Instant::now()) {
+            self.rebuild("records do not reach the fanout although they are in the log");
         }
         self.publish();
         self.measure();
@@ -242,9 +246,9 @@ impl Fanout {
         self.parts.hub.step(|hub| positions.iter().for_each(|(partition, offset)| hub.advance(*partition, *offset)));
     }
 
-    /// Records are known of and do not come: a new consumer takes the place of this one.
-    fn rebuild(&mut self) {
-        tracing::warn!("records do not reach the fanout although they are in the log: making a new kafka client");
+    /// A new consumer takes the place of this one.
+    fn rebuild(&mut self, why: &str) {
+        tracing::warn!("{why}: making a new kafka client");
         match create(&self.parts.clients.fanout(), ClientEvents::new("fanout")) {
             Ok(consumer) => {
                 retire(std::mem::replace(&mut self.consumer, consumer));

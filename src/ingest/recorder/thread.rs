@@ -33,7 +33,7 @@ use crate::{
         client::{create, retire},
         fanout::offsets,
         log_watch::{LogView, StartError},
-        polling,
+        polling::{self, WallClock},
         record::{self, OwnedRecord},
     },
 };
@@ -76,6 +76,7 @@ pub(super) struct RecorderThread {
     uncommitted: BTreeMap<i32, i64>,
     committed_at: Instant,
     behind_since: Option<Instant>,
+    clock: WallClock,
     restored: Restored,
 }
 
@@ -127,6 +128,7 @@ impl RecorderThread {
             uncommitted: BTreeMap::new(),
             committed_at: Instant::now(),
             behind_since: None,
+            clock: WallClock::new(),
             restored: Restored::default(),
         })
     }
@@ -244,8 +246,10 @@ impl RecorderThread {
         if self.committed_at.elapsed() >= COMMIT_INTERVAL {
             self.commit();
         }
-        if self.is_stuck() {
-            self.rebuild();
+        if self.clock.was_set_back() {
+            self.rebuild("the clock was set back");
+        } else if self.is_stuck() {
+            self.rebuild("records do not reach the recorder although they are in the log");
         }
     }
 
@@ -281,8 +285,8 @@ impl RecorderThread {
     }
 
     /// A new consumer takes the place of this one and joins the group anew.
-    fn rebuild(&mut self) {
-        tracing::warn!("records do not reach the recorder although they are in the log: making a new kafka client");
+    fn rebuild(&mut self, why: &str) {
+        tracing::warn!("{why}: making a new kafka client");
         self.behind_since = None;
         let void = self.consumer.context().retire();
         self.hand.void(void);
