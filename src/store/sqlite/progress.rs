@@ -1,6 +1,11 @@
 //! Topics and the progress of their partitions.
 
-use sqlx::{query, query_as, sqlite::SqliteConnection};
+use sqlx::{
+    Sqlite, query,
+    query::Query,
+    query_as,
+    sqlite::{SqliteArguments, SqliteConnection},
+};
 
 use crate::store::{
     Halt, HaltFinding, KeptDeadLetter, MAX_DEAD_LETTERS_READ, MAX_KEPT_DEAD_LETTERS, Progress, ProgressReading,
@@ -88,14 +93,7 @@ pub(super) async fn read(
 
 pub(super) async fn relocate(connection: &mut SqliteConnection, relocation: &Relocation) -> Result<(), StoreError> {
     let Relocation { topic, from, to, lost_range, partition_count } = relocation;
-    let moved = query(RELOCATE)
-        .bind(topic)
-        .bind(from.partition)
-        .bind(&from.log_id)
-        .bind(from.generation)
-        .bind(from.next_offset)
-        .bind(from.last_record.map(|record| record.offset))
-        .bind(from.last_record.map(|record| record.digest.cast_signed()))
+    let moved = where_it_stands(RELOCATE, topic, from)
         .bind(&to.log_id)
         .bind(to.generation)
         .bind(to.next_offset)
@@ -124,7 +122,17 @@ pub(super) async fn relocate(connection: &mut SqliteConnection, relocation: &Rel
 
 pub(super) async fn set_halt(connection: &mut SqliteConnection, finding: &HaltFinding) -> Result<(), StoreError> {
     let HaltFinding { topic, at, halt } = finding;
-    query(SET_HALT)
+    where_it_stands(SET_HALT, topic, at).bind(halt.map(Halt::as_str)).execute(connection).await?;
+    Ok(())
+}
+
+/// A statement about a partition that stands here: the first seven parameters.
+fn where_it_stands<'q>(
+    statement: &'static str,
+    topic: &'q str,
+    at: &'q Progress,
+) -> Query<'q, Sqlite, SqliteArguments> {
+    query(statement)
         .bind(topic)
         .bind(at.partition)
         .bind(&at.log_id)
@@ -132,10 +140,6 @@ pub(super) async fn set_halt(connection: &mut SqliteConnection, finding: &HaltFi
         .bind(at.next_offset)
         .bind(at.last_record.map(|record| record.offset))
         .bind(at.last_record.map(|record| record.digest.cast_signed()))
-        .bind(halt.map(Halt::as_str))
-        .execute(connection)
-        .await?;
-    Ok(())
 }
 
 pub(super) async fn dead_letters_of(
