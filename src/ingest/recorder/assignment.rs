@@ -354,6 +354,11 @@ impl Assignment {
         })
     }
 
+    /// Whether any partition is ours.
+    pub(crate) fn has_partitions(&self) -> bool {
+        !self.partitions.is_empty()
+    }
+
     /// Whether the consumer owes records, given where the partitions end.
     pub(crate) fn awaits_records(&self, ends: &BTreeMap<i32, i64>) -> bool {
         self.partitions.iter().any(|(partition, entry)| match &entry.phase {

@@ -13,10 +13,16 @@ use crate::{
         Epoch,
         decode::{Decoded, Refusal, RefusalCode},
     },
-    ingest::{log_watch::LogView, progress::ProgressView, record::OwnedRecord},
-    store::{HaltFinding, Relocation, TopicOpening},
+    ingest::{log_check::Watermarks, log_watch::LogView, progress::ProgressView, record::OwnedRecord},
+    store::{HaltFinding, Progress, Relocation, TopicOpening},
 };
 
+/// How long nobody may record before a recorder without partitions joins its group anew.
+const FIRST_PATIENCE: Duration = Duration::from_secs(20);
+/// The longest the same is put up with where that did not help.
+const LAST_PATIENCE: Duration = Duration::from_secs(600);
+/// Progress that was read longer ago says nothing of now.
+const LATELY: Duration = Duration::from_secs(5);
 /// How long a partition waits whose dead letters cannot be delivered.
 const BLOCKED_PAUSE: Duration = Duration::from_secs(15);
 
@@ -152,5 +158,96 @@ impl Restored {
             Some(_) => {}
         }
         false
+    }
+}
+
+/// Notices that nobody records: this recorder has no partition, the log does not end where progress stands, and progress
+/// does not move. A group whose partitions were dealt out while the topic was not there deals them out no more.
+#[derive(Debug, Default)]
+pub(crate) struct Unrecorded {
+    /// Progress as it has stood since this moment.
+    standing: Option<(Vec<Progress>, Instant)>,
+    /// How often it was said in vain.
+    said: u32,
+}
+
+impl Unrecorded {
+    /// To be asked now and then. Says so again after longer and longer.
+    pub(crate) fn is_seen(
+        &mut self,
+        assignment: &Assignment,
+        view: &LogView,
+        stored: &ProgressView,
+        now: Instant,
+    ) -> bool {
+        let ends_elsewhere = |(partition, log): (i32, Watermarks)| {
+            let at = stored.of(partition).map(|at| at.next_offset);
+            at != Some(log.high) && !stored.halts.contains_key(&partition)
+        };
+        let is_new = now.saturating_duration_since(stored.read_at) < LATELY;
+        if assignment.has_partitions() || !is_new || !view.watermarks().any(ends_elsewhere) {
+            *self = Self::default();
+            return false;
+        }
+        match &self.standing {
+            Some((progress, since)) if *progress == stored.progress => {
+                let patience = FIRST_PATIENCE.saturating_mul(1 << self.said.min(8)).min(LAST_PATIENCE);
+                let is_seen = now.saturating_duration_since(*since) >= patience;
+                if is_seen {
+                    (self.standing, self.said) = (None, self.said + 1);
+                }
+                is_seen
+            }
+            _ => {
+                self.standing = Some((stored.progress.clone(), now));
+                false
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::{
+        config::{OnLogGap, OnLogRegression},
+        ingest::Policies,
+    };
+
+    fn stored(next_offset: i64, read_at: Instant) -> ProgressView {
+        let row = Progress { partition: 0, log_id: "log".into(), generation: 0, next_offset, last_record: None };
+        ProgressView { progress: vec![row], partition_count: None, halts: BTreeMap::new(), read_at }
+    }
+
+    #[test]
+    fn a_recorder_without_partitions_notices_that_nobody_records() {
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let watermarks = Some(Watermarks { low: 0, high: 7, queried_at: start });
+        let view = LogView {
+            log_id: "log".into(),
+            partitions: BTreeMap::from([(0, watermarks)]),
+            listed_at: start,
+            compacted: Some(false),
+        };
+        let policies = Policies { on_gap: OnLogGap::Halt, on_regression: OnLogRegression::Halt };
+        let mut assignment = Assignment::new(policies, 0);
+        let mut unrecorded = Unrecorded::default();
+        let mut seen_at = |assignment: &Assignment, next_offset, seconds| {
+            unrecorded.is_seen(assignment, &view, &stored(next_offset, after(seconds)), after(seconds))
+        };
+        let quiet: Vec<u64> = (0..90).filter(|second| seen_at(&assignment, 7, *second)).collect();
+        assert!(quiet.is_empty(), "everything is recorded");
+        let moving: Vec<u64> =
+            (100..190).filter(|second| seen_at(&assignment, -(*second as i64) / 10, *second)).collect();
+        assert!(moving.is_empty(), "somebody records");
+        let standing: Vec<u64> = (200..330).filter(|second| seen_at(&assignment, 9, *second)).collect();
+        assert_eq!(standing, [220, 261], "later and later");
+        assignment.on_assigned([0]);
+        let ours: Vec<u64> = (400..490).filter(|second| seen_at(&assignment, 3, *second)).collect();
+        assert!(ours.is_empty(), "that is for us to do");
+        assert!(!unrecorded.is_seen(&Assignment::new(policies, 0), &view, &stored(3, start), after(600)), "long ago");
     }
 }

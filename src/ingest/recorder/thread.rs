@@ -22,7 +22,7 @@ use super::{
     Halts, MAX_TASKS, RecorderParts,
     assignment::Assignment,
     batch::Work,
-    errands::{Restored, Taken},
+    errands::{Restored, Taken, Unrecorded},
     hand::Hand,
     rebalance::Rebalancing,
     writing::{Reply, Task},
@@ -78,6 +78,7 @@ pub(super) struct RecorderThread {
     behind_since: Option<Instant>,
     clock: WallClock,
     restored: Restored,
+    unrecorded: Unrecorded,
 }
 
 /// What has been collected since the writer was last given a batch.
@@ -130,6 +131,7 @@ impl RecorderThread {
             behind_since: None,
             clock: WallClock::new(),
             restored: Restored::default(),
+            unrecorded: Unrecorded::default(),
         })
     }
 
@@ -250,6 +252,8 @@ impl RecorderThread {
             self.rebuild("the clock was set back");
         } else if self.is_stuck() {
             self.rebuild("records do not reach the recorder although they are in the log");
+        } else if self.nobody_records() {
+            self.rebuild("no recorder has the partitions although there is something to record");
         }
     }
 
@@ -282,6 +286,11 @@ impl RecorderThread {
             self.behind_since = None;
         }
         behind && self.behind_since.get_or_insert_with(Instant::now).elapsed() >= STUCK_TIMEOUT
+    }
+
+    fn nobody_records(&mut self) -> bool {
+        let (Some(view), Some(stored)) = (&self.view, self.parts.progress.borrow().clone()) else { return false };
+        self.unrecorded.is_seen(&self.consumer.context().assignment(), view, &stored, Instant::now())
     }
 
     /// A new consumer takes the place of this one and joins the group anew.
