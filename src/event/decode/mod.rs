@@ -15,9 +15,9 @@
 //!             └ document ─► text       JSON, opened only as far as somebody looks
 //! ```
 
-use super::{Change, Epoch, Lifecycle, OrderEvent, OrderState, Stamp, Timestamp, Version, VersionKind, ids};
 use smol_str::SmolStr;
 
+use super::{Change, Epoch, Lifecycle, OrderEvent, OrderState, Stamp, Timestamp, Version, VersionKind, ids};
 use document::Document;
 use fields::Fields;
 use headers::Headers;

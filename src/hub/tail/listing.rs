@@ -81,7 +81,7 @@ impl Listing {
     /// Makes a link the newest of its bucket.
     fn chain(&mut self, index: usize) {
         let bucket = self.bucket(self.links[index].hash);
-        // There are fewer links than an event's bytes could fill memory with.
+        // As many links as 32 bits can count would take 200 GB.
         let newest = std::mem::replace(&mut self.buckets[bucket], index as u32);
         self.links[index].before = newest;
     }

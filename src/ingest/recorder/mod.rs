@@ -7,8 +7,8 @@
 //!       └── stand ───┴────────────── replies ◄────────────────┘
 //! ```
 //!
-//! An OS thread with the consumer, a task with the store, which stores a large batch in two transactions at once. [`assignment`] and [`writing`] decide, these two perform; so a
-//! simulation can perform in their place.
+//! An OS thread with the consumer, a task with the store, which stores a large batch in two transactions at once.
+//! [`assignment`] and [`writing`] decide, these two perform; so a simulation can perform in their place.
 
 pub(crate) mod assignment;
 pub(crate) mod batch;

@@ -17,7 +17,7 @@ use tokio_tungstenite::{connect_async, tungstenite::client::IntoClientRequest};
 use super::raw;
 use crate::{
     parts::{proxy::Proxy, repository, topic::Record},
-    world::{Screen, Service, World, eventually},
+    world::{Screen, Service, World, eventually, scrape},
 };
 
 /// Stands in whatever must not come out again.
@@ -211,14 +211,8 @@ async fn end_in_every_way(world: &World, service: &Service) {
     drop(stalled);
 }
 
-async fn metrics(service: &Service) -> String {
-    reqwest::get(format!("http://{}/metrics", service.operations)).await.unwrap().text().await.unwrap()
-}
-
 async fn closed(service: &Service, cause: &str) -> f64 {
-    let series = format!("ordercast_sessions_closed_total{{cause=\"{cause}\"}} ");
-    let metrics = metrics(service).await;
-    metrics.lines().find_map(|line| line.strip_prefix(&series)).unwrap().parse().unwrap()
+    service.metric(&format!("ordercast_sessions_closed_total{{cause=\"{cause}\"}}")).await
 }
 
 #[tokio::test]
@@ -237,7 +231,7 @@ async fn no_token_secret_or_personal_datum_leaves_the_process() {
         let happened = closed(&service, cause).await > 0.0;
         assert!(happened || cause == "server_restart" || ELSEWHERE.contains(&cause), "{cause} was not brought about");
     }
-    let metrics = metrics(&service).await;
+    let metrics = scrape(service.operations).await.unwrap();
     assert!(!metrics.contains(CANARY), "{metrics}");
     service.terminate();
     assert_eq!(service.ended().await.code(), Some(0));

@@ -97,13 +97,8 @@ async fn pending_bytes(service: &Service) -> Vec<u64> {
     stalled.map(|one| one["pending_bytes"].as_u64().unwrap()).collect()
 }
 
-async fn metric(service: &Service, series: &str) -> usize {
-    let text = reqwest::get(format!("http://{}/metrics", service.operations)).await.unwrap().text().await.unwrap();
-    text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')).unwrap().parse().unwrap()
-}
-
 async fn slow_consumers(service: &Service) -> usize {
-    metric(service, r#"ordercast_sessions_closed_total{cause="slow_consumer"}"#).await
+    service.metric(r#"ordercast_sessions_closed_total{cause="slow_consumer"}"#).await as usize
 }
 
 /// One round: everybody comes, events flow, everybody has seen all of them. Answers the 99th percentile.

@@ -8,7 +8,7 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use super::{Field, hostile::Tally};
-use crate::world::Instance;
+use crate::world::{Instance, scrape, value_of};
 
 const EVERY: Duration = Duration::from_secs(1);
 
@@ -38,14 +38,12 @@ struct Sample {
 impl Sample {
     /// `None` where this machine was too busy to ask in time.
     async fn take(instance: &Instance) -> Option<Self> {
-        let answer = reqwest::get(format!("http://{}/metrics", instance.operations)).await.ok()?;
-        let text = answer.text().await.ok()?;
-        let sessions = text.lines().find_map(|line| line.strip_prefix("ordercast_sessions_open "))?;
+        let sessions = value_of(&scrape(instance.operations).await.ok()?, "ordercast_sessions_open")?;
         Some(Self {
             resident_kib: instance.resident_bytes() / 1024,
             handles: instance.handles(),
             threads: instance.threads(),
-            sessions: sessions.parse().ok()?,
+            sessions: sessions as usize,
         })
     }
 }

@@ -230,9 +230,7 @@ impl Instance {
 
     /// The value of a metric, labels and all as it is written.
     pub async fn metric(&self, name: &str) -> f64 {
-        let text = reqwest::get(format!("http://{}/metrics", self.operations)).await.unwrap().text().await.unwrap();
-        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        line.unwrap_or_else(|| panic!("no metric {name} in\n{text}")).parse().unwrap()
+        metric(self.operations, name).await
     }
 
     /// Asks it to leave, as SIGTERM does, and waits until it has.
@@ -297,6 +295,22 @@ impl Instance {
         let Running::Apart(served) = &self.running else { panic!("only a process of its own can be paused") };
         served.signal(signal);
     }
+}
+
+async fn metric(operations: SocketAddr, name: &str) -> f64 {
+    let text = scrape(operations).await.unwrap();
+    value_of(&text, name).unwrap_or_else(|| panic!("no metric {name} in\n{text}"))
+}
+
+/// All metrics of an instance.
+pub async fn scrape(operations: SocketAddr) -> reqwest::Result<String> {
+    reqwest::get(format!("http://{operations}/metrics")).await?.text().await
+}
+
+/// The value of a metric, labels and all as it is written, if it is among these.
+pub fn value_of(metrics: &str, name: &str) -> Option<f64> {
+    let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
+    Some(line.parse().unwrap())
 }
 
 /// Waits until `holds`.

@@ -2,7 +2,7 @@
 
 use std::{fs, net::SocketAddr, process::ExitStatus};
 
-use super::{World, eventually, process::Served};
+use super::{World, eventually, metric, process::Served};
 
 /// The running binary; killed when it is dropped.
 pub struct Service {
@@ -20,6 +20,11 @@ impl Service {
         eventually("it is ready", async || reqwest::get(&url).await.is_ok_and(|answer| answer.status().is_success()))
             .await;
         Self { address, operations, served }
+    }
+
+    /// The value of a metric, labels and all as it is written.
+    pub async fn metric(&self, name: &str) -> f64 {
+        metric(self.operations, name).await
     }
 
     /// Every byte it has written.
