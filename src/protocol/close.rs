@@ -1,7 +1,7 @@
 //! Why a session ended: one cause fixes the close code, the last frame, the log line and the metric label.
 
 /// The one recorded reason of a session's end. A client reconnects after every code but 1002, 1003, 1007, 1009, 1010
-/// and 4500–4999.
+/// and 4500–4999; after one below 4500 also where it had no `welcome` and no `closing`, because a gateway may have made it up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CloseCause {
     /// The client closed.

@@ -194,8 +194,9 @@ fn read_user_id(user_id: &RawValue) -> Result<String, Refusal> {
     }
 }
 
+/// White space around a token is none of it, as in a handshake.
 fn read_token(token: &RawValue) -> Result<Token, Refusal> {
-    serde_json::from_str::<String>(token.get()).map(Token::from).or_else(|_| no_token())
+    serde_json::from_str::<String>(token.get()).map(|token| token.trim().to_owned().into()).or_else(|_| no_token())
 }
 
 fn no_token() -> Result<Token, Refusal> {
@@ -274,6 +275,7 @@ mod tests {
         let refresh = ClientMessage::parse(r#"{"type":"refresh","token":"canary"}"#).unwrap();
         assert!(!format!("{refresh:?}").contains("canary"));
         assert_eq!(refresh, ClientMessage::Refresh { token: "canary".to_owned().into(), id: None });
+        assert_eq!(ClientMessage::parse(r#"{"type":"refresh","token":" canary\r\n"}"#), Ok(refresh));
         assert_eq!(code(r#"{"type":"refresh"}"#), "invalid_message");
         assert_eq!(code(r#"{"type":"refresh","token":["canary"]}"#), "invalid_message");
     }
