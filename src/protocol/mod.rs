@@ -13,7 +13,7 @@ pub use close::CloseCause;
 pub use frame::Frame;
 pub use inbound::{ClientMessage, MessageError};
 pub use outbound::ServerMessage;
-pub use snapshot::{OrderView, SnapshotPages};
+pub use snapshot::{OrderView, PageLimits, SnapshotPages};
 pub use stale::{StaleReason, StaleReasons, Staleness};
 
 /// Version of the wire, as `welcome` names it.

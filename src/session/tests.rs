@@ -3,7 +3,11 @@
 use serde_json::Value;
 
 use super::*;
-use crate::{event::OrderList, hub::PendingSnapshot, protocol::StaleReason};
+use crate::{
+    event::{Epoch, OrderList, OrderState, Timeline, Version, VersionKind},
+    hub::PendingSnapshot,
+    protocol::{OrderView, StaleReason},
+};
 
 const HEARTBEAT: Duration = Duration::from_secs(25);
 
@@ -34,6 +38,7 @@ fn rules() -> Arc<Rules> {
         heartbeat_interval: HEARTBEAT,
         snapshot_timeout: Duration::from_secs(5),
         snapshot_page: 500,
+        snapshot_bytes: 32_768,
         complete_after: Duration::from_secs(60),
     })
 }
@@ -104,6 +109,35 @@ fn welcome_comes_first_then_the_snapshot_then_updates() {
     assert_eq!((&snapshot[0]["first"], &snapshot[0]["complete"]), (&Value::Bool(true), &Value::Bool(true)));
     session.on_delivery(Delivery::Updates(vec![Frame::text(r#"{"type":"order_status"}"#)]), clock.now());
     assert_eq!(types(&sent(&mut session)), ["order_status"]);
+}
+
+fn large_order(clock: &Clock, bytes: usize) -> OrderView {
+    let order_id = OrderId::parse("A-1").unwrap();
+    let details = format!(r#"{{"pad":"{}"}}"#, "x".repeat(bytes));
+    let state = Arc::new(OrderState {
+        order_id,
+        user_id: UserId::parse("u-42").unwrap(),
+        viewers: Box::default(),
+        status: "paid".into(),
+        terminal: false,
+        version: Version { kind: VersionKind::Field, number: 1 },
+        stamp: Stamp { epoch: Epoch(7), partition: 0, offset: 1 },
+        occurred_at: clock.now().wall,
+        details: Some(serde_json::value::RawValue::from_string(details).unwrap()),
+        event_id: None,
+    });
+    OrderView { timeline: Arc::new(Timeline::of(&state)), state }
+}
+
+#[test]
+fn with_its_last_page_a_snapshot_is_out_however_large_that_is() {
+    let clock = Clock::start();
+    let mut session = live(&clock);
+    let mut snapshot = PendingSnapshot::new(clock.now().wall, false);
+    snapshot.put(&OrderId::parse("A-1").unwrap(), Some(large_order(&clock, 16_384)));
+    session.on_delivery(Delivery::Snapshot(snapshot), clock.now());
+    assert!(session.take_output(16_384).is_some());
+    assert!(session.wants_delivery(), "the mailbox is looked into, and keeps the waker");
 }
 
 #[test]

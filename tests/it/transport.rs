@@ -5,6 +5,7 @@ mod frames;
 mod handshakes;
 mod panics;
 mod silence;
+mod sizes;
 mod tokens;
 
 use std::{
@@ -102,6 +103,7 @@ impl Server {
                 heartbeat_interval: session.heartbeat_interval,
                 snapshot_timeout: session.snapshot_timeout,
                 snapshot_page: session.snapshot_page,
+                snapshot_bytes: session.snapshot_bytes,
                 complete_after: session.complete_after,
             }),
             limits: Limits {
