@@ -9,7 +9,7 @@ pub mod outbound;
 pub mod snapshot;
 pub mod stale;
 
-pub use close::CloseCause;
+pub use close::{ClientCode, CloseCause};
 pub use frame::Frame;
 pub use inbound::{ClientMessage, MessageError};
 pub use outbound::ServerMessage;

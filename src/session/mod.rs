@@ -131,6 +131,7 @@ pub struct Session {
     told_stale: StaleReasons,
     stale_since: Option<Timestamp>,
     departure: Option<Departure>,
+    client_code: Option<u16>,
 }
 
 /// The instance leaves: when this session is to end, and when its client should come back.
@@ -193,6 +194,7 @@ impl Session {
             told_stale: StaleReasons::NONE,
             stale_since: None,
             departure: None,
+            client_code: None,
         }
     }
 
@@ -366,6 +368,11 @@ impl Session {
             Phase::Closing { cause, .. } | Phase::Ended { cause } => Some(cause),
             Phase::AwaitingSync { .. } | Phase::Open => None,
         }
+    }
+
+    /// The code of the client's Close, where that ended the session; 1005 stands for none.
+    pub fn client_code(&self) -> Option<u16> {
+        self.client_code
     }
 }
 

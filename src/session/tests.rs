@@ -335,6 +335,21 @@ fn of_several_pings_the_last_is_answered_and_the_client_s_close_is_returned() {
 }
 
 #[test]
+fn a_client_s_own_code_is_returned_and_remembered() {
+    let clock = Clock::start();
+    for (code, returned, remembered) in [(Some(1009), Value::from(1009), 1009), (None, Value::Null, 1005)] {
+        let mut session = live(&clock);
+        session.on_inbound(Inbound::Close(code), clock.now());
+        assert_eq!(sent(&mut session), [serde_json::json!({"close": returned})]);
+        assert_eq!(session.client_code(), Some(remembered));
+    }
+    let mut session = live(&clock);
+    session.close(CloseCause::Revoked, None, clock.now());
+    session.on_inbound(Inbound::Close(Some(1000)), clock.now());
+    assert_eq!((session.cause(), session.client_code()), (Some(CloseCause::Revoked), None), "it answered ours");
+}
+
+#[test]
 fn the_first_cause_counts_and_a_peer_that_does_not_answer_is_not_waited_for_long() {
     let mut clock = Clock::start();
     let mut session = live(&clock);

@@ -1,6 +1,7 @@
 //! The WebSocket transport against an independent client: frames, endings, slow and hostile peers. No broker and no
 //! database: the test plays the fanout and the snapshots.
 
+mod closing;
 mod frames;
 mod handshakes;
 mod panics;
