@@ -6,6 +6,7 @@ pub mod close;
 pub mod frame;
 pub mod inbound;
 pub mod outbound;
+pub mod ping;
 pub mod snapshot;
 pub mod stale;
 
@@ -13,6 +14,7 @@ pub use close::{ClientCode, CloseCause};
 pub use frame::Frame;
 pub use inbound::{ClientMessage, MessageError};
 pub use outbound::ServerMessage;
+pub use ping::PingForm;
 pub use snapshot::{OrderView, PageLimits, SnapshotPages};
 pub use stale::{StaleReason, StaleReasons, Staleness};
 

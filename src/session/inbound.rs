@@ -65,10 +65,11 @@ impl Session {
             return None;
         }
         match ClientMessage::parse(text) {
-            Ok(ClientMessage::Ping { id }) => {
-                self.outbox.push(ServerMessage::Pong { id: id.as_ref() }.frame());
+            Ok(ClientMessage::Ping { id, form }) => {
+                self.outbox.push(form.pong(id.as_ref()));
                 None
             }
+            Ok(ClientMessage::Alive) => None,
             Ok(ClientMessage::Sync { orders }) => {
                 Some(self.ask(orders.map_or(HubRequest::Restart, HubRequest::Sync), now))
             }

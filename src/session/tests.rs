@@ -311,8 +311,8 @@ fn sixty_messages_at_once_are_fine_and_the_next_is_too_many() {
     let mut clock = Clock::start();
     let mut session = live(&clock);
     let ping = Inbound::Text(r#"{"type":"ping"}"#);
-    for _ in 0..60 {
-        session.on_inbound(ping.clone(), clock.now());
+    for text in ["ping", "pong", "", r#"{"type":"ping"}"#].into_iter().cycle().take(60) {
+        session.on_inbound(Inbound::Text(text), clock.now());
     }
     assert_eq!(session.cause(), None);
     session.on_inbound(ping.clone(), clock.forward(Duration::from_millis(50)));

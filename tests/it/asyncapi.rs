@@ -101,7 +101,7 @@ impl ServerMessages {
     fn all(order_id: &ordercast::event::OrderId, user_id: &UserId, now: Timestamp) -> Vec<(&'static str, Frame)> {
         let ids: Vec<_> = [r#"{"type":"ping","id":7}"#, r#"{"type":"ping","id":"x"}"#]
             .map(|text| match ClientMessage::parse(text) {
-                Ok(ClientMessage::Ping { id }) => id,
+                Ok(ClientMessage::Ping { id, .. }) => id,
                 other => panic!("{other:?}"),
             })
             .into();

@@ -232,6 +232,20 @@ async fn a_session_gets_welcome_snapshot_and_updates() {
 }
 
 #[tokio::test]
+async fn words_of_other_clients_are_answered_as_they_come_for_as_long_as_they_come() {
+    let server = Server::start().await;
+    let mut client = server.connect("u-1").await;
+    assert_eq!(next_json(&mut client).await["type"], "welcome");
+    assert_eq!(next_json(&mut client).await["type"], "snapshot");
+    for (said, answer) in [("ping", "pong"), ("\"ping\"", "\"pong\""), ("heartbeat", "heartbeat")].repeat(5) {
+        client.send(Message::text(said)).await.unwrap();
+        let told = tokio::time::timeout(Duration::from_secs(20), client.next()).await.expect("an answer in time");
+        assert_eq!(told.unwrap().unwrap(), Message::text(answer));
+        client.send(Message::text("")).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_stalled_reader_is_closed_and_nobody_else_waits_for_it() {
     let server = Server::start().await;
     // A reader that never reads: a raw socket with a small window.
