@@ -36,6 +36,7 @@
  * @property {string} [reason]    reconnecting, stopped: why, as one word.
  */
 
+/** Of a server that has spoken: see `isStopCode`. */
 const STOP_CODES = new Set([1002, 1003, 1007, 1009, 1010]);
 const FIRST_BACKOFF_MS = 500;
 const MAX_BACKOFF_MS = 20_000;
@@ -52,9 +53,15 @@ const MAX_SYNC_ORDERS = 2_000;
 const MAX_MESSAGE_BYTES = 64 * 1024;
 const MAX_TIMELINE_STEPS = 50;
 
-/** Whether a close code forbids to come back. Every code not named here, known or not, means: reconnect. */
-export function isStopCode(code) {
-  return STOP_CODES.has(code) || (code >= 4500 && code <= 4999);
+/**
+ * Whether a close code forbids to come back. Every code not named here, known or not, means: reconnect.
+ *
+ * @param {number} code
+ * @param {boolean} [heard]  The server has said `welcome` or `closing` on this connection. Where it has not, codes below 4500 may
+ *        be made up by a gateway that took the connection before it asked the server, and forbid nothing.
+ */
+export function isStopCode(code, heard = true) {
+  return (heard && STOP_CODES.has(code)) || (code >= 4500 && code <= 4999);
 }
 
 export class OrdercastClient {
@@ -79,6 +86,8 @@ export class OrdercastClient {
   #welcome = null;
   #welcomedAt = 0;
   #userId;
+  /** The server itself has spoken on this connection, and not only something in between. */
+  #heard = false;
   /** The first snapshot of the session, or one under way, has not come to its end. */
   #incomplete = true;
   #staleReasons = null;
@@ -144,6 +153,7 @@ export class OrdercastClient {
     this.#incomplete = true;
     this.#staleReasons = null;
     this.#welcome = null;
+    this.#heard = false;
     this.#setState({ name: "connecting", attempt: this.#attempt });
     this.#watch(OPEN_TIMEOUT_MS);
 
@@ -155,6 +165,8 @@ export class OrdercastClient {
       return;
     }
     if (run !== this.#run) return;
+    // What was read from an answer or a file often ends with a line break, which no subprotocol can hold.
+    if (typeof token === "string") token = token.trim();
     if (!token) return this.#stop({ reason: "missing_token" });
     if (token === this.#expiredToken) return this.#ended({ code: 4005, reason: "token_expired" });
     this.#token = token;
@@ -203,12 +215,14 @@ export class OrdercastClient {
         return this.#judge();
       case "closing":
         // No update follows, so nothing is live from here on; the Close frame may take its time.
+        this.#heard = true;
         return this.#ended({ code: message.code, reason: message.reason, afterMs: message.reconnect_after_ms });
     }
   }
 
   #onWelcome(message) {
     this.#welcome = message;
+    this.#heard = true;
     this.#welcomedAt = this.#seenAt;
     this.#heartbeatMs = message.heartbeat_ms;
     const sync = this.#syncOf(this.#orders);
@@ -278,7 +292,7 @@ export class OrdercastClient {
   /** The one way out of a connection or an attempt: stops, or sets the next attempt. */
   #ended({ code, reason, afterMs }) {
     const noNewToken = code === 4005 && typeof this.#options.token !== "function";
-    if (isStopCode(code) || noNewToken) return this.#stop({ code, reason });
+    if (isStopCode(code, this.#heard) || noNewToken) return this.#stop({ code, reason });
     if (code === 4005) this.#expiredToken = this.#token;
     const proven = this.#welcome && this.#now() - this.#welcomedAt >= PROVEN_SESSION_MS;
     this.#leaveSocket();

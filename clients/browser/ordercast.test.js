@@ -208,6 +208,7 @@ test("stop_codes_stop_and_all_others_reconnect", async () => {
   for (const code of [1002, 1003, 1007, 1009, 1010, 4500, 4503, 4504, 4510, 4513, 4999]) {
     assert.equal(isStopCode(code), true, `${code}`);
     const { env, client, sockets } = await start();
+    sockets[0].welcomes();
     sockets[0].breaks(code, "why");
     await env.pass(60_000);
     assert.deepEqual([client.state.name, client.state.code, client.state.reason, sockets.length], ["stopped", code, "why", 1]);
@@ -215,10 +216,39 @@ test("stop_codes_stop_and_all_others_reconnect", async () => {
   for (const code of [1000, 1001, 1005, 1006, 1008, 1011, 1012, 1013, 1014, 3000, 4008, 4011, 4012, 4013, 4014, 4499, 5000]) {
     assert.equal(isStopCode(code), false, `${code}`);
     const { env, sockets } = await start();
+    sockets[0].welcomes();
     sockets[0].breaks(code);
     await env.pass(500);
     assert.equal(sockets.length, 2, `${code} reconnects`);
   }
+});
+
+test("a_stop_code_that_a_gateway_made_up_before_the_server_spoke_reconnects", async () => {
+  for (const code of [1002, 1003, 1007, 1009, 1010]) {
+    assert.equal(isStopCode(code, false), false, `${code}`);
+    const { env, client, sockets } = await start();
+    sockets[0].welcomes(order("A"));
+    sockets[0].breaks(1012);
+    await env.pass(500);
+    sockets[1].breaks(code);
+    assert.deepEqual([client.state.name, client.state.code], ["reconnecting", code], "of the connection before it was heard");
+    await env.pass(1_000);
+    sockets[2].says({ type: "closing", code, reason: "why", retry: false });
+    assert.deepEqual([client.state.name, client.state.code, client.state.reason], ["stopped", code, "why"], "it was told");
+  }
+  for (const code of [4500, 4503, 4999]) {
+    assert.equal(isStopCode(code, false), true, `${code}`);
+    const { client, sockets } = await start();
+    sockets[0].breaks(code);
+    assert.equal(client.state.name, "stopped", `${code}: nothing in between makes it up`);
+  }
+});
+
+test("token_is_taken_without_the_white_space_around_it", async () => {
+  const { socket } = await start({ token: async () => " t-1\r\n" });
+  assert.deepEqual(socket.protocols, ["ordercast.v1", "bearer.t-1"]);
+  const { client, sockets } = await start({ token: " \n" });
+  assert.deepEqual([client.state.name, client.state.reason, sockets.length], ["stopped", "missing_token", 0]);
 });
 
 test("backoff_is_jittered_doubles_to_twenty_seconds_and_starts_anew_after_a_session_of_thirty", async () => {

@@ -267,7 +267,13 @@ fn join(hub: &mut Hub, viewer: &Viewer, now: Now) -> (Arc<Mailbox>, SessionKey, 
     };
     let key = hub.join(joining).expect("there is no limit");
     let hour = Duration::from_secs(3600);
-    let rules = Rules { heartbeat_interval: hour, snapshot_timeout: hour, snapshot_page: 3, complete_after: hour };
+    let rules = Rules {
+        heartbeat_interval: hour,
+        snapshot_timeout: hour,
+        snapshot_page: 3,
+        snapshot_bytes: 4_096,
+        complete_after: hour,
+    };
     let opening = Opening {
         session_id: "s".to_owned(),
         user: viewer.user().cloned(),

@@ -160,6 +160,7 @@ impl App {
                 heartbeat_interval: settings.session.heartbeat_interval,
                 snapshot_timeout: settings.session.snapshot_timeout,
                 snapshot_page: settings.session.snapshot_page,
+                snapshot_bytes: settings.session.snapshot_bytes,
                 complete_after: settings.session.complete_after,
             }),
             limits: Limits {

@@ -39,7 +39,7 @@ pub use origin::{AllowedOrigin, NotAnOrigin, WebOrigin, host_and_port};
 pub use problem::{Problem, SettingsError};
 pub use properties::RESERVED_PROPERTIES;
 pub use render::effective_toml;
-pub use session::{MIN_MAILBOX_BYTES, PerUserPolicy, Session};
+pub use session::{MAX_SNAPSHOT_BYTES, MIN_MAILBOX_BYTES, PerUserPolicy, Session};
 pub use shutdown::Shutdown;
 pub use sources::{SettingsFile, Sources, variable};
 

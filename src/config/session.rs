@@ -10,6 +10,9 @@ use super::{
 /// The smallest mailbox: any single update fits an empty one.
 pub const MIN_MAILBOX_BYTES: usize = 32 * 1024;
 
+/// The largest frame of a snapshot that may be asked for: what gateways pass at the most.
+pub const MAX_SNAPSHOT_BYTES: usize = 65_536;
+
 const MAX_RATE: NonZeroU32 = NonZeroU32::new(100_000).expect("it is not 0");
 
 /// What happens when a user opens one session too many.
@@ -44,6 +47,8 @@ pub struct Session {
     pub terminal_window: Duration,
     /// Orders in one frame of a snapshot at most. 1 to 10000, default 500.
     pub snapshot_page: usize,
+    /// Bytes of one frame of a snapshot at most, unless a single order is larger. 4096 to 65536, default 32768.
+    pub snapshot_bytes: usize,
     /// How long all orders of a link have been terminal when its session ends. 1 s to 24 h, default 60 s.
     pub complete_after: Duration,
     /// Open sessions, picked by chance, whose screen is compared with the database each second. 0 to 1000, default 5.
@@ -71,6 +76,7 @@ impl Session {
             ),
             terminal_window: section.value("terminal_window", "24h", duration("0s", "1y")),
             snapshot_page: section.value("snapshot_page", "500", number(1..=10_000)),
+            snapshot_bytes: section.value("snapshot_bytes", "32768", number(4_096..=MAX_SNAPSHOT_BYTES)),
             complete_after: section.value("complete_after", "60s", duration("1s", "24h")),
             audits_per_second: section.value("audits_per_second", "5", number(0..=1_000)),
         }

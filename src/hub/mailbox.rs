@@ -13,7 +13,7 @@ use indexmap::{IndexMap, IndexSet};
 
 use crate::{
     event::{OrderId, Timestamp},
-    protocol::{CloseCause, Frame, OrderView, SnapshotPages, StaleReason, StaleReasons, outbound},
+    protocol::{CloseCause, Frame, OrderView, PageLimits, SnapshotPages, StaleReason, StaleReasons, outbound},
 };
 
 /// What an entry costs besides its frame.
@@ -125,10 +125,10 @@ impl PendingSnapshot {
         self.orders.is_empty() && self.removed.is_empty()
     }
 
-    /// Cuts it into frames of at most `page_orders` orders.
-    pub fn into_pages(self, page_orders: usize) -> SnapshotPages {
+    /// Cuts it into frames.
+    pub fn into_pages(self, limits: PageLimits) -> SnapshotPages {
         let orders = self.orders.into_values().collect();
-        SnapshotPages::new(self.as_of, self.partial, orders, self.removed.into_iter().collect(), page_orders)
+        SnapshotPages::new(self.as_of, self.partial, orders, self.removed.into_iter().collect(), limits)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Why a session ended: one cause fixes the close code, the last frame, the log line and the metric label.
 
 /// The one recorded reason of a session's end. A client reconnects after every code but 1002, 1003, 1007, 1009, 1010
-/// and 4500–4999.
+/// and 4500–4999; after one below 4500 also where it had no `welcome` and no `closing`, because a gateway may have made it up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CloseCause {
     /// The client closed.
@@ -71,7 +71,7 @@ impl CloseCause {
         Self::TooManyErrors,
     ];
 
-    /// The WebSocket close code. `ConnectionLost` is what RFC 6455 calls 1006 and is never sent.
+    /// The WebSocket close code; of the client's own close the most common one. `ConnectionLost` is what RFC 6455 calls 1006 and is never sent.
     pub fn code(self) -> u16 {
         match self {
             Self::ClientClosed => 1000,
@@ -134,6 +134,87 @@ impl CloseCause {
     }
 }
 
+/// What stands for the code of a Close frame without one (RFC 6455, 7.4.1); never sent.
+pub const NO_CODE: u16 = 1005;
+
+/// What a client's own Close says, as far as metrics tell codes apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ClientCode {
+    /// 1000.
+    Normal,
+    /// 1001: the page or the program was left.
+    GoingAway,
+    /// 1002: we broke RFC 6455, says the client.
+    ProtocolError,
+    /// 1003.
+    UnsupportedData,
+    /// A Close frame without a code.
+    NoCode,
+    /// 1007.
+    InvalidData,
+    /// 1008.
+    PolicyViolation,
+    /// 1009: a frame of ours was larger than the client takes.
+    MessageTooBig,
+    /// 1011.
+    InternalError,
+    /// 3000 to 4999: what the application means by it.
+    Application,
+    /// Any other that may be sent.
+    Other,
+}
+
+impl ClientCode {
+    /// Every kind.
+    pub const ALL: [Self; 11] = [
+        Self::Normal,
+        Self::GoingAway,
+        Self::ProtocolError,
+        Self::UnsupportedData,
+        Self::NoCode,
+        Self::InvalidData,
+        Self::PolicyViolation,
+        Self::MessageTooBig,
+        Self::InternalError,
+        Self::Application,
+        Self::Other,
+    ];
+
+    /// The kind of a code; [`NO_CODE`] stands for none.
+    pub fn of(code: u16) -> Self {
+        match code {
+            1000 => Self::Normal,
+            1001 => Self::GoingAway,
+            1002 => Self::ProtocolError,
+            1003 => Self::UnsupportedData,
+            NO_CODE => Self::NoCode,
+            1007 => Self::InvalidData,
+            1008 => Self::PolicyViolation,
+            1009 => Self::MessageTooBig,
+            1011 => Self::InternalError,
+            3000..=4999 => Self::Application,
+            _ => Self::Other,
+        }
+    }
+
+    /// The metric label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Normal => "normal",
+            Self::GoingAway => "going_away",
+            Self::ProtocolError => "protocol_error",
+            Self::UnsupportedData => "unsupported_data",
+            Self::NoCode => "no_code",
+            Self::InvalidData => "invalid_data",
+            Self::PolicyViolation => "policy_violation",
+            Self::MessageTooBig => "message_too_big",
+            Self::InternalError => "internal_error",
+            Self::Application => "application",
+            Self::Other => "other",
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
@@ -145,6 +226,16 @@ mod tests {
         let codes: HashSet<u16> = CloseCause::ALL.iter().map(|cause| cause.code()).collect();
         let reasons: HashSet<&str> = CloseCause::ALL.iter().map(|cause| cause.reason()).collect();
         assert_eq!((codes.len(), reasons.len()), (CloseCause::ALL.len(), CloseCause::ALL.len()));
+    }
+
+    #[test]
+    fn every_code_that_a_client_may_send_has_one_kind_and_every_kind_a_code() {
+        let codes = [NO_CODE].into_iter().chain(1000..=1003).chain(1007..=1014).chain(3000..=4999);
+        let kinds: HashSet<ClientCode> = codes.map(ClientCode::of).collect();
+        assert_eq!(kinds, ClientCode::ALL.into());
+        let names: HashSet<&str> = ClientCode::ALL.map(ClientCode::as_str).into();
+        assert_eq!(names.len(), ClientCode::ALL.len());
+        assert_eq!(ClientCode::of(1009).as_str(), "message_too_big");
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use serde::Serialize;
 
+/// No frame of the wire is longer, header and all: gateways and client libraries end a session above it.
+pub const MAX_FRAME_BYTES: usize = 65_536;
 /// Room kept for the longest header of an unmasked frame: two bytes and a 64-bit length.
 const MAX_HEADER: usize = 10;
 const FIN_TEXT: u8 = 0x81;
@@ -19,11 +21,17 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// A text frame that holds `message` as JSON.
+    /// A text frame that holds `message` as JSON. No message of ours is longer than [`MAX_FRAME_BYTES`]: what it carries is
+    /// bounded where it comes in (`no_frame_is_longer_than_the_wire_allows`).
     pub fn json(message: &impl Serialize) -> Self {
-        Self::build(FIN_TEXT, |payload| {
-            serde_json::to_writer(payload, message).expect("messages have string keys and writing to memory succeeds");
-        })
+        let frame = Self::written(|payload| write_json(payload, message));
+        debug_assert!(frame.len() <= MAX_FRAME_BYTES, "{} bytes", frame.len());
+        frame
+    }
+
+    /// A text frame that holds what `write` appends.
+    pub(super) fn written(write: impl FnOnce(&mut Vec<u8>)) -> Self {
+        Self::build(FIN_TEXT, write)
     }
 
     /// A text frame that holds what is there already.
@@ -101,6 +109,11 @@ impl Frame {
     pub fn is_empty(&self) -> bool {
         false
     }
+}
+
+/// Appends `value` as JSON.
+pub(super) fn write_json(buffer: &mut Vec<u8>, value: &impl Serialize) {
+    serde_json::to_writer(buffer, value).expect("messages have string keys and writing to memory succeeds");
 }
 
 #[cfg(test)]

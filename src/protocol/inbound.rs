@@ -5,7 +5,10 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::outbound::RawId;
+use super::{
+    outbound::RawId,
+    ping::{self, PingForm, Sign},
+};
 use crate::event::{OrderId, Stamp};
 
 /// Most orders a `subscribe` may name.
@@ -24,7 +27,11 @@ pub enum ClientMessage {
     Ping {
         /// To be echoed.
         id: Option<RawId>,
+        /// How it asked, which says how to answer.
+        form: PingForm,
     },
+    /// Says that it lives, and asks for nothing.
+    Alive,
     /// Says which states the client shows; it gets what differs. A `rev` that is none of ours differs from every state.
     Sync {
         /// The shown orders and their revs; `None` asks for everything.
@@ -120,6 +127,9 @@ impl Text {
 impl ClientMessage {
     /// Reads one text message.
     pub fn parse(text: &str) -> Result<Self, MessageError> {
+        if let Some(sign) = ping::word(text) {
+            return Ok(Self::of(sign, None));
+        }
         let refuse = |code, message: String| MessageError { code, message, id: None };
         if is_too_deep(text) {
             return Err(refuse("invalid_message", format!("at most {MAX_DEPTH} levels of nesting")));
@@ -142,7 +152,14 @@ impl ClientMessage {
             }
             None => None,
         };
-        envelope.read(id.clone()).map_err(|(code, message)| MessageError { code, message, id })
+        envelope.read(id.clone(), text).map_err(|(code, message)| MessageError { code, message, id })
+    }
+
+    fn of(sign: Sign, id: Option<RawId>) -> Self {
+        match sign {
+            Sign::Ping(form) => Self::Ping { id, form },
+            Sign::Alive => Self::Alive,
+        }
     }
 }
 
@@ -154,19 +171,25 @@ fn echoed(id: &RawValue) -> Option<RawId> {
 type Refusal = (&'static str, String);
 
 impl Envelope<'_> {
-    fn read(&self, id: Option<RawId>) -> Result<ClientMessage, Refusal> {
-        let name = self.r#type.as_ref().or(self.action.as_ref()).map(Text::as_str);
-        match name {
-            Some("ping") => Ok(ClientMessage::Ping { id }),
-            Some("sync") => Ok(ClientMessage::Sync { orders: self.orders.map(read_revs).transpose()? }),
-            Some("subscribe") => Ok(ClientMessage::Subscribe {
+    fn read(&self, id: Option<RawId>, text: &str) -> Result<ClientMessage, Refusal> {
+        let names = [("type", &self.r#type), ("action", &self.action)];
+        let Some((name, said)) = names.into_iter().find_map(|(name, said)| Some((name, said.as_ref()?.as_str())))
+        else {
+            let sign = ping::foreign(text).map(|sign| ClientMessage::of(sign, id));
+            return sign.ok_or_else(|| ("invalid_message", "\"type\" is missing".to_owned()));
+        };
+        match said {
+            "sync" => Ok(ClientMessage::Sync { orders: self.orders.map(read_revs).transpose()? }),
+            "subscribe" => Ok(ClientMessage::Subscribe {
                 order_ids: self.order_ids.map(read_order_ids).transpose()?,
                 user_id: self.user_id.map(read_user_id).transpose()?,
                 id,
             }),
-            Some("refresh") => Ok(ClientMessage::Refresh { token: self.token.map_or_else(no_token, read_token)?, id }),
-            Some(_) => Err(("unknown_type", "known types are ping, sync, subscribe and refresh".to_owned())),
-            None => Err(("invalid_message", "\"type\" is missing".to_owned())),
+            "refresh" => Ok(ClientMessage::Refresh { token: self.token.map_or_else(no_token, read_token)?, id }),
+            said => match ping::member(name, said) {
+                Some(sign) => Ok(ClientMessage::of(sign, id)),
+                None => Err(("unknown_type", "known types are ping, sync, subscribe and refresh".to_owned())),
+            },
         }
     }
 }
@@ -194,8 +217,9 @@ fn read_user_id(user_id: &RawValue) -> Result<String, Refusal> {
     }
 }
 
+/// White space around a token is none of it, as in a handshake.
 fn read_token(token: &RawValue) -> Result<Token, Refusal> {
-    serde_json::from_str::<String>(token.get()).map(Token::from).or_else(|_| no_token())
+    serde_json::from_str::<String>(token.get()).map(|token| token.trim().to_owned().into()).or_else(|_| no_token())
 }
 
 fn no_token() -> Result<Token, Refusal> {
@@ -274,6 +298,7 @@ mod tests {
         let refresh = ClientMessage::parse(r#"{"type":"refresh","token":"canary"}"#).unwrap();
         assert!(!format!("{refresh:?}").contains("canary"));
         assert_eq!(refresh, ClientMessage::Refresh { token: "canary".to_owned().into(), id: None });
+        assert_eq!(ClientMessage::parse(r#"{"type":"refresh","token":" canary\r\n"}"#), Ok(refresh));
         assert_eq!(code(r#"{"type":"refresh"}"#), "invalid_message");
         assert_eq!(code(r#"{"type":"refresh","token":["canary"]}"#), "invalid_message");
     }

@@ -6,14 +6,16 @@ pub mod close;
 pub mod frame;
 pub mod inbound;
 pub mod outbound;
+pub mod ping;
 pub mod snapshot;
 pub mod stale;
 
-pub use close::CloseCause;
+pub use close::{ClientCode, CloseCause};
 pub use frame::Frame;
 pub use inbound::{ClientMessage, MessageError};
 pub use outbound::ServerMessage;
-pub use snapshot::{OrderView, SnapshotPages};
+pub use ping::PingForm;
+pub use snapshot::{OrderView, PageLimits, SnapshotPages};
 pub use stale::{StaleReason, StaleReasons, Staleness};
 
 /// Version of the wire, as `welcome` names it.

@@ -4,11 +4,13 @@ use std::{collections::VecDeque, sync::Arc};
 
 use serde::{Serialize, Serializer, ser::SerializeSeq};
 
-use super::{Frame, outbound::OrderFields};
+use super::{Frame, frame::write_json, outbound::OrderFields};
 use crate::event::{OrderId, OrderState, Timeline, Timestamp};
 
-/// A page ends at this many bytes of orders, or at `session.snapshot_page` orders.
-const PAGE_BYTES: usize = 64 * 1024;
+/// The header of a frame of 126 to 65,535 bytes, which every page is.
+const HEADER_BYTES: usize = 4;
+const REMOVED: &[u8] = br#"],"removed":["#;
+const COMPLETE: [&[u8]; 2] = [br#"],"complete":false}"#, br#"],"complete":true}"#];
 
 /// An order as a snapshot and `GET /orders` show it.
 #[derive(Debug, Clone)]
@@ -20,7 +22,7 @@ pub struct OrderView {
 }
 
 impl OrderView {
-    /// Roughly how many bytes it takes as JSON. A page may exceed [`PAGE_BYTES`] by one order.
+    /// Roughly how many bytes it takes as JSON.
     pub fn json_bytes(&self) -> usize {
         let step_bytes = 96;
         self.state.size_bytes() + self.timeline.steps().len() * step_bytes
@@ -62,14 +64,26 @@ impl Serialize for Steps<'_> {
     }
 }
 
+/// How much one frame of a snapshot may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageLimits {
+    /// Most orders.
+    pub orders: usize,
+    /// Most bytes, header and all; at least 4096. Only a single order that is larger by itself exceeds them, and even that
+    /// stays within [`MAX_FRAME_BYTES`](super::frame::MAX_FRAME_BYTES).
+    pub bytes: usize,
+}
+
 /// A snapshot on its way to one socket.
 #[derive(Debug)]
 pub struct SnapshotPages {
     as_of: Timestamp,
     partial: bool,
     first: bool,
-    page_orders: usize,
+    limits: PageLimits,
     orders: VecDeque<OrderView>,
+    /// The next order, which did not fit into the last page any more: encoded once.
+    carried: Option<Vec<u8>>,
     removed: VecDeque<OrderId>,
     done: bool,
 }
@@ -82,17 +96,83 @@ impl SnapshotPages {
         partial: bool,
         mut orders: Vec<OrderView>,
         removed: Vec<OrderId>,
-        page_orders: usize,
+        limits: PageLimits,
     ) -> Self {
         sort_newest_first(&mut orders);
         Self {
             as_of,
             partial,
             first: true,
-            page_orders: page_orders.max(1),
+            limits: PageLimits { orders: limits.orders.max(1), ..limits },
             orders: orders.into(),
+            carried: None,
             removed: removed.into(),
             done: false,
+        }
+    }
+
+    /// Whether the last frame has been made.
+    pub fn is_done(&self) -> bool {
+        self.done
+    }
+
+    fn write_page(&mut self, page: &mut Vec<u8>) {
+        let [more, complete] = COMPLETE;
+        let besides = HEADER_BYTES + REMOVED.len() + more.len();
+        let room = page.len() + self.limits.bytes.saturating_sub(besides);
+        let Self { as_of, partial, .. } = *self;
+        let first = std::mem::take(&mut self.first);
+        let begin = format!(r#"{{"type":"snapshot","as_of":"{as_of}","partial":{partial},"first":{first},"orders":["#);
+        page.extend_from_slice(begin.as_bytes());
+        let is_empty = self.write_orders(page, room) == 0;
+        page.extend_from_slice(REMOVED);
+        // What the name of the list takes, `room` has left out.
+        self.write_removed(page, room + REMOVED.len(), is_empty);
+        self.done = self.orders.is_empty() && self.carried.is_none() && self.removed.is_empty();
+        page.extend_from_slice(if self.done { complete } else { more });
+    }
+
+    /// Appends orders up to `room`, the first whatever its size. Returns how many.
+    fn write_orders(&mut self, page: &mut Vec<u8>, room: usize) -> usize {
+        let mut many = 0;
+        if let Some(order) = self.carried.take() {
+            page.extend_from_slice(&order);
+            many = 1;
+        }
+        while many < self.limits.orders
+            && let Some(order) = self.orders.pop_front()
+        {
+            let end = page.len();
+            if many > 0 {
+                page.push(b',');
+            }
+            let begin = page.len();
+            write_json(page, &order);
+            if many > 0 && page.len() > room {
+                self.carried = Some(page.split_off(begin));
+                page.truncate(end);
+                break;
+            }
+            many += 1;
+        }
+        many
+    }
+
+    /// Appends ids up to `room`, into a page that is empty at least one.
+    fn write_removed(&mut self, page: &mut Vec<u8>, room: usize, is_empty: bool) {
+        let mut is_first = true;
+        while let Some(order_id) = self.removed.front() {
+            let end = page.len();
+            if !is_first {
+                page.push(b',');
+            }
+            write_json(page, order_id);
+            if page.len() > room && !(is_empty && is_first) {
+                page.truncate(end);
+                return;
+            }
+            self.removed.pop_front();
+            is_first = false;
         }
     }
 }
@@ -109,42 +189,9 @@ impl Iterator for SnapshotPages {
     type Item = Frame;
 
     fn next(&mut self) -> Option<Frame> {
-        #[derive(Serialize)]
-        struct Snapshot<'a> {
-            r#type: &'static str,
-            as_of: Timestamp,
-            partial: bool,
-            first: bool,
-            orders: &'a [OrderView],
-            removed: &'a [OrderId],
-            complete: bool,
-        }
-        if self.done {
-            return None;
-        }
-        let mut bytes = 0;
-        let mut orders = Vec::new();
-        while bytes < PAGE_BYTES && orders.len() < self.page_orders {
-            let Some(order) = self.orders.pop_front() else { break };
-            bytes += order.json_bytes();
-            orders.push(order);
-        }
-        let mut removed = Vec::new();
-        while bytes < PAGE_BYTES {
-            let Some(order_id) = self.removed.pop_front() else { break };
-            bytes += order_id.as_str().len() + 3;
-            removed.push(order_id);
-        }
-        self.done = self.orders.is_empty() && self.removed.is_empty();
-        let frame = Frame::json(&Snapshot {
-            r#type: "snapshot",
-            as_of: self.as_of,
-            partial: self.partial,
-            first: std::mem::take(&mut self.first),
-            orders: &orders,
-            removed: &removed,
-            complete: self.done,
-        });
-        Some(frame)
+        (!self.done).then(|| Frame::written(|page| self.write_page(page)))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! What a client said, and what it gets for it.
 
 use super::{HubRequest, Now, Phase, Request, Session};
-use crate::protocol::{ClientMessage, CloseCause, Frame, MessageError, ServerMessage};
+use crate::protocol::{ClientMessage, CloseCause, Frame, MessageError, ServerMessage, close::NO_CODE};
 
 /// One thing that came from the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,10 +65,11 @@ impl Session {
             return None;
         }
         match ClientMessage::parse(text) {
-            Ok(ClientMessage::Ping { id }) => {
-                self.outbox.push(ServerMessage::Pong { id: id.as_ref() }.frame());
+            Ok(ClientMessage::Ping { id, form }) => {
+                self.outbox.push(form.pong(id.as_ref()));
                 None
             }
+            Ok(ClientMessage::Alive) => None,
             Ok(ClientMessage::Sync { orders }) => {
                 Some(self.ask(orders.map_or(HubRequest::Restart, HubRequest::Sync), now))
             }
@@ -117,7 +118,7 @@ impl Session {
         }
     }
 
-    /// The client's Close ends the session; if it is not the answer to ours, it is answered.
+    /// The client's Close ends the session; if it is not the answer to ours, it is answered, with its own code.
     fn on_close(&mut self, code: Option<u16>) {
         if let Some(cause) = self.cause() {
             self.phase = Phase::Ended { cause };
@@ -125,7 +126,8 @@ impl Session {
         }
         self.outbox.clear();
         let cause = CloseCause::ClientClosed;
-        self.outbox.push(Frame::close(code.map(|_| (cause.code(), cause.reason()))));
+        self.outbox.push(Frame::close(code.map(|code| (code, cause.reason()))));
+        self.client_code = Some(code.unwrap_or(NO_CODE));
         self.phase = Phase::Ended { cause };
     }
 }

@@ -23,7 +23,7 @@ use crate::{
     event::{OrderId, Stamp, Timestamp, UserId, Viewer},
     hub::Delivery,
     protocol::{
-        self, CloseCause, Frame, ServerMessage, StaleReasons,
+        self, CloseCause, Frame, PageLimits, ServerMessage, StaleReasons,
         inbound::Token,
         outbound::{self, RawId},
     },
@@ -46,6 +46,8 @@ pub struct Rules {
     pub snapshot_timeout: Duration,
     /// Most orders in one frame of a snapshot.
     pub snapshot_page: usize,
+    /// Most bytes of one, unless a single order is larger.
+    pub snapshot_bytes: usize,
     /// How long all orders of a link have been terminal when its session ends.
     pub complete_after: Duration,
 }
@@ -129,6 +131,7 @@ pub struct Session {
     told_stale: StaleReasons,
     stale_since: Option<Timestamp>,
     departure: Option<Departure>,
+    client_code: Option<u16>,
 }
 
 /// The instance leaves: when this session is to end, and when its client should come back.
@@ -191,6 +194,7 @@ impl Session {
             told_stale: StaleReasons::NONE,
             stale_since: None,
             departure: None,
+            client_code: None,
         }
     }
 
@@ -207,7 +211,8 @@ impl Session {
             Delivery::Snapshot(snapshot) => {
                 self.snapshot_due = None;
                 self.started = true;
-                self.outbox.push_snapshot(snapshot.into_pages(self.rules.snapshot_page));
+                let limits = PageLimits { orders: self.rules.snapshot_page, bytes: self.rules.snapshot_bytes };
+                self.outbox.push_snapshot(snapshot.into_pages(limits));
                 None
             }
             Delivery::Updates(frames) => {
@@ -363,6 +368,11 @@ impl Session {
             Phase::Closing { cause, .. } | Phase::Ended { cause } => Some(cause),
             Phase::AwaitingSync { .. } | Phase::Open => None,
         }
+    }
+
+    /// The code of the client's Close, where that ended the session; 1005 stands for none.
+    pub fn client_code(&self) -> Option<u16> {
+        self.client_code
     }
 }
 

@@ -10,21 +10,24 @@ use crate::protocol::{Frame, SnapshotPages};
 /// Pongs only the newest is kept.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
-    /// Nothing else is sent between its pages.
-    snapshot: Option<SnapshotPages>,
-    frames: VecDeque<Frame>,
+    queue: VecDeque<Item>,
     pong: Option<Frame>,
+}
+
+#[derive(Debug)]
+enum Item {
+    Frame(Frame),
+    /// Nothing else is sent between its pages.
+    Snapshot(Box<SnapshotPages>),
 }
 
 impl Outbox {
     pub(super) fn push(&mut self, frame: Frame) {
-        self.frames.push_back(frame);
+        self.queue.push_back(Item::Frame(frame));
     }
 
-    /// What is queued already goes first.
     pub(super) fn push_snapshot(&mut self, snapshot: SnapshotPages) {
-        debug_assert!(self.snapshot.is_none(), "a snapshot is taken only when the last one is out");
-        self.snapshot = Some(snapshot);
+        self.queue.push_back(Item::Snapshot(snapshot.into()));
     }
 
     /// RFC 6455, section 5.5.3: of several Pings, it is enough to answer the last.
@@ -33,7 +36,7 @@ impl Outbox {
     }
 
     pub(super) fn is_sending(&self) -> bool {
-        self.snapshot.is_some() || !self.frames.is_empty()
+        !self.queue.is_empty()
     }
 
     pub(super) fn clear(&mut self) {
@@ -58,17 +61,20 @@ impl Outbox {
         Some(joined.freeze())
     }
 
-    /// Frames were queued before the snapshot was, or after it while it goes out; the latter wait for its end.
     fn next(&mut self) -> Option<Frame> {
         if let Some(pong) = self.pong.take() {
             return Some(pong);
         }
-        if let Some(snapshot) = &mut self.snapshot {
-            if let Some(page) = snapshot.next() {
-                return Some(page);
+        match self.queue.pop_front()? {
+            Item::Frame(frame) => Some(frame),
+            Item::Snapshot(mut pages) => {
+                let page = pages.next();
+                // With its last page the snapshot is out: whoever waits for that must not wait for one more look.
+                if !pages.is_done() {
+                    self.queue.push_front(Item::Snapshot(pages));
+                }
+                page
             }
-            self.snapshot = None;
         }
-        self.frames.pop_front()
     }
 }

@@ -3,7 +3,11 @@
 use serde_json::Value;
 
 use super::*;
-use crate::{event::OrderList, hub::PendingSnapshot, protocol::StaleReason};
+use crate::{
+    event::{Epoch, OrderList, OrderState, Timeline, Version, VersionKind},
+    hub::PendingSnapshot,
+    protocol::{OrderView, StaleReason},
+};
 
 const HEARTBEAT: Duration = Duration::from_secs(25);
 
@@ -34,6 +38,7 @@ fn rules() -> Arc<Rules> {
         heartbeat_interval: HEARTBEAT,
         snapshot_timeout: Duration::from_secs(5),
         snapshot_page: 500,
+        snapshot_bytes: 32_768,
         complete_after: Duration::from_secs(60),
     })
 }
@@ -104,6 +109,35 @@ fn welcome_comes_first_then_the_snapshot_then_updates() {
     assert_eq!((&snapshot[0]["first"], &snapshot[0]["complete"]), (&Value::Bool(true), &Value::Bool(true)));
     session.on_delivery(Delivery::Updates(vec![Frame::text(r#"{"type":"order_status"}"#)]), clock.now());
     assert_eq!(types(&sent(&mut session)), ["order_status"]);
+}
+
+fn large_order(clock: &Clock, bytes: usize) -> OrderView {
+    let order_id = OrderId::parse("A-1").unwrap();
+    let details = format!(r#"{{"pad":"{}"}}"#, "x".repeat(bytes));
+    let state = Arc::new(OrderState {
+        order_id,
+        user_id: UserId::parse("u-42").unwrap(),
+        viewers: Box::default(),
+        status: "paid".into(),
+        terminal: false,
+        version: Version { kind: VersionKind::Field, number: 1 },
+        stamp: Stamp { epoch: Epoch(7), partition: 0, offset: 1 },
+        occurred_at: clock.now().wall,
+        details: Some(serde_json::value::RawValue::from_string(details).unwrap()),
+        event_id: None,
+    });
+    OrderView { timeline: Arc::new(Timeline::of(&state)), state }
+}
+
+#[test]
+fn with_its_last_page_a_snapshot_is_out_however_large_that_is() {
+    let clock = Clock::start();
+    let mut session = live(&clock);
+    let mut snapshot = PendingSnapshot::new(clock.now().wall, false);
+    snapshot.put(&OrderId::parse("A-1").unwrap(), Some(large_order(&clock, 16_384)));
+    session.on_delivery(Delivery::Snapshot(snapshot), clock.now());
+    assert!(session.take_output(16_384).is_some());
+    assert!(session.wants_delivery(), "the mailbox is looked into, and keeps the waker");
 }
 
 #[test]
@@ -277,8 +311,8 @@ fn sixty_messages_at_once_are_fine_and_the_next_is_too_many() {
     let mut clock = Clock::start();
     let mut session = live(&clock);
     let ping = Inbound::Text(r#"{"type":"ping"}"#);
-    for _ in 0..60 {
-        session.on_inbound(ping.clone(), clock.now());
+    for text in ["ping", "pong", "", r#"{"type":"ping"}"#].into_iter().cycle().take(60) {
+        session.on_inbound(Inbound::Text(text), clock.now());
     }
     assert_eq!(session.cause(), None);
     session.on_inbound(ping.clone(), clock.forward(Duration::from_millis(50)));
@@ -298,6 +332,21 @@ fn of_several_pings_the_last_is_answered_and_the_client_s_close_is_returned() {
     assert_eq!(sent(&mut session), [serde_json::json!({"close": 1000})]);
     assert!(session.has_ended());
     assert_eq!(session.cause(), Some(CloseCause::ClientClosed));
+}
+
+#[test]
+fn a_client_s_own_code_is_returned_and_remembered() {
+    let clock = Clock::start();
+    for (code, returned, remembered) in [(Some(1009), Value::from(1009), 1009), (None, Value::Null, 1005)] {
+        let mut session = live(&clock);
+        session.on_inbound(Inbound::Close(code), clock.now());
+        assert_eq!(sent(&mut session), [serde_json::json!({"close": returned})]);
+        assert_eq!(session.client_code(), Some(remembered));
+    }
+    let mut session = live(&clock);
+    session.close(CloseCause::Revoked, None, clock.now());
+    session.on_inbound(Inbound::Close(Some(1000)), clock.now());
+    assert_eq!((session.cause(), session.client_code()), (Some(CloseCause::Revoked), None), "it answered ours");
 }
 
 #[test]

@@ -52,6 +52,7 @@ pub(super) fn rules() -> Arc<Rules> {
         heartbeat_interval: Duration::from_millis(HEARTBEAT),
         snapshot_timeout: Duration::from_secs(10),
         snapshot_page: 2,
+        snapshot_bytes: 4_096,
         complete_after: Duration::from_secs(60),
     })
 }

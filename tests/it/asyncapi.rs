@@ -13,7 +13,8 @@ use ordercast::{
         decode::{DecoderOptions, MAX_DETAILS_BYTES},
     },
     protocol::{
-        self, ClientMessage, CloseCause, Frame, OrderView, ServerMessage, SnapshotPages, StaleReason, outbound,
+        self, ClientMessage, CloseCause, Frame, OrderView, PageLimits, ServerMessage, SnapshotPages, StaleReason,
+        outbound,
     },
     session::{Inbound, Now, Opening, RefusedToken, Rules, Session},
 };
@@ -83,13 +84,14 @@ fn written() -> Vec<(&'static str, Frame)> {
     let history = [first, second].iter().fold(None, |history, event| History::fold(history, event).0).unwrap();
     let view = OrderView { state: shipped.clone(), timeline: history.timeline };
     let (order_id, user_id, now) = (&shipped.order_id, &shipped.user_id, Timestamp::now());
-    let pages = SnapshotPages::new(now, true, vec![view], vec![order_id.clone()], 1);
+    let limits = PageLimits { orders: 1, bytes: 4_096 };
+    let pages = SnapshotPages::new(now, true, vec![view], vec![order_id.clone()], limits);
 
     let mut messages: Vec<(&str, Frame)> = ServerMessages::all(order_id, user_id, now);
     messages.push(("OrderStatus", outbound::order_status(&packed, None)));
     messages.push(("OrderStatus", outbound::order_status(&shipped, Some(&packed))));
     messages.extend(pages.map(|page| ("Snapshot", page)));
-    messages.extend(SnapshotPages::new(now, false, vec![], vec![], 500).map(|page| ("Snapshot", page)));
+    messages.extend(SnapshotPages::new(now, false, vec![], vec![], limits).map(|page| ("Snapshot", page)));
     messages
 }
 
@@ -99,7 +101,7 @@ impl ServerMessages {
     fn all(order_id: &ordercast::event::OrderId, user_id: &UserId, now: Timestamp) -> Vec<(&'static str, Frame)> {
         let ids: Vec<_> = [r#"{"type":"ping","id":7}"#, r#"{"type":"ping","id":"x"}"#]
             .map(|text| match ClientMessage::parse(text) {
-                Ok(ClientMessage::Ping { id }) => id,
+                Ok(ClientMessage::Ping { id, .. }) => id,
                 other => panic!("{other:?}"),
             })
             .into();
@@ -236,6 +238,7 @@ fn lists_of_codes_and_limits_are_those_of_the_code() {
         assert_eq!(limit.as_u64(), Some(wanted));
     }
     assert_eq!(MAX_DETAILS_BYTES, 16 * 1024);
+    assert_eq!(ordercast::config::MAX_SNAPSHOT_BYTES, protocol::frame::MAX_FRAME_BYTES);
 }
 
 /// Every code that an `error` can carry, each provoked.
@@ -250,6 +253,7 @@ fn error_codes() -> BTreeSet<&'static str> {
         heartbeat_interval: Duration::from_secs(25),
         snapshot_timeout: Duration::from_secs(5),
         snapshot_page: 500,
+        snapshot_bytes: 32_768,
         complete_after: Duration::from_secs(60),
     };
     let opening = Opening { session_id: "s".into(), user: None, expires_at: Timestamp::now(), waits_for_sync: true };

@@ -75,6 +75,7 @@ fn the_environment_overrides_the_file_and_the_file_the_defaults() {
     assert_eq!(settings.kafka.properties["sasl.password"].expose_secret(), SECRET);
     assert_eq!(settings.session.max_per_user, 7);
     assert_eq!(settings.session.snapshot_page, 500);
+    assert_eq!(settings.session.snapshot_bytes, 32_768);
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! The WebSocket transport against an independent client: frames, endings, slow and hostile peers. No broker and no
 //! database: the test plays the fanout and the snapshots.
 
+mod closing;
 mod frames;
 mod handshakes;
 mod panics;
 mod silence;
+mod sizes;
 mod tokens;
 
 use std::{
@@ -102,6 +104,7 @@ impl Server {
                 heartbeat_interval: session.heartbeat_interval,
                 snapshot_timeout: session.snapshot_timeout,
                 snapshot_page: session.snapshot_page,
+                snapshot_bytes: session.snapshot_bytes,
                 complete_after: session.complete_after,
             }),
             limits: Limits {
@@ -225,6 +228,20 @@ async fn a_session_gets_welcome_snapshot_and_updates() {
     client.close(None).await.unwrap();
     while let Some(Ok(message)) = client.next().await {
         assert!(matches!(message, Message::Close(_)), "{message:?}");
+    }
+}
+
+#[tokio::test]
+async fn words_of_other_clients_are_answered_as_they_come_for_as_long_as_they_come() {
+    let server = Server::start().await;
+    let mut client = server.connect("u-1").await;
+    assert_eq!(next_json(&mut client).await["type"], "welcome");
+    assert_eq!(next_json(&mut client).await["type"], "snapshot");
+    for (said, answer) in [("ping", "pong"), ("\"ping\"", "\"pong\""), ("heartbeat", "heartbeat")].repeat(5) {
+        client.send(Message::text(said)).await.unwrap();
+        let told = tokio::time::timeout(Duration::from_secs(20), client.next()).await.expect("an answer in time");
+        assert_eq!(told.unwrap().unwrap(), Message::text(answer));
+        client.send(Message::text("")).await.unwrap();
     }
 }
 

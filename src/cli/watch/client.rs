@@ -71,9 +71,13 @@ impl Ending {
         Self { reason: reason.into(), ..Self::default() }
     }
 
-    /// Whether coming back is pointless. Every close code not named here, known or not, means: come back.
-    fn is_final(&self) -> bool {
-        let is_stop_code = |code| matches!(code, 1002 | 1003 | 1007 | 1009 | 1010 | 4500..=4999);
+    /// Whether coming back is pointless. Every close code not named here, known or not, means: come back. Before the server
+    /// was `heard`, those below 4500 may be made up by a gateway that took the connection before it asked the server.
+    fn is_final(&self, heard: bool) -> bool {
+        let is_stop_code = |code| match code {
+            1002 | 1003 | 1007 | 1009 | 1010 => heard,
+            code => matches!(code, 4500..=4999),
+        };
         // A refusal over HTTP, which this client sees as no browser does, meets the same request again.
         let is_refusal = |status| matches!(status, 300..=499) && !matches!(status, 408 | 429);
         self.code.is_some_and(is_stop_code) || self.http_status.is_some_and(is_refusal)
@@ -102,6 +106,8 @@ pub(in super::super) struct Client {
     user: Option<Option<String>>,
     /// Attempts and short sessions in a row.
     failures: u32,
+    /// The server itself has spoken on this connection, by `welcome` or `closing`.
+    heard: bool,
     session: Option<Session>,
 }
 
@@ -144,6 +150,7 @@ impl Client {
             Message::Error { code, message } => vec![Step::Show(Notice::Refused { code, message })],
             // No update follows, so nothing is live from here on; the Close frame may take its time.
             Message::Closing { code, reason, reconnect_after_ms } => {
+                self.heard = true;
                 let after = reconnect_after_ms.map(Duration::from_millis);
                 vec![Step::End(Ending { code: Some(code), reason, after, http_status: None })]
             }
@@ -153,11 +160,11 @@ impl Client {
 
     /// Takes the end of a connection or an attempt. `chance` is from 0 to 1.
     pub(in super::super) fn on_ended(&mut self, ending: &Ending, now: Instant, chance: f64) -> Next {
-        let session = self.session.take();
+        let (session, heard) = (self.session.take(), std::mem::take(&mut self.heard));
         if session.is_some_and(|session| now.saturating_duration_since(session.welcomed_at) >= PROVEN_SESSION) {
             self.failures = 0;
         }
-        if ending.is_final() {
+        if ending.is_final(heard) {
             return Next::Stop;
         }
         let longest = FIRST_BACKOFF.saturating_mul(2u32.saturating_pow(self.failures)).min(MAX_BACKOFF);
@@ -169,6 +176,7 @@ impl Client {
 
     fn on_welcome(&mut self, user: Option<String>, heartbeat_ms: u64, now: Instant) -> Vec<Step> {
         let heartbeat = Duration::from_millis(heartbeat_ms);
+        self.heard = true;
         self.session = Some(Session { welcomed_at: now, heartbeat, complete: false, said: None });
         let mut steps = Vec::new();
         let mut request = sync(&self.orders);

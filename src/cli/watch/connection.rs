@@ -31,10 +31,10 @@ pub(in super::super) struct Connection {
 }
 
 impl Connection {
-    /// Connects with the token as a header, which stays out of access logs.
+    /// Connects with the token as a header, which stays out of access logs. White space around it is none of it.
     pub(in super::super) async fn open(url: &Url, token: &str) -> Result<Self, Ending> {
         let uri: Uri = url.as_str().parse().map_err(|_| Ending::lost("the address cannot be used"))?;
-        let request = ClientRequestBuilder::new(uri).with_header("Authorization", format!("Bearer {token}"));
+        let request = ClientRequestBuilder::new(uri).with_header("Authorization", format!("Bearer {}", token.trim()));
         match time::timeout(OPEN_TIMEOUT, connect_async(request)).await {
             Ok(Ok((socket, _))) => Ok(Self { socket, heard_at: (Instant::now(), SystemTime::now()) }),
             Ok(Err(Error::Http(answer))) => Err(refused(&answer)),

@@ -140,10 +140,10 @@ fn stale_and_fresh_are_said_once_per_change() {
 #[test]
 fn codes_that_forbid_to_come_back_stop_it_and_all_others_do_not() {
     for code in [1002, 1003, 1007, 1009, 1010, 4500, 4503, 4999] {
-        assert_eq!(Client::default().on_ended(&closed(code), Instant::now(), 0.5), Next::Stop, "{code}");
+        assert_eq!(live(&[]).on_ended(&closed(code), Instant::now(), 0.5), Next::Stop, "{code}");
     }
     for code in [1000, 1001, 1005, 1006, 1011, 1012, 1013, 3000, 4000, 4008, 4014, 4499, 5000] {
-        assert_ne!(Client::default().on_ended(&closed(code), Instant::now(), 0.5), Next::Stop, "{code}");
+        assert_ne!(live(&[]).on_ended(&closed(code), Instant::now(), 0.5), Next::Stop, "{code}");
     }
     for (status, stops) in [(400, true), (401, true), (403, true), (404, true), (426, true), (301, true)]
         .into_iter()
@@ -151,6 +151,22 @@ fn codes_that_forbid_to_come_back_stop_it_and_all_others_do_not() {
     {
         let ending = Ending { http_status: Some(status), ..Ending::lost("x") };
         assert_eq!(Client::default().on_ended(&ending, Instant::now(), 0.5) == Next::Stop, stops, "{status}");
+    }
+}
+
+#[test]
+fn a_code_that_a_gateway_made_up_before_the_server_spoke_does_not_stop_it() {
+    for code in [1002, 1003, 1007, 1009, 1010] {
+        let mut client = live(&[]);
+        after(&mut client, &closed(1012), 0.0);
+        assert_ne!(client.on_ended(&closed(code), Instant::now(), 0.5), Next::Stop, "{code}: another connection");
+        let closing = format!(r#"{{"type":"closing","code":{code},"reason":"x","retry":false}}"#);
+        assert_eq!(told(&mut client, &closing), [format!("end Some({code}) x None")]);
+        assert_eq!(client.on_ended(&closed(code), Instant::now(), 0.5), Next::Stop, "{code}: the server said so");
+    }
+    for code in [4500, 4503, 4999] {
+        let next = Client::default().on_ended(&closed(code), Instant::now(), 0.5);
+        assert_eq!(next, Next::Stop, "{code}: nothing in between makes it up");
     }
 }
 

@@ -9,11 +9,10 @@ use crate::{
     auth::{Revocation, Subject},
     event::{Timestamp, UserId},
     http::refusal::Refusal,
-    ingest::control::{Announcement, ControlMessage, Kick},
+    ingest::control::{Announcement, ControlMessage, Kick, MAX_CONTENT_CHARS},
 };
 
 const MAX_BODY_BYTES: usize = 16 * 1024;
-const MAX_CONTENT_CHARS: usize = 1_024;
 const MAX_TOKEN_ID_CHARS: usize = 1_024;
 
 const ONE_SUBJECT: &str = "name either a \"jti\" or a \"user_id\"";

@@ -17,12 +17,13 @@ use actix_web::{
     dev::Payload,
     web::Bytes,
 };
-use futures_util::{FutureExt, StreamExt};
+use futures_util::FutureExt;
 use tokio::time::Sleep;
 
 use super::{
     farewell::Farewell,
-    reader::{FrameReader, FrameRules, Received},
+    incoming::Incoming,
+    reader::{FrameRules, Received},
     speaker::Speaker,
 };
 use crate::{
@@ -49,14 +50,6 @@ pub(super) struct Connection<S: Speaker> {
     linger: Option<Linger>,
     /// The speaker panicked: it is told no more, and the client only this.
     farewell: Option<Farewell>,
-}
-
-/// What the client sends.
-struct Incoming {
-    payload: Payload,
-    reader: FrameReader,
-    /// When the last bytes came.
-    heard: Instant,
 }
 
 /// The rest of a connection whose client broke a rule (RFC 6455, 7.1.7). Nothing is made of what it sends now, its Close
@@ -91,30 +84,12 @@ impl Pace {
     }
 }
 
-impl Incoming {
-    /// The next message, or what is wrong with it; a connection that ended is lost.
-    fn poll_read(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<Result<Received, CloseCause>> {
-        loop {
-            if let Some(read) = self.reader.read() {
-                return Poll::Ready(read);
-            }
-            match ready!(self.payload.poll_next_unpin(cx)) {
-                Some(Ok(chunk)) => {
-                    self.heard = now;
-                    self.reader.push(chunk);
-                }
-                Some(Err(_)) | None => return Poll::Ready(Err(CloseCause::ConnectionLost)),
-            }
-        }
-    }
-}
-
 impl<S: Speaker> Connection<S> {
     /// Takes over a socket whose handshake is done. `send_timeout` is the one that ends a reader without progress.
     pub(super) fn new(speaker: S, payload: Payload, rules: FrameRules, send_timeout: Duration) -> Self {
         Self {
             speaker,
-            incoming: Incoming { payload, reader: FrameReader::new(rules), heard: Instant::now() },
+            incoming: Incoming::new(payload, rules),
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             pace: Pace { send_timeout, unanswered_since: None },
             linger: None,
@@ -131,7 +106,7 @@ impl<S: Speaker> Connection<S> {
                 self.pace.unanswered_since.get_or_insert(now.instant);
                 return Poll::Ready(Some(bytes));
             }
-            let lingers_until = self.linger.map(|linger| linger.ends(self.incoming.heard));
+            let lingers_until = self.linger.map(|linger| linger.ends(self.incoming.heard()));
             if self.speaker.has_ended() || lingers_until.is_some_and(|until| now.instant >= until) {
                 return Poll::Ready(None);
             }
@@ -192,7 +167,7 @@ impl<S: Speaker> MessageBody for Connection<S> {
             }
         }
         match &mut this.farewell {
-            Some(farewell) => Pin::new(farewell).poll_next(cx),
+            Some(farewell) => farewell.poll(&mut this.incoming, cx).map(|bytes| bytes.map(Ok)),
             None => Poll::Ready(None),
         }
     }

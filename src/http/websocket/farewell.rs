@@ -1,12 +1,13 @@
-//! A refusal that is told after the upgrade, because a browser's script sees nothing of an HTTP answer.
+//! What is told to who may not stay: a refusal after the upgrade, because a browser's script sees nothing of an HTTP answer,
+//! and the end of a session that had a bug.
 //!
-//! One `closing` frame and a Close; the socket is not read from, never enters the registry, and is dropped soon.
+//! One `closing` frame and a Close. Of what the client sends, only its Close is looked at: with it, the connection ends.
 
 use std::{
     convert::Infallible,
     pin::Pin,
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use actix_web::{
@@ -16,12 +17,13 @@ use actix_web::{
 use futures_util::FutureExt;
 use tokio::time::Sleep;
 
+use super::{incoming::Incoming, reader::Received};
 use crate::protocol::{CloseCause, Frame, outbound};
 
-/// How long the client may take to read it.
+/// How long the client may take to answer it.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// The body of such a refusal.
+/// The last words on a connection.
 pub(super) struct Farewell {
     frames: std::vec::IntoIter<Frame>,
     dropped: Pin<Box<Sleep>>,
@@ -33,19 +35,36 @@ impl Farewell {
         let frames = vec![outbound::closing(cause, after_ms), Frame::close(Some((cause.code(), cause.reason())))];
         Self { frames: frames.into_iter(), dropped: Box::pin(tokio::time::sleep(LINGER)) }
     }
+
+    /// The next frame; `None` once the client has answered or is gone, and soon in any case.
+    pub(super) fn poll(&mut self, incoming: &mut Incoming, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if let Some(frame) = self.frames.next() {
+            return Poll::Ready(Some(frame.bytes().clone()));
+        }
+        while let Poll::Ready(received) = incoming.poll_read(Instant::now(), cx) {
+            if matches!(received, Ok(Received::Close(_)) | Err(CloseCause::ConnectionLost)) {
+                return Poll::Ready(None);
+            }
+        }
+        self.dropped.poll_unpin(cx).map(|()| None)
+    }
 }
 
-impl MessageBody for Farewell {
+/// The body of a refusal: the connection of a client that never enters the registry.
+pub(super) struct TurnedAway {
+    pub(super) farewell: Farewell,
+    pub(super) incoming: Incoming,
+}
+
+impl MessageBody for TurnedAway {
     type Error = Infallible;
 
     fn size(&self) -> BodySize {
         BodySize::Stream
     }
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
-        match self.frames.next() {
-            Some(frame) => Poll::Ready(Some(Ok(frame.bytes().clone()))),
-            None => self.dropped.poll_unpin(cx).map(|()| None),
-        }
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
+        let Self { farewell, incoming } = self.get_mut();
+        farewell.poll(incoming, cx).map(|bytes| bytes.map(Ok))
     }
 }

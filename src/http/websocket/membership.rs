@@ -6,7 +6,7 @@ use crate::{
     auth::Principal,
     event::Timestamp,
     hub::{Joining, Mailbox, SessionKey, SharedHub, TooManySessions},
-    protocol::CloseCause,
+    protocol::{ClientCode, CloseCause},
     session::HubRequest,
     telemetry::SessionMetrics,
 };
@@ -75,18 +75,21 @@ impl Membership {
         self.hub.step(|hub| hub.exchange_token(self.key, token_id, principal.issued_at, principal.expires_at));
     }
 
-    /// Leaves after [`open`](Self::open), for this reason.
-    pub(super) fn end(&mut self, cause: CloseCause) {
+    /// Leaves after [`open`](Self::open), for this reason. `client_code` is that of the client's Close, where that was it.
+    pub(super) fn end(&mut self, cause: CloseCause, client_code: Option<u16>) {
         let orders = self.hub.step(|hub| {
             let orders = hub.shown_orders(self.key);
             hub.leave(self.key);
             orders
         });
         self.metrics.closed(cause);
+        if let Some(code) = client_code {
+            self.metrics.closed_by_client(ClientCode::of(code));
+        }
         tracing::info!(
             session.id = %self.session_id,
             session.cause = cause.reason(),
-            session.code = cause.code(),
+            session.code = client_code.unwrap_or(cause.code()),
             session.seconds = self.joined.elapsed().as_secs(),
             session.orders = orders,
             "session ended"

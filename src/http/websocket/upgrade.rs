@@ -12,7 +12,12 @@ use futures_util::FutureExt;
 use ulid::Ulid;
 
 use super::{
-    connection::Connection, farewell::Farewell, membership::Membership, reader::FrameRules, speaker::Speaker,
+    connection::Connection,
+    farewell::{Farewell, TurnedAway},
+    incoming::Incoming,
+    membership::Membership,
+    reader::FrameRules,
+    speaker::Speaker,
     viewing::Viewing,
 };
 use crate::{
@@ -29,10 +34,12 @@ use crate::{
     session::{Now, Opening, Session},
 };
 
-/// Longest message of a client, its fragments together.
-const MAX_MESSAGE_BYTES: u64 = 64 * 1024;
-/// Most fragments of one; browsers and client libraries send one.
-const MAX_FRAGMENTS: u32 = 1024;
+const FRAMES: FrameRules = FrameRules {
+    max_message_bytes: 64 * 1024,
+    // Browsers and client libraries send one.
+    max_fragments: 1024,
+    binary: false,
+};
 /// When a client that was one too many should try again.
 const TOO_MANY_RETRY: Duration = Duration::from_secs(30);
 
@@ -61,7 +68,7 @@ async fn connect(
     let told_after_upgrade = from_page && handshake.is_ok();
     let admission = match access::admit(request, public).await {
         Ok(admission) => admission,
-        Err(refusal) => return turn_away(request, public, refusal, told_after_upgrade),
+        Err(refusal) => return turn_away(request, payload, public, refusal, told_after_upgrade),
     };
     handshake.map_err(|error| match error {
         HandshakeError::BadWebsocketKey => Refusal::BadRequest("the Sec-WebSocket-Key is missing or malformed"),
@@ -72,7 +79,7 @@ async fn connect(
     }
     match enter(request, public, &admission).await {
         Ok((session, membership)) => open(request, payload, public, session, membership),
-        Err(refusal) => turn_away(request, public, refusal, told_after_upgrade),
+        Err(refusal) => turn_away(request, payload, public, refusal, told_after_upgrade),
     }
 }
 
@@ -91,6 +98,7 @@ async fn enter(
 /// Tells why not: a browser's script after the upgrade, where the same token cannot cure it, and everybody else by HTTP.
 fn turn_away(
     request: &HttpRequest,
+    payload: web::Payload,
     public: &Public,
     refusal: Refusal,
     told_after_upgrade: bool,
@@ -98,7 +106,7 @@ fn turn_away(
     match farewell_of(refusal) {
         Some((cause, retry)) if told_after_upgrade => {
             public.metrics.refused(refusal.code());
-            farewell(request, cause, retry)
+            farewell(request, payload, cause, retry)
         }
         _ => Err(refusal),
     }
@@ -156,10 +164,9 @@ fn open(
     session: Session,
     membership: Membership,
 ) -> Result<HttpResponse, Refusal> {
-    let rules = FrameRules { max_message_bytes: MAX_MESSAGE_BYTES, max_fragments: MAX_FRAGMENTS, binary: false };
     membership.open();
     let send_timeout = public.limits.send_timeout;
-    speak(request, payload, rules, send_timeout, Viewing::new(session, membership, public.clone()))
+    speak(request, payload, FRAMES, send_timeout, Viewing::new(session, membership, public.clone()))
 }
 
 /// Upgrades the connection and lets `speaker` speak on it. `send_timeout` is the one its socket was prepared with.
@@ -178,10 +185,12 @@ pub fn speak(
 
 fn farewell(
     request: &HttpRequest,
+    payload: web::Payload,
     cause: CloseCause,
     reconnect_after: Option<Duration>,
 ) -> Result<HttpResponse, Refusal> {
-    handshake(request, Farewell::new(cause, reconnect_after))
+    let incoming = Incoming::new(payload.into_inner(), FRAMES);
+    handshake(request, TurnedAway { farewell: Farewell::new(cause, reconnect_after), incoming })
 }
 
 /// Answers the handshake; after it the body writes finished frames. `actix_ws` is given a payload of its own, which is

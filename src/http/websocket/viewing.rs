@@ -140,6 +140,7 @@ impl Speaker for Viewing {
     }
 
     fn on_end(&mut self, cause: CloseCause) {
-        self.membership.end(cause);
+        let client_code = self.session.client_code().filter(|_| cause == CloseCause::ClientClosed);
+        self.membership.end(cause, client_code);
     }
 }

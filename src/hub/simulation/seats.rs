@@ -20,6 +20,7 @@ use super::{
 use crate::{
     event::{OrderId, Stamp, Timestamp, Viewer},
     hub::{Delivery, Joining, Mailbox, SessionKey},
+    protocol::PageLimits,
 };
 
 /// A session and its client.
@@ -230,7 +231,8 @@ impl World {
                 if let Some(order_id) = withdrawn {
                     self.flaws.push((Flaw::Leak, format!("{order_id} was taken away while its snapshot waited")));
                 }
-                wire.extend(snapshot.into_pages(page_orders).map(Wire::Frame));
+                let limits = PageLimits { orders: page_orders, bytes: 4_096 };
+                wire.extend(snapshot.into_pages(limits).map(Wire::Frame));
             }
             Delivery::NotVisible(_) => {}
             Delivery::Updates(frames) => {

@@ -14,6 +14,8 @@ use crate::{
 const REVOCATION: &str = "revocation";
 const KICK: &str = "kick";
 const ANNOUNCEMENT: &str = "announcement";
+/// Longest text of an announcement.
+pub const MAX_CONTENT_CHARS: usize = 1_024;
 
 /// One message to all instances, the one that sends it included.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,7 +97,11 @@ impl ControlMessage {
         match kind {
             REVOCATION => serde_json::from_slice(value).ok().map(Self::Revocation),
             KICK => serde_json::from_slice(value).ok().map(Self::Kick),
-            ANNOUNCEMENT => serde_json::from_slice(value).ok().map(Self::Announcement),
+            ANNOUNCEMENT => {
+                let announcement: Announcement = serde_json::from_slice(value).ok()?;
+                let fits = announcement.content.chars().count() <= MAX_CONTENT_CHARS;
+                fits.then_some(Self::Announcement(announcement))
+            }
             _ => None,
         }
     }
@@ -120,6 +126,16 @@ mod tests {
             let key = message.new_key();
             assert_ne!(key, message.new_key());
             assert_eq!(ControlMessage::decode(&key, &message.encode()), Some(message));
+        }
+    }
+
+    #[test]
+    fn an_announcement_that_is_too_long_for_a_frame_is_not_read() {
+        let timestamp = Timestamp::parse_rfc3339("2026-11-21T10:00:00Z").unwrap();
+        for (chars, fits) in [(MAX_CONTENT_CHARS, true), (MAX_CONTENT_CHARS + 1, false)] {
+            let announcement = Announcement { content: "é".repeat(chars), user_id: None, timestamp };
+            let message = ControlMessage::Announcement(announcement);
+            assert_eq!(ControlMessage::decode("announcement:1", &message.encode()).is_some(), fits, "{chars}");
         }
     }
 

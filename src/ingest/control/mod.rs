@@ -21,7 +21,7 @@ use tokio::sync::watch;
 
 use self::{fold::Fold, reader::Reader};
 pub use self::{
-    message::{Announcement, ControlMessage, Kick},
+    message::{Announcement, ControlMessage, Kick, MAX_CONTENT_CHARS},
     writer::ControlWriter,
 };
 use super::{

@@ -9,7 +9,7 @@ use prometheus_client::{
 
 use crate::{
     event::decode::RefusalCode,
-    protocol::{CloseCause, StaleReason, StaleReasons},
+    protocol::{ClientCode, CloseCause, StaleReason, StaleReasons},
 };
 
 /// Records that could not be used, or were never seen.
@@ -105,6 +105,7 @@ impl ControlMetrics {
 pub struct SessionMetrics {
     open: Gauge,
     closed: Family<Cause, Counter>,
+    closed_by_client: Family<Code, Counter>,
     refused: Family<Code, Counter>,
     refreshes: Family<Outcome, Counter>,
     stale: Family<Reason, Gauge>,
@@ -114,6 +115,7 @@ impl SessionMetrics {
     pub(super) fn new(
         open: Gauge,
         closed: Family<Cause, Counter>,
+        closed_by_client: Family<Code, Counter>,
         refused: Family<Code, Counter>,
         refreshes: Family<Outcome, Counter>,
         stale: Family<Reason, Gauge>,
@@ -121,10 +123,13 @@ impl SessionMetrics {
         for cause in CloseCause::ALL {
             drop(closed.get_or_create(&Cause { cause: cause.reason() }));
         }
+        for code in ClientCode::ALL {
+            drop(closed_by_client.get_or_create(&Code { code: code.as_str() }));
+        }
         for outcome in ["accepted", "invalid_token", "expired_token", "keys_unavailable", "other_user"] {
             drop(refreshes.get_or_create(&Outcome { outcome }));
         }
-        let metrics = Self { open, closed, refused, refreshes, stale };
+        let metrics = Self { open, closed, closed_by_client, refused, refreshes, stale };
         metrics.set_stale(StaleReasons::NONE);
         metrics
     }
@@ -138,6 +143,11 @@ impl SessionMetrics {
     pub fn closed(&self, cause: CloseCause) {
         self.open.dec();
         self.closed.get_or_create(&Cause { cause: cause.reason() }).inc();
+    }
+
+    /// Counts what a client's own Close said.
+    pub fn closed_by_client(&self, code: ClientCode) {
+        self.closed_by_client.get_or_create(&Code { code: code.as_str() }).inc();
     }
 
     /// Counts a request that was refused, by the stable code of its refusal.

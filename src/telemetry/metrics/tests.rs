@@ -5,7 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use super::Metrics;
 use crate::{
     event::{Timestamp, Verdict, decode::RefusalCode},
-    protocol::{CloseCause, StaleReason, StaleReasons},
+    protocol::{ClientCode, CloseCause, StaleReason, StaleReasons},
 };
 
 fn metrics() -> Metrics {
@@ -50,6 +50,10 @@ fn every_close_cause_refusal_code_and_stale_reason_begins_at_0() {
     let metrics = metrics();
     for cause in CloseCause::ALL {
         let series = format!("ordercast_sessions_closed_total{{cause=\"{}\"}}", cause.reason());
+        assert_eq!(value(&metrics, &series), 0.0);
+    }
+    for code in ClientCode::ALL {
+        let series = format!("ordercast_sessions_closed_by_client_total{{code=\"{}\"}}", code.as_str());
         assert_eq!(value(&metrics, &series), 0.0);
     }
     for code in RefusalCode::ALL {

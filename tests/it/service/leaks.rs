@@ -163,6 +163,7 @@ async fn end_in_every_way(world: &World, service: &Service) {
     let token = world.token(USER);
     for bytes in [
         frame(0x88, b"\x03\xe8canary-reason"),
+        frame(0x88, b"\x03\xf1canary-reason"),
         frame(0x83, b"canary"),
         frame(0x82, b"canary"),
         frame(0x81, b"canary\xff"),
@@ -236,6 +237,9 @@ async fn no_token_secret_or_personal_datum_leaves_the_process() {
     service.terminate();
     assert_eq!(service.ended().await.code(), Some(0));
     no_leaks(&service, &[token.rsplit('.').next().unwrap(), &ticket]);
+    let output = service.output();
+    let says = |line: &str| line.contains("client_closed") && line.contains("1009");
+    assert!(output.lines().any(says), "the code of a client's own Close stands in the line of its end");
 }
 
 /// Neither the canary nor one of these secrets stands in what the service has written.
