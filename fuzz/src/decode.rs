@@ -2,15 +2,28 @@
 
 use std::sync::LazyLock;
 
-use ordercast::event;
+use ordercast::event::{
+    self,
+    decode::{DecoderOptions, FieldPointers},
+};
 
 #[path = "../../src/event/decode/tests/accepted.rs"]
 mod accepted;
 
-static DECODER: LazyLock<event::Decoder> =
-    LazyLock::new(|| event::Decoder::new(&event::decode::DecoderOptions::default()).expect("the defaults are valid"));
+/// The defaults, and settings that make use of all there is.
+static DECODERS: LazyLock<[event::Decoder; 2]> = LazyLock::new(|| {
+    let deeper = FieldPointers {
+        order_id: ["/order_id", "/after/id", "/before/id"].map(String::from).into(),
+        status: ["/status", "/after/status"].map(String::from).into(),
+        details: ["/details", "/after"].map(String::from).into(),
+        deleted: ["/__deleted", "/op"].map(String::from).into(),
+        ..FieldPointers::default()
+    };
+    let options = DecoderOptions { fields: deeper, trim: true, ..DecoderOptions::default() };
+    [DecoderOptions::default(), options].map(|options| event::Decoder::new(&options).expect("the settings are valid"))
+});
 
 /// The input is a value, a key and headers.
 pub fn check(input: &[u8]) {
-    accepted::check(&DECODER, input);
+    DECODERS.iter().for_each(|decoder| accepted::check(decoder, input));
 }

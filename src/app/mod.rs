@@ -332,7 +332,9 @@ pub fn decoder_options(settings: &Settings) -> DecoderOptions {
             details: fields.details,
             event_id: fields.event_id,
             viewers: fields.viewers,
+            deleted: fields.deleted,
         },
+        trim: settings.event.trim,
         missing_version: match settings.kafka.missing_version {
             crate::config::MissingVersion::Offset => MissingVersion::Offset,
             crate::config::MissingVersion::DeadLetter => MissingVersion::DeadLetter,

@@ -1,10 +1,15 @@
 //! `event`: where in a record the fields of an event stand.
 
-use super::{reader::Section, rule::Rule};
+use super::{
+    reader::{Reader, Section},
+    rule::{Rule, boolean},
+};
 
 /// How events are read.
 #[derive(Debug, Clone)]
 pub struct Event {
+    /// Whether white space around ids and statuses is left out. Default `false`.
+    pub trim: bool,
     /// Where each field stands.
     pub fields: Fields,
 }
@@ -28,10 +33,19 @@ pub struct Fields {
     pub event_id: Vec<String>,
     /// Default `/viewers`.
     pub viewers: Vec<String>,
+    /// Where an event says that its order is deleted. Default none.
+    pub deleted: Vec<String>,
+}
+
+impl Event {
+    pub(super) fn read(reader: &mut Reader) -> Self {
+        let mut section = reader.section("event");
+        Self { trim: section.value("trim", "false", boolean()), fields: Fields::read(reader.section("event.fields")) }
+    }
 }
 
 impl Fields {
-    pub(super) fn read(mut section: Section<'_>) -> Self {
+    fn read(mut section: Section<'_>) -> Self {
         Self {
             order_id: section.list("order_id", "/order_id,/orderId", pointer()),
             user_id: section.list("user_id", "/user_id,/userId", pointer()),
@@ -41,8 +55,15 @@ impl Fields {
             details: section.list("details", "/details", pointer()),
             event_id: section.list("event_id", "/event_id,/eventId", pointer()),
             viewers: section.list("viewers", "/viewers", pointer()),
+            deleted: section.list("deleted", "", inner_pointer()),
         }
     }
+}
+
+/// Without the one that points at the whole value, so that an empty list can be given.
+fn inner_pointer() -> Rule<String> {
+    let pointer = pointer();
+    Rule::new(pointer.allowed.clone(), move |text| pointer.parse(text).filter(|text| !text.is_empty()))
 }
 
 fn pointer() -> Rule<String> {

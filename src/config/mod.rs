@@ -95,7 +95,7 @@ fn read(sources: &Sources, needs: &[Need]) -> Result<(Settings, Vec<Entry>), Set
         kafka: Kafka::read(reader.section("kafka")),
         database: Database::read(reader.section("database")),
         auth: Auth::read(reader.section("auth")),
-        event: Event { fields: Fields::read(reader.section("event.fields")) },
+        event: Event::read(&mut reader),
         session: Session::read(reader.section("session")),
         hub: Hub::read(reader.section("hub")),
         lifecycle: Lifecycle::read(reader.section("lifecycle")),

@@ -50,6 +50,11 @@ pub(super) fn one_of<T: Copy + 'static>(words: &'static [(&'static str, T)]) -> 
     })
 }
 
+/// Yes or no.
+pub(super) fn boolean() -> Rule<bool> {
+    Rule { bare: true, ..one_of(&[("true", true), ("false", false)]) }
+}
+
 /// What the type itself reads.
 pub(super) fn parsed<T: FromStr + 'static>(allowed: &str) -> Rule<T> {
     Rule::new(allowed, |text| text.parse().ok())

@@ -32,6 +32,7 @@ pub struct Snapshot {
     positions: Vec<Position>,
     histories: HashMap<OrderId, History>,
     listed: HashMap<UserId, Vec<OrderId>>,
+    unreadable_values: u64,
 }
 
 impl Snapshot {
@@ -48,7 +49,17 @@ impl Snapshot {
                 }
             }
         }
-        Self { positions, histories, listed }
+        Self { positions, histories, listed, unreadable_values: 0 }
+    }
+
+    /// Notes how many values are not told as they are stored, because no client could read them.
+    pub fn with_unreadable_values(self, unreadable_values: u64) -> Self {
+        Self { unreadable_values, ..self }
+    }
+
+    /// How many values are not told as they are stored, because no client could read them.
+    pub fn unreadable_values(&self) -> u64 {
+        self.unreadable_values
     }
 
     /// The recorder's progress the rows were read at, one position per partition.

@@ -155,7 +155,10 @@ impl SnapshotParts {
         let sent = Instant::now();
         let snapshot = self.store.snapshot(&self.topic, &query).await;
         match &snapshot {
-            Ok(snapshot) => self.metrics.answered(snapshot.order_count(), sent.elapsed()),
+            Ok(snapshot) => {
+                self.metrics.answered(snapshot.order_count(), sent.elapsed());
+                self.metrics.unreadable_values.inc_by(snapshot.unreadable_values());
+            }
             Err(_) => drop(self.metrics.failures.inc()),
         }
         snapshot

@@ -28,16 +28,20 @@ where
     MarkerRow: FromRow<'r, R>,
 {
     let mut positions = Vec::new();
-    let mut histories = HashMap::with_capacity(rows.len());
+    let (mut histories, mut unreadable_values) = (HashMap::with_capacity(rows.len()), 0);
     for row in rows {
         match row.try_get("kind")? {
             0 => positions.push(PositionRow::from_row(row)?.into_position()?),
-            1 => histories.extend([OrderRow::from_row(row)?.into_history()?]),
+            1 => {
+                let (history, unreadable) = OrderRow::from_row(row)?.into_history()?;
+                histories.extend([history]);
+                unreadable_values += unreadable;
+            }
             _ => histories.extend([MarkerRow::from_row(row)?.into_history()?]),
         }
     }
     positions.sort_unstable_by_key(|position| position.partition);
-    Ok(Snapshot::new(asked, positions, histories))
+    Ok(Snapshot::new(asked, positions, histories).with_unreadable_values(unreadable_values))
 }
 
 impl PositionRow {

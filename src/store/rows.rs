@@ -4,12 +4,12 @@
 
 use std::sync::Arc;
 
-use serde_json::value::RawValue;
 use sqlx::{Error, FromRow};
 
 use super::StoreError;
 use crate::event::{
     Epoch, History, Known, Marker, OrderId, OrderState, Stamp, Timeline, Timestamp, UserId, Version, VersionKind,
+    decode::stored_details,
 };
 
 /// A row of `orders`.
@@ -71,8 +71,15 @@ impl OrderRow {
         }
     }
 
-    pub(super) fn into_history(self) -> Result<(OrderId, History), Error> {
+    /// What the row says, and how much of it is not told as it is stored: an older version may have stored what no client
+    /// reads, and one order must not make a snapshot unreadable in which others stand, too.
+    pub(super) fn into_history(self) -> Result<((OrderId, History), u64), Error> {
         let order_id = order_id(&self.order_id)?;
+        let occurred_at = Timestamp::nearest(self.occurred_at);
+        let has_details = self.details.is_some();
+        let details = self.details.and_then(stored_details);
+        let is_moment = occurred_at.is_readable() && occurred_at.as_millis() == self.occurred_at;
+        let mut unreadable_values = u64::from(!is_moment) + u64::from(has_details && details.is_none());
         let state = OrderState {
             order_id: order_id.clone(),
             user_id: UserId::parse(&self.user_id).map_err(unreadable)?,
@@ -81,13 +88,16 @@ impl OrderRow {
             terminal: self.terminal,
             version: version(self.version_number, self.version_epoch),
             stamp: stamp(self.epoch, self.partition, self.log_offset),
-            occurred_at: Timestamp::from_millis(self.occurred_at)
-                .ok_or_else(|| unreadable("occurred_at is out of range"))?,
-            details: self.details.map(RawValue::from_string).transpose().map_err(unreadable)?,
+            occurred_at,
+            details,
             event_id: self.event_id.map(Into::into),
         };
-        let timeline: Timeline = serde_json::from_str(&self.timeline).map_err(unreadable)?;
-        Ok((order_id, History { known: Known::Order(Arc::new(state)), timeline: Arc::new(timeline) }))
+        let timeline: Timeline = serde_json::from_str(&self.timeline).unwrap_or_else(|_| {
+            unreadable_values += 1;
+            Timeline::of(&state)
+        });
+        let history = History { known: Known::Order(Arc::new(state)), timeline: Arc::new(timeline) };
+        Ok(((order_id, history), unreadable_values))
     }
 }
 

@@ -23,6 +23,7 @@ mod live;
 mod page;
 mod parts;
 mod parts_smoke;
+mod producers;
 mod service;
 mod settings;
 mod soak;

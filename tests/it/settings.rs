@@ -164,7 +164,8 @@ fn the_default_fields_are_those_the_decoder_knows() {
     let known = FieldPointers::default();
     let ids = [(fields.order_id, known.order_id), (fields.user_id, known.user_id), (fields.event_id, known.event_id)];
     let rest = [(fields.status, known.status), (fields.version, known.version), (fields.details, known.details)];
-    let more = [(fields.occurred_at, known.occurred_at), (fields.viewers, known.viewers)];
+    let more =
+        [(fields.occurred_at, known.occurred_at), (fields.viewers, known.viewers), (fields.deleted, known.deleted)];
     for (set, known) in ids.into_iter().chain(rest).chain(more) {
         assert_eq!(set, known);
     }

@@ -9,7 +9,14 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::{Refusal, RefusalCode, pointer::Pointer, text};
+use super::{
+    Refusal, RefusalCode,
+    logical::{Logical, Schema},
+    number,
+    pointer::Pointer,
+    text::{self, Findings},
+    texts::Texts,
+};
 
 /// A JSON value with its members in reach.
 pub(super) struct Document<'a> {
@@ -17,6 +24,11 @@ pub(super) struct Document<'a> {
     root: Container<'a>,
     /// Inner containers that pointers have led through: each is opened once.
     opened: Vec<(&'a RawValue, Container<'a>)>,
+    /// What is known of its text, and of all text that strings in it held.
+    findings: Findings,
+    /// What Kafka Connect says of its values.
+    schema: Option<Schema<'a>>,
+    texts: &'a Texts,
 }
 
 enum Container<'a> {
@@ -28,18 +40,35 @@ enum Container<'a> {
 /// An object's members as they stand in the text.
 pub(super) struct Object<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
+/// A value that a pointer has led to.
+#[derive(Clone, Copy)]
+pub(super) struct Found<'a> {
+    pub(super) value: &'a RawValue,
+    pub(super) logical: Logical,
+    /// What its items are, if it is an array.
+    pub(super) items: Logical,
+}
+
+impl<'a> Found<'a> {
+    /// A value of which no schema says anything.
+    pub(super) fn plain(value: &'a RawValue) -> Self {
+        Self { value, logical: Logical::Plain, items: Logical::Plain }
+    }
+}
+
 impl<'a> Document<'a> {
     /// Accepts any JSON text that passes [`text::check`].
-    pub(super) fn parse(text: &'a str) -> Result<Self, Refusal> {
-        text::check(text)?;
+    pub(super) fn parse(text: &'a str, texts: &'a Texts) -> Result<Self, Refusal> {
+        let findings = text::check(text)?;
         // serde_json names line and column and never quotes the text when it only splits it.
         let root = Container::parse(text).map_err(|error| Refusal::new(RefusalCode::NotJson, error.to_string()))?;
-        Ok(Self { text, root, opened: Vec::new() })
+        Ok(Self { text, root, opened: Vec::new(), findings, schema: None, texts })
     }
 
-    /// A value inside a document that has been parsed.
-    pub(super) fn of(value: &'a RawValue) -> Self {
-        Self { text: value.get(), root: Container::open(value), opened: Vec::new() }
+    /// A value inside this document, and what is said of it.
+    pub(super) fn inner(&self, value: &'a RawValue, schema: Option<Schema<'a>>) -> Self {
+        let (root, opened) = (Container::open(value), Vec::new());
+        Self { text: value.get(), root, opened, findings: self.findings, schema, texts: self.texts }
     }
 
     /// The members, if the value is an object.
@@ -50,33 +79,76 @@ impl<'a> Document<'a> {
         }
     }
 
-    /// The text, if the value is a string.
-    pub(super) fn string(&self) -> Option<Cow<'a, str>> {
-        match self.root {
-            Container::Scalar => self.whole().and_then(string),
-            Container::Object(_) | Container::Array(_) => None,
-        }
+    /// What the value holds, if it is a string that seems to hold an object.
+    pub(super) fn held(&self) -> Option<Result<Self, Refusal>> {
+        let held = match self.root {
+            Container::Scalar => self.value().and_then(held_text)?,
+            Container::Object(_) | Container::Array(_) => return None,
+        };
+        held.starts_with('{').then(|| Self::parse(self.texts.keep(held), self.texts))
     }
 
-    /// The value as a whole.
-    pub(super) fn whole(&self) -> Option<&'a RawValue> {
+    /// What a string holds, if that is an object; any other value as it is.
+    pub(super) fn unquoted(self) -> Result<Self, Refusal> {
+        self.held().unwrap_or(Ok(self))
+    }
+
+    /// What a string holds, if that is an object, an array or null; any other value as it is. The second answer is what
+    /// has been seen of it.
+    pub(super) fn unquote(&self, value: &'a RawValue) -> Result<(&'a RawValue, Findings), Refusal> {
+        let Some(text) = held_text(value) else { return Ok((value, self.findings)) };
+        let text = self.texts.keep(text);
+        let findings = text::check(text)?;
+        Ok(serde_json::from_str(text).map_or((value, self.findings), |held| (held, findings)))
+    }
+
+    /// The value as a whole, unless it is null.
+    pub(super) fn whole(&self) -> Option<Found<'a>> {
+        self.value().and_then(present).map(|value| self.found(value, self.schema.as_ref()))
+    }
+
+    /// A member that is there and not null.
+    pub(super) fn member(&self, name: &str) -> Option<Found<'a>> {
+        let value = self.object()?.get(name)?;
+        Some(self.found(value, self.schema.as_ref().and_then(|schema| schema.member(name))))
+    }
+
+    /// The value a pointer leads to; `None` also for `null`, which means absent. On its way it may pass one string that
+    /// holds an object.
+    pub(super) fn find(&mut self, pointer: &Pointer) -> Option<Found<'a>> {
+        let Some((first, inner)) = pointer.tokens().split_first() else { return self.whole() };
+        let (mut value, mut may_unquote) = (self.root.member(first)?, true);
+        for token in inner {
+            value = self.open(value, &mut may_unquote).member(token)?;
+        }
+        let schema = self.schema.as_ref().and_then(|schema| schema.at(pointer.tokens()));
+        present(value).map(|value| self.found(value, schema))
+    }
+
+    /// What is said of a member.
+    pub(super) fn schema_of(&self, name: &str) -> Option<Schema<'a>> {
+        self.schema.as_ref()?.member(name).cloned()
+    }
+
+    fn found(&self, value: &'a RawValue, schema: Option<&Schema<'a>>) -> Found<'a> {
+        let Some(schema) = schema else { return Found::plain(value) };
+        Found { value, logical: schema.logical, items: schema.items() }
+    }
+
+    fn value(&self) -> Option<&'a RawValue> {
         serde_json::from_str(self.text).ok()
     }
 
-    /// The value a pointer leads to; `None` also for `null`, which means absent.
-    pub(super) fn find(&mut self, pointer: &Pointer) -> Option<&'a RawValue> {
-        let Some((first, inner)) = pointer.tokens().split_first() else { return self.whole().and_then(present) };
-        let mut value = self.root.member(first)?;
-        for token in inner {
-            value = self.open(value).member(token)?;
-        }
-        present(value)
-    }
-
-    fn open(&mut self, value: &'a RawValue) -> &Container<'a> {
+    fn open(&mut self, value: &'a RawValue, may_unquote: &mut bool) -> &Container<'a> {
+        let unquotes = is_string(value) && std::mem::take(may_unquote);
         let known = self.opened.iter().position(|(opened, _)| ptr::eq(*opened, value));
         let index = known.unwrap_or_else(|| {
-            self.opened.push((value, Container::open(value)));
+            let mut held = value;
+            if unquotes && let Ok((text, findings)) = self.unquote(value) {
+                held = text;
+                self.findings = self.findings.and(findings);
+            }
+            self.opened.push((value, Container::open(held)));
             self.opened.len() - 1
         });
         &self.opened[index].1
@@ -163,11 +235,28 @@ pub(super) fn string(value: &RawValue) -> Option<Cow<'_, str>> {
     }
 }
 
-/// A whole number's text; `None` for any other value, `1.0` and `1e3` included.
-pub(super) fn integer(value: &RawValue) -> Option<&str> {
-    let text = value.get();
-    let digits = text.strip_prefix('-').unwrap_or(text);
-    digits.bytes().all(|byte| byte.is_ascii_digit()).then_some(text)
+/// The members of a value that is an object.
+pub(super) fn object_of(value: &RawValue) -> Option<Object<'_>> {
+    match Container::open(value) {
+        Container::Object(object) => Some(object),
+        Container::Array(_) | Container::Scalar => None,
+    }
+}
+
+/// The text of a string that seems to hold an object, an array or null: it remains to be seen whether that is JSON.
+fn held_text(value: &RawValue) -> Option<String> {
+    let text = string(value)?;
+    let held = without_mark(&text).trim_ascii();
+    (held.starts_with(['{', '[']) || held == "null").then(|| held.to_owned())
+}
+
+fn is_string(value: &RawValue) -> bool {
+    value.get().starts_with('"')
+}
+
+/// A text without the mark of its byte order, which some writers put before it.
+pub(super) fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
 /// What a value is, for a message.
@@ -178,7 +267,7 @@ pub(super) fn kind(value: &RawValue) -> &'static str {
         Some(b'"') => "a string",
         Some(b't' | b'f') => "a boolean",
         Some(b'n') => "null",
-        _ if integer(value).is_some() => "a whole number",
+        _ if number::whole(value.get()).is_some() => "a whole number",
         _ => "a number with a fraction or an exponent",
     }
 }
@@ -199,8 +288,9 @@ mod tests {
     use super::*;
 
     fn find(text: &str, pointer: &str) -> Option<String> {
-        let mut document = Document::parse(text).unwrap();
-        document.find(&pointer.parse().unwrap()).map(|value| value.get().to_owned())
+        let texts = Texts::default();
+        let mut document = Document::parse(text, &texts).unwrap();
+        document.find(&pointer.parse().unwrap()).map(|found| found.value.get().to_owned())
     }
 
     #[test]
@@ -220,6 +310,27 @@ mod tests {
     }
 
     #[test]
+    fn pointers_lead_through_one_string_that_holds_an_object_and_no_further() {
+        let text = r#"{"after":"{\"id\":1,\"list\":[7],\"inner\":\"{\\\"id\\\":2}\"}","list":" [1] ","x":"{"}"#;
+        assert_eq!(find(text, "/after/id").as_deref(), Some("1"));
+        assert_eq!(find(text, "/after/list/0").as_deref(), Some("7"));
+        assert_eq!(find(text, "/after/inner").as_deref(), Some(r#""{\"id\":2}""#));
+        assert_eq!(find(text, "/after/inner/id"), None);
+        assert_eq!(find(text, "/list/0").as_deref(), Some("1"));
+        assert_eq!(find(text, "/x/0"), None);
+    }
+
+    #[test]
+    fn what_a_string_held_is_looked_at_as_well() {
+        let texts = Texts::default();
+        let text = r#"{"after":"{\"a\":1\u0065400,\"b\":\n2}"}"#;
+        let mut document = Document::parse(text, &texts).unwrap();
+        assert_eq!(document.findings, Findings::default());
+        assert!(document.find(&"/after/a".parse().unwrap()).is_some());
+        assert_eq!(document.findings, Findings { line_breaks: true, odd_numbers: true });
+    }
+
+    #[test]
     fn of_repeated_members_the_last_counts_even_if_null() {
         assert_eq!(find(r#"{"a":1,"a":2}"#, "/a").as_deref(), Some("2"));
         assert_eq!(find(r#"{"a":1,"\u0061":2}"#, "/a").as_deref(), Some("2"));
@@ -232,7 +343,8 @@ mod tests {
         for text in
             ["", " ", "{", "{}{}", "{\"a\":1,}", "{a:1}", "'a'", "nul", "01", "NaN", "\u{feff}{}", "{\"a\":\"\0\"}"]
         {
-            let refusal = Document::parse(text).err().map(|refusal| refusal.code);
+            let texts = Texts::default();
+            let refusal = Document::parse(text, &texts).err().map(|refusal| refusal.code);
             assert_eq!(refusal, Some(RefusalCode::NotJson), "{text:?}");
         }
     }

@@ -6,8 +6,10 @@ use serde_json::value::RawValue;
 use smol_str::SmolStr;
 
 use super::{
-    FieldPointers, InvalidSetting, Refusal, RefusalCode,
-    document::{Document, integer, kind, present, string},
+    FieldPointers, InvalidSetting, Refusal, RefusalCode, details,
+    document::{Document, Found, kind, present, string},
+    logical::{self, Logical, Unit},
+    number,
     occurred_at::{self, Unreadable},
     pointer::Pointer,
 };
@@ -31,6 +33,9 @@ pub(super) struct Fields {
     details: Field,
     event_id: Field,
     viewers: Field,
+    deleted: Field,
+    /// Whether white space around ids and statuses is left out.
+    trim: bool,
 }
 
 /// One field: the first of its pointers that leads to something other than null leads to its value.
@@ -42,7 +47,7 @@ struct Field {
 
 impl Fields {
     /// Reads the settings' pointers; what is wrong with them is added to `problems`.
-    pub(super) fn new(pointers: &FieldPointers, problems: &mut Vec<InvalidSetting>) -> Self {
+    pub(super) fn new(pointers: &FieldPointers, trim: bool, problems: &mut Vec<InvalidSetting>) -> Self {
         let mut field = |name, pointers| Field::new(name, pointers, problems);
         let fields = Self {
             order_id: field("order_id", &pointers.order_id),
@@ -53,6 +58,8 @@ impl Fields {
             details: field("details", &pointers.details),
             event_id: field("event_id", &pointers.event_id),
             viewers: field("viewers", &pointers.viewers),
+            deleted: field("deleted", &pointers.deleted),
+            trim,
         };
         for required in [&fields.order_id, &fields.user_id, &fields.status] {
             if required.pointers.is_empty() && !problems.iter().any(|problem| problem.key == required.setting()) {
@@ -62,59 +69,91 @@ impl Fields {
         fields
     }
 
+    /// Whether all that an event needs is in a document.
+    pub(super) fn are_all_in(&self, document: &mut Document<'_>) -> bool {
+        [&self.order_id, &self.user_id, &self.status].into_iter().all(|field| field.find(document).is_some())
+    }
+
+    /// Whether a document names an order.
+    pub(super) fn name_an_order(&self, document: &mut Document<'_>) -> bool {
+        self.order_id.find(document).is_some()
+    }
+
+    /// Whether the event says that its order is deleted: by `true`, or by the `d` of a change event.
+    pub(super) fn deleted(&self, event: &mut Document<'_>) -> bool {
+        let Some(Found { value, .. }) = self.deleted.find(event) else { return false };
+        let text = string(value);
+        let text = text.as_deref().unwrap_or(value.get());
+        text.eq_ignore_ascii_case("true") || text == "d"
+    }
+
     pub(super) fn order_id(&self, event: &mut Document<'_>) -> Result<OrderId, Refusal> {
-        let text = self.order_id.text(self.order_id.required(event)?)?;
+        let text = self.text(&self.order_id, self.order_id.required(event)?)?;
         OrderId::parse(&text).map_err(|error| self.order_id.invalid(error))
     }
 
     pub(super) fn user_id(&self, event: &mut Document<'_>) -> Result<UserId, Refusal> {
-        let text = self.user_id.text(self.user_id.required(event)?)?;
+        let text = self.text(&self.user_id, self.user_id.required(event)?)?;
         UserId::parse(&text).map_err(|error| self.user_id.invalid(error))
     }
 
     pub(super) fn status(&self, event: &mut Document<'_>) -> Result<SmolStr, Refusal> {
-        let text = self.status.text(self.status.required(event)?)?;
+        let text = self.text(&self.status, self.status.required(event)?)?;
         check_status(&text).map_err(|problem| self.status.invalid(problem))?;
         Ok(text.into())
     }
 
     pub(super) fn version(&self, event: &mut Document<'_>) -> Result<Option<u64>, Refusal> {
-        let Some(value) = self.version.find(event) else { return Ok(None) };
-        match text_of(value).and_then(|text| version_number(&text)) {
+        let Some(found) = self.version.find(event) else { return Ok(None) };
+        let text = match found.logical {
+            // A moment that is a number grows as a version does.
+            Logical::Moment(unit) if unit != Unit::Text => number::whole(found.value.get()),
+            _ => self.text(&self.version, found).ok(),
+        };
+        match text.and_then(|text| version_number(&text)) {
             Some(number) => Ok(Some(number)),
             None => Err(self.version.invalid(format_args!("must be a whole number from 0 to {MAX_VERSION}"))),
         }
     }
 
     pub(super) fn occurred_at(&self, event: &mut Document<'_>) -> Result<Option<Timestamp>, Unreadable> {
-        self.occurred_at.find(event).map(occurred_at::read).transpose()
+        self.occurred_at.find(event).map_or(Ok(None), occurred_at::read)
     }
 
     pub(super) fn details(&self, event: &mut Document<'_>) -> Result<Option<Box<RawValue>>, Refusal> {
-        let Some(value) = self.details.find(event) else { return Ok(None) };
-        let text = value.get();
-        if !text.starts_with('{') {
+        let Some(found) = self.details.find(event) else { return Ok(None) };
+        let (value, seen) = event.unquote(found.value)?;
+        if present(value).is_none() {
+            return Ok(None);
+        }
+        if !value.get().starts_with('{') {
             return Err(self.details.invalid(format_args!("must be an object, not {}", kind(value))));
         }
+        let text = details::passed_on(value.get(), seen).map_err(|problem| self.details.invalid(problem))?;
         if text.len() > MAX_DETAILS_BYTES {
             let message = format!("details has {} bytes, at most {MAX_DETAILS_BYTES} are accepted", text.len());
             return Err(Refusal::new(RefusalCode::TooLarge, message));
         }
-        Ok(Some(value.to_owned()))
+        match text {
+            Cow::Borrowed(_) => Ok(Some(value.to_owned())),
+            Cow::Owned(text) => RawValue::from_string(text).map(Some).map_err(|error| self.details.invalid(error)),
+        }
     }
 
+    /// Upstream's name of the event. A text that is no id names nothing: nobody decides anything by it.
     pub(super) fn event_id(&self, event: &mut Document<'_>) -> Result<Option<Box<str>>, Refusal> {
-        let Some(value) = self.event_id.find(event) else { return Ok(None) };
-        let text = self.event_id.text(value)?;
-        ids::check(&text).map_err(|error| self.event_id.invalid(error))?;
-        Ok(Some(text.into()))
+        let Some(found) = self.event_id.find(event) else { return Ok(None) };
+        let text = self.text(&self.event_id, found)?;
+        Ok(ids::check(&text).is_ok().then(|| text.into()))
     }
 
     /// The further viewers, without repeats and without the order's own user.
     pub(super) fn viewers(&self, event: &mut Document<'_>, user: &UserId) -> Result<Box<[UserId]>, Refusal> {
-        let Some(value) = self.viewers.find(event) else { return Ok(Box::default()) };
-        let items: Vec<&RawValue> = serde_json::from_str(value.get())
+        let Some(found) = self.viewers.find(event) else { return Ok(Box::default()) };
+        let (value, _) = event.unquote(found.value)?;
+        let items: Option<Vec<&RawValue>> = serde_json::from_str(value.get())
             .map_err(|_| self.viewers.invalid(format_args!("must be an array, not {}", kind(value))))?;
+        let items = items.unwrap_or_default();
         if items.len() > MAX_VIEWERS {
             return Err(self
                 .viewers
@@ -122,13 +161,23 @@ impl Fields {
         }
         let mut viewers = Vec::with_capacity(items.len());
         for item in items.into_iter().filter_map(present) {
-            let viewer = UserId::parse(&self.viewers.text(item)?)
+            let item = Found { logical: found.items, ..Found::plain(item) };
+            let viewer = UserId::parse(&self.text(&self.viewers, item)?)
                 .map_err(|error| self.viewers.invalid(format_args!("has an item that {error}")))?;
             if viewer != *user && !viewers.contains(&viewer) {
                 viewers.push(viewer);
             }
         }
         Ok(viewers.into())
+    }
+
+    fn text<'a>(&self, field: &Field, found: Found<'a>) -> Result<Cow<'a, str>, Refusal> {
+        let text = logical::text(found).map_err(|problem| field.invalid(problem))?;
+        Ok(match text {
+            Cow::Borrowed(text) if self.trim => Cow::Borrowed(text.trim()),
+            Cow::Owned(text) if self.trim => Cow::Owned(text.trim().to_owned()),
+            text => text,
+        })
     }
 }
 
@@ -146,11 +195,11 @@ impl Field {
         format!("event.fields.{}", self.name)
     }
 
-    fn find<'a>(&self, event: &mut Document<'a>) -> Option<&'a RawValue> {
+    fn find<'a>(&self, event: &mut Document<'a>) -> Option<Found<'a>> {
         self.pointers.iter().find_map(|pointer| event.find(pointer))
     }
 
-    fn required<'a>(&self, event: &mut Document<'a>) -> Result<&'a RawValue, Refusal> {
+    fn required<'a>(&self, event: &mut Document<'a>) -> Result<Found<'a>, Refusal> {
         self.find(event).ok_or_else(|| {
             let places: Vec<_> = self.pointers.iter().map(ToString::to_string).collect();
             let message = format!("{} is missing (looked at {})", self.name, places.join(", "));
@@ -158,19 +207,9 @@ impl Field {
         })
     }
 
-    fn text<'a>(&self, value: &'a RawValue) -> Result<Cow<'a, str>, Refusal> {
-        text_of(value)
-            .ok_or_else(|| self.invalid(format_args!("must be a string or a whole number, not {}", kind(value))))
-    }
-
     fn invalid(&self, problem: impl fmt::Display) -> Refusal {
         Refusal::new(RefusalCode::InvalidField, format!("{} {problem}", self.name))
     }
-}
-
-/// A string's text, or the digits of a whole number.
-pub(super) fn text_of(value: &RawValue) -> Option<Cow<'_, str>> {
-    string(value).or_else(|| integer(value).map(Cow::Borrowed))
 }
 
 /// Reads a version from decimal digits.

@@ -11,6 +11,8 @@
 //!        └► unwrap ─► fields           anything else: what stands around the event comes off, then field by field
 //!             │         ├ occurred_at
 //!             │         └ pointer      where the settings say a field stands
+//!             │         ├ logical      what the schema in a wrapper says of a value
+//!             │         └ details      what every reader of a frame can read
 //!             ├ headers
 //!             └ document ─► text       JSON, opened only as far as somebody looks
 //! ```
@@ -21,22 +23,28 @@ use super::{Change, Epoch, Lifecycle, OrderEvent, OrderState, Stamp, Timestamp, 
 use document::Document;
 use fields::Fields;
 use headers::Headers;
-use unwrap::Texts;
+use occurred_at::Unreadable;
+use texts::Texts;
 
+mod details;
 mod document;
 mod fields;
 mod headers;
 mod key;
+mod logical;
+mod number;
 mod occurred_at;
 mod options;
 mod pointer;
 mod refusal;
 mod text;
+mod texts;
 mod unwrap;
 
 #[cfg(test)]
 mod tests;
 
+pub use details::stored as stored_details;
 pub use fields::{MAX_DETAILS_BYTES, MAX_STATUS_CHARS, MAX_VIEWERS};
 pub use headers::VERSION_HEADER;
 pub use options::{DecoderOptions, FieldPointers, InvalidSetting, MissingVersion};
@@ -53,7 +61,7 @@ pub struct RawRecord<'a> {
     pub partition: i32,
     /// Its offset there.
     pub offset: i64,
-    /// Its own timestamp; a negative one counts as none.
+    /// Its own timestamp; 0 and less count as none.
     pub timestamp_millis: Option<i64>,
     /// When this process received it: what remains where neither event nor record says when it happened.
     pub received_at: Timestamp,
@@ -80,7 +88,8 @@ pub struct LogContext {
 pub struct Decoded {
     /// What it says.
     pub event: OrderEvent,
-    /// It had an `occurred_at` that cannot be read, and got the record's timestamp instead. Worth counting.
+    /// It had an `occurred_at` that cannot be read or meant, and got the record's timestamp instead; or it needed the
+    /// record's, and that cannot be meant. Worth counting.
     pub occurred_at_unreadable: bool,
 }
 
@@ -90,13 +99,14 @@ pub struct Decoder {
     fields: Fields,
     lifecycle: Lifecycle,
     missing_version: MissingVersion,
+    trim: bool,
 }
 
 impl Decoder {
     /// Checks the settings; all that is wrong with them is told at once.
     pub fn new(options: &DecoderOptions) -> Result<Self, Vec<InvalidSetting>> {
         let mut problems = Vec::new();
-        let fields = Fields::new(&options.fields, &mut problems);
+        let fields = Fields::new(&options.fields, options.trim, &mut problems);
         for (key, names) in [("lifecycle.statuses", &options.statuses), ("lifecycle.terminal", &options.terminal)] {
             for name in names {
                 if let Err(problem) = fields::check_status(name) {
@@ -110,7 +120,7 @@ impl Decoder {
             return Err(problems);
         }
         let lifecycle = Lifecycle::new(&options.statuses, &options.terminal);
-        Ok(Self { fields, lifecycle, missing_version: options.missing_version })
+        Ok(Self { fields, lifecycle, missing_version: options.missing_version, trim: options.trim })
     }
 
     /// Decodes and validates one record.
@@ -119,8 +129,11 @@ impl Decoder {
         match record.value {
             Some(value) => self.decode_order(value, record, log, stamp),
             None => {
-                let event = OrderEvent { order_id: key::order_id(record.key)?, stamp, change: Change::Erase };
-                Ok(Decoded { event, occurred_at_unreadable: false })
+                let order_id = key::order_id(record.key, self.trim)?;
+                Ok(Decoded {
+                    event: OrderEvent { order_id, stamp, change: Change::Erase },
+                    occurred_at_unreadable: false,
+                })
             }
         }
     }
@@ -134,10 +147,14 @@ impl Decoder {
     ) -> Result<Decoded, Refusal> {
         let headers = Headers::read(record.headers);
         let texts = Texts::default();
-        let (mut event, cloud_event) = unwrap::unwrap(value, &headers, &texts)?;
+        let (mut event, cloud_event) = unwrap::unwrap(value, &headers, &self.fields, &texts)?;
         let event = &mut event;
 
         let order_id = self.fields.order_id(event)?;
+        if self.fields.deleted(event) {
+            let event = OrderEvent { order_id, stamp, change: Change::Erase };
+            return Ok(Decoded { event, occurred_at_unreadable: false });
+        }
         let user_id = self.fields.user_id(event)?;
         let status = self.status(event)?;
         let version = self.version(event, record, &headers, log)?;
@@ -156,7 +173,7 @@ impl Decoder {
             Ok(None) => cloud_event.occurred_at(),
             sent_at => sent_at,
         };
-        let occurred_at = sent_at.ok().flatten().unwrap_or_else(|| record.moment());
+        let (occurred_at, occurred_at_unreadable) = record.moment_of(sent_at);
 
         let state = OrderState {
             terminal: self.lifecycle.is_terminal(&status),
@@ -171,7 +188,7 @@ impl Decoder {
             event_id,
         };
         let event = OrderEvent { order_id, stamp, change: Change::Set(state.into()) };
-        Ok(Decoded { event, occurred_at_unreadable: sent_at.is_err() })
+        Ok(Decoded { event, occurred_at_unreadable })
     }
 
     fn status(&self, event: &mut Document<'_>) -> Result<SmolStr, Refusal> {
@@ -219,8 +236,16 @@ impl Decoder {
 }
 
 impl RawRecord<'_> {
-    fn moment(&self) -> Timestamp {
-        let own = self.timestamp_millis.filter(|millis| *millis >= 0);
-        own.and_then(Timestamp::from_millis).unwrap_or(self.received_at)
+    /// When an event happened that says so, and whether a time had to be passed over. What lies a day ahead of the record
+    /// cannot be meant: it would stand above all that really happens until then.
+    fn moment_of(&self, sent: Result<Option<Timestamp>, Unreadable>) -> (Timestamp, bool) {
+        let own = self.timestamp_millis.filter(|millis| *millis > 0).map(Timestamp::nearest);
+        let sound = own.filter(|own| !occurred_at::is_far_ahead(*own, self.received_at));
+        let recorded = sound.unwrap_or(self.received_at);
+        match sent {
+            Ok(Some(sent)) if !occurred_at::is_far_ahead(sent, recorded) => (sent, false),
+            Ok(None) => (recorded, own != sound),
+            Ok(Some(_)) | Err(Unreadable) => (recorded, true),
+        }
     }
 }

@@ -7,6 +7,8 @@ use std::fmt;
 pub struct DecoderOptions {
     /// `event.fields.<name>`: where each field stands.
     pub fields: FieldPointers,
+    /// `event.trim`: whether white space around ids and statuses is left out.
+    pub trim: bool,
     /// `kafka.missing_version`.
     pub missing_version: MissingVersion,
     /// `lifecycle.statuses`: the statuses an event may have; none stands for any.
@@ -20,6 +22,7 @@ impl Default for DecoderOptions {
     fn default() -> Self {
         Self {
             fields: FieldPointers::default(),
+            trim: false,
             missing_version: MissingVersion::default(),
             statuses: Vec::new(),
             terminal: ["delivered", "cancelled", "refunded", "returned"].map(String::from).into(),
@@ -39,9 +42,10 @@ pub struct FieldPointers {
     pub details: Vec<String>,
     pub event_id: Vec<String>,
     pub viewers: Vec<String>,
+    pub deleted: Vec<String>,
 }
 
-/// The fields' own names, in snake_case and in camelCase.
+/// The fields' own names, in snake_case and in camelCase; nothing says that an order is deleted.
 impl Default for FieldPointers {
     fn default() -> Self {
         let at = |pointers: &[&str]| pointers.iter().map(ToString::to_string).collect();
@@ -54,6 +58,7 @@ impl Default for FieldPointers {
             details: at(&["/details"]),
             event_id: at(&["/event_id", "/eventId"]),
             viewers: at(&["/viewers"]),
+            deleted: Vec::new(),
         }
     }
 }

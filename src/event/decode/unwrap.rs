@@ -1,21 +1,29 @@
 //! Takes off what stands around an order event: the marks of serialisers, CloudEvents, Kafka Connect and outboxes.
-//! Each at most once, from the outside in, so a value cannot make decode work without end.
+//! Each at most once, from the outside in, so a value cannot make decode work without end. A string that holds an object
+//! is taken for it, once, wherever one of these holds the next.
 
-use std::{borrow::Cow, cell::OnceCell, str};
-
-use base64::{Engine, prelude::BASE64_STANDARD};
+use std::{borrow::Cow, str};
 
 use super::{
     MAX_VALUE_BYTES, Refusal, RefusalCode,
-    document::{Document, Object, string},
+    document::{Document, Object, string, without_mark},
+    fields::Fields,
     headers::Headers,
-    occurred_at::Unreadable,
+    logical::Schema,
+    occurred_at::{self, Unreadable},
+    texts::Texts,
 };
 use crate::event::Timestamp;
+use base64::{Engine, prelude::BASE64_STANDARD};
 
 /// Confluent's serialisers put this byte and the four of a schema id before what they write.
 const CONFLUENT_MAGIC: u8 = 0;
 const CONFLUENT_PREFIX_BYTES: usize = 5;
+
+/// AWS Glue's serialisers put this byte, one for the compression and the sixteen of a schema's id before what they write.
+const GLUE_MAGIC: u8 = 3;
+const GLUE_COMPRESSIONS: [u8; 2] = [0, 5];
+const GLUE_PREFIX_BYTES: usize = 18;
 
 /// What a CloudEvent says beside its data.
 pub(super) struct CloudEvent<'a> {
@@ -26,24 +34,18 @@ pub(super) struct CloudEvent<'a> {
 impl CloudEvent<'_> {
     /// When the event happened, where its data does not say.
     pub(super) fn occurred_at(&self) -> Result<Option<Timestamp>, Unreadable> {
-        self.time.as_deref().map(|time| Timestamp::parse_rfc3339(time).ok_or(Unreadable)).transpose()
+        self.time.as_deref().map_or(Ok(None), occurred_at::from_text)
     }
-}
-
-/// Texts that unwrapping had to make; the event's fields borrow from them.
-#[derive(Default)]
-pub(super) struct Texts {
-    data: OnceCell<Vec<u8>>,
-    embedded: OnceCell<String>,
 }
 
 /// Finds the order event in a record's value.
 pub(super) fn unwrap<'a>(
     value: &'a [u8],
     headers: &Headers<'a>,
+    fields: &Fields,
     texts: &'a Texts,
 ) -> Result<(Document<'a>, CloudEvent<'a>), Refusal> {
-    let mut document = Document::parse(json_text(value, headers)?)?;
+    let mut document = Document::parse(json_text(value, headers)?, texts)?.unquoted()?;
 
     let structured = document.object().filter(|object| is_cloud_event(object, headers));
     let cloud_event = match structured {
@@ -55,18 +57,21 @@ pub(super) fn unwrap<'a>(
         },
     };
     if let Some(object) = structured {
-        document = cloud_event_data(object, texts)?;
+        document = cloud_event_data(&document, object, texts)?.unquoted()?;
     }
 
-    let payload = document.object().and_then(connect_payload);
-    if let Some(payload) = payload {
+    if let Some(payload) = connect_payload(&document) {
+        document = payload.unquoted()?;
+    }
+
+    if let Some(payload) = outbox_payload(&document)
+        && !fields.are_all_in(&mut document)
+        && let Ok(mut payload) = payload.unquoted()
+        && fields.name_an_order(&mut payload)
+    {
         document = payload;
     }
-
-    match embedded_object(&document) {
-        Some(text) => Ok((Document::parse(texts.embedded.get_or_init(|| text))?, cloud_event)),
-        None => Ok((document, cloud_event)),
-    }
+    Ok((document, cloud_event))
 }
 
 /// The value as text, without the schema id of Confluent's JSON serialiser.
@@ -78,17 +83,17 @@ fn json_text<'a>(value: &'a [u8], headers: &Headers<'_>) -> Result<&'a str, Refu
         let message = format!("the value has {} bytes, at most {MAX_VALUE_BYTES} are accepted", value.len());
         return Err(Refusal::new(RefusalCode::TooLarge, message));
     }
+    let unsupported = |message: String| Err(Refusal::new(RefusalCode::UnsupportedEncoding, message));
     if let Some(encoding) = headers.foreign_encoding() {
-        let message = format!("the content type names {encoding}; only JSON is understood");
-        return Err(Refusal::new(RefusalCode::UnsupportedEncoding, message));
+        return unsupported(format!("the content type names {encoding}; only JSON is understood"));
+    }
+    if is_glue(value) {
+        return unsupported("the value begins as the serialisers of the AWS Glue registry write it".to_owned());
     }
     let json = match after_schema_id(value) {
-        Some(json) if json.starts_with(b"{") => json,
+        Some(json) if holds_object(json) => json,
         None if value[0] != CONFLUENT_MAGIC => value,
-        _ => {
-            let message = "the value begins with the byte 00 of Avro or Protobuf from a schema registry";
-            return Err(Refusal::new(RefusalCode::UnsupportedEncoding, message));
-        }
+        _ => return unsupported("the value begins with the byte 00 of Avro or Protobuf from a schema registry".into()),
     };
     utf8(json)
 }
@@ -99,10 +104,22 @@ pub(super) fn after_schema_id(bytes: &[u8]) -> Option<&[u8]> {
     (prefix[0] == CONFLUENT_MAGIC).then_some(rest)
 }
 
+/// Whether bytes behind a schema id are an object in JSON, or one in a string. Avro's and Protobuf's begin otherwise.
+fn holds_object(json: &[u8]) -> bool {
+    let json = json.strip_prefix("\u{feff}".as_bytes()).unwrap_or(json);
+    json.starts_with(b"{") || json.starts_with(b"\"{")
+}
+
+fn is_glue(value: &[u8]) -> bool {
+    value.len() >= GLUE_PREFIX_BYTES && value[0] == GLUE_MAGIC && GLUE_COMPRESSIONS.contains(&value[1])
+}
+
 fn utf8(bytes: &[u8]) -> Result<&str, Refusal> {
-    str::from_utf8(bytes).map_err(|error| {
-        Refusal::new(RefusalCode::NotUtf8, format!("the value is not UTF-8 at byte {}", error.valid_up_to()))
-    })
+    str::from_utf8(bytes).map(without_mark).map_err(not_utf8)
+}
+
+fn not_utf8(error: str::Utf8Error) -> Refusal {
+    Refusal::new(RefusalCode::NotUtf8, format!("the value is not UTF-8 at byte {}", error.valid_up_to()))
 }
 
 /// Told by its content type or by its shape: Python's SDK writes the content type of the data.
@@ -111,26 +128,36 @@ fn is_cloud_event(object: &Object<'_>, headers: &Headers<'_>) -> bool {
         && (object.get("data").is_some() || object.get("data_base64").is_some())
 }
 
-fn cloud_event_data<'a>(cloud_event: &Object<'a>, texts: &'a Texts) -> Result<Document<'a>, Refusal> {
+fn cloud_event_data<'a>(
+    document: &Document<'a>,
+    cloud_event: &Object<'a>,
+    texts: &'a Texts,
+) -> Result<Document<'a>, Refusal> {
     if let Some(data) = cloud_event.get("data") {
-        return Ok(Document::of(data));
+        return Ok(document.inner(data, None));
     }
     let decoded = cloud_event
         .get("data_base64")
         .and_then(string)
         .and_then(|base64| BASE64_STANDARD.decode(base64.as_bytes()).ok())
         .ok_or_else(|| Refusal::new(RefusalCode::InvalidField, "data_base64 of the CloudEvent is not Base64"))?;
-    Document::parse(utf8(texts.data.get_or_init(|| decoded))?)
+    let data = String::from_utf8(decoded).map_err(|error| not_utf8(error.utf8_error()))?;
+    Document::parse(without_mark(texts.keep(data)), texts)
 }
 
 /// What Kafka Connect's `JsonConverter` wraps together with its schema.
-pub(super) fn connect_payload<'a>(object: &Object<'a>) -> Option<Document<'a>> {
-    let payload = if object.has_exactly(&["schema", "payload"]) { object.get("payload") } else { None };
-    payload.map(Document::of)
+pub(super) fn connect_payload<'a>(document: &Document<'a>) -> Option<Document<'a>> {
+    let object = document.object().filter(|object| is_connect(object))?;
+    let payload = object.get("payload")?;
+    Some(document.inner(payload, object.get("schema").and_then(Schema::read)))
 }
 
-/// The text of a JSON string that holds a JSON object, as Debezium's outbox router writes an unexpanded payload.
-fn embedded_object(document: &Document<'_>) -> Option<String> {
-    let text = document.string()?;
-    text.trim_start().starts_with('{').then(|| text.into_owned())
+fn is_connect(object: &Object<'_>) -> bool {
+    object.has_exactly(&["schema", "payload"])
+}
+
+/// What Debezium's outbox router puts beside further columns.
+fn outbox_payload<'a>(document: &Document<'a>) -> Option<Document<'a>> {
+    let payload = document.object().filter(|object| !is_connect(object))?.get("payload")?;
+    Some(document.inner(payload, document.schema_of("payload")))
 }

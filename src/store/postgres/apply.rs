@@ -57,7 +57,7 @@ async fn lock_stored(connection: &mut PgConnection, orders: &[&str]) -> Result<H
     let mut stored = HashMap::with_capacity(orders.len());
     let rows: Vec<OrderRow> = query_as(LOCK_ORDERS).persistent(false).bind(orders).fetch_all(&mut *connection).await?;
     for row in rows {
-        stored.extend([row.into_history()?]);
+        stored.extend([row.into_history()?.0]);
     }
     let others: Vec<&str> = orders.iter().copied().filter(|&order| !stored.contains_key(order)).collect();
     if !others.is_empty() {

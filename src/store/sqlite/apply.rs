@@ -36,7 +36,7 @@ async fn apply_events(connection: &mut SqliteConnection, events: &[&OrderEvent])
     let mut stored: HashMap<OrderId, History> = HashMap::new();
     let rows: Vec<OrderRow> = query_as(ORDERS).bind(&orders).fetch_all(&mut *connection).await?;
     for row in rows {
-        stored.extend([row.into_history()?]);
+        stored.extend([row.into_history()?.0]);
     }
     let rows: Vec<MarkerRow> = query_as(MARKERS).bind(&orders).fetch_all(&mut *connection).await?;
     for row in rows {

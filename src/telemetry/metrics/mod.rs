@@ -117,6 +117,11 @@ impl Metrics {
                 Unit::Seconds,
                 Histogram::new(SECONDS),
             ),
+            unreadable_values: names.add(
+                "stored_values_unreadable",
+                "Values in rows that were told otherwise, because no client could read them",
+                Counter::default(),
+            ),
             corrections: names.add(
                 "reconcile_corrections",
                 "Orders shown wrongly until reconciled; should stay 0",

@@ -58,6 +58,8 @@ pub struct SnapshotMetrics {
     pub failures: Counter,
     /// Orders shown wrongly until reconciled.
     pub corrections: Counter,
+    /// Values in rows that no client could read.
+    pub unreadable_values: Counter,
     pub(super) statements: Counter,
     pub(super) viewers: Histogram,
     pub(super) orders: Histogram,

@@ -83,7 +83,7 @@ pub(super) async fn everything_an_event_says_comes_back(database: &Database) {
         .of("ü,{}\"\\'")
         .seen_by(&["m,1", "NULL", "{x}"])
         .terminal()
-        .at(-62_135_596_800_001)
+        .at(-62_135_596_799_999)
         .details(details)
         .event_id("e\u{2028}1");
     part.events.push(draft.clone().place(stamp));

@@ -9,7 +9,7 @@ use ordercast::event::{SnapshotQuery, Timestamp};
 
 use super::{
     databases::{Database, TOPIC},
-    drafts::{apply, batch, by_name, erase, orders, part, set, short, state, users},
+    drafts::{apply, batch, by_name, erase, orders, part, set, short, state, steps, users},
 };
 
 pub(super) async fn a_list_leaves_out_old_terminal_orders_only(database: &Database) {
@@ -77,6 +77,47 @@ pub(super) async fn an_order_of_several_users_is_listed_for_each(database: &Data
     let snapshot = store.snapshot(TOPIC, &query).await.unwrap();
     let counts: Vec<usize> = query.users.iter().map(|user| snapshot.listed_for(user).len()).collect();
     assert_eq!(counts, [1, 2, 1, 2]);
+}
+
+/// As older versions stored them, or somebody by hand.
+pub(super) async fn what_no_client_could_read_makes_no_snapshot_unreadable(database: &Database) {
+    database.open(1).await;
+    let store = &database.store;
+    let drafts = ["number", "lines", "array", "broken", "early", "never", "steps", "fine"];
+    apply(store, 0, 0, drafts.map(|order| set(order, 1, "created").terminal().details(r#"{"a":1}"#))).await;
+    for (order, change) in [
+        ("number", r#"details = '{"total":[1e400]}'"#),
+        ("lines", "details = '{\n  \"a\": 1 }'"),
+        ("array", "details = '[]'"),
+        ("broken", "details = '{'"),
+        (
+            "early",
+            r#"occurred_at = -99999999999000, timeline = replace(timeline, '1970-01-01T00:16:40.000Z', '-001199-02-15T14:13:21.000Z')"#,
+        ),
+        ("never", "occurred_at = 9223372036854775807"),
+        ("steps", "timeline = '[{}]'"),
+    ] {
+        database.sql(&format!("update orders set {change} where order_id = '{order}'")).await;
+    }
+    database.sql("update order_viewers set terminal_at = -99999999999000 where order_id = 'early'").await;
+
+    let snapshot = by_name(store, &drafts).await;
+    let details = |order| state(&snapshot, order).details.as_ref().map(|details| details.get().to_owned());
+    assert_eq!(["number", "array", "broken"].map(details), [None, None, None]);
+    assert_eq!(["lines", "fine"].map(details), [Some(r#"{"a":1}"#.into()), Some(r#"{"a":1}"#.into())]);
+    let at = |order| state(&snapshot, order).occurred_at.to_string();
+    assert_eq!([at("early"), at("never")], ["0001-01-01T00:00:00.000Z", "9999-12-30T22:00:00.000Z"]);
+    let early = &snapshot.history("early").unwrap().timeline.steps()[0];
+    assert_eq!(early.occurred_at.to_string(), "0001-01-01T00:00:00.000Z");
+    assert_eq!(steps(&snapshot, "steps"), [1]);
+    assert_eq!(snapshot.unreadable_values(), 6);
+
+    // The next event sets it right, for the list of its user as well.
+    apply(store, 0, 8, [set("early", 2, "delivered").terminal().at(7), set("number", 2, "packed").details("{}")]).await;
+    let snapshot = by_name(store, &["early", "number"]).await;
+    assert_eq!(snapshot.unreadable_values(), 0);
+    assert_eq!(steps(&snapshot, "early"), [1, 2]);
+    assert_eq!(database.count("order_viewers where order_id = 'early'").await, 1);
 }
 
 /// Each batch brings two orders to one version and progress to twice that number. A reader that saw rows and progress

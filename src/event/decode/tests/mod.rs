@@ -6,6 +6,7 @@ use super::{Decoded, Decoder, DecoderOptions, LogContext, RawRecord, Refusal, Re
 use crate::event::{self, Change, Epoch, OrderState, Timestamp};
 
 mod accepted;
+mod connect;
 mod producers;
 mod properties;
 mod refusals;

@@ -14,6 +14,10 @@ fn values_that_are_no_event_have_a_code_each() {
         ("hello".into(), RefusalCode::NotJson),
         ("order_id=A-1001".into(), RefusalCode::NotJson),
         ("<order/>".into(), RefusalCode::NotJson),
+        ("\u{feff}".into(), RefusalCode::NotJson),
+        ("\u{feff}\u{feff}{}".into(), RefusalCode::NotJson),
+        ("\u{3}\0".into(), RefusalCode::NotJson),
+        ("\u{3}\u{1}0123456789abcdef{}".into(), RefusalCode::NotJson),
         (event_with("").replace('}', ""), RefusalCode::NotJson),
         (event_with("") + "{}", RefusalCode::NotJson),
         (event_with("\"x\":NaN"), RefusalCode::NotJson),
@@ -30,6 +34,9 @@ fn values_that_are_no_event_have_a_code_each() {
         ("\0\0\0\0\u{2a}\u{c}A-1001\u{8}u-42".into(), RefusalCode::UnsupportedEncoding),
         ("\0\0\0\0\u{2a}\0\n\u{6}A-1".into(), RefusalCode::UnsupportedEncoding),
         ("\0".into(), RefusalCode::UnsupportedEncoding),
+        ("\0\0\0\0\u{2a}\"A-1001\"".into(), RefusalCode::UnsupportedEncoding),
+        ("\u{3}\00123456789abcdef{}".into(), RefusalCode::UnsupportedEncoding),
+        ("\u{3}\u{5}0123456789abcdef".into(), RefusalCode::UnsupportedEncoding),
     ] {
         assert_eq!(refusal_code(&value), code, "{:.60}", value);
     }
@@ -37,6 +44,8 @@ fn values_that_are_no_event_have_a_code_each() {
     assert!(try_decode(&nested(MAX_DEPTH - 1)).is_ok());
     let latin1 = decoder().decode(&record(b"{\"order_id\":\"\xdc\"}"), &LOG).unwrap_err();
     assert_eq!(latin1.to_string(), "not_utf8: the value is not UTF-8 at byte 13");
+    let utf16 = decoder().decode(&record(b"\xff\xfe{\0}\0"), &LOG).unwrap_err();
+    assert_eq!(utf16.code, RefusalCode::NotUtf8);
 }
 
 #[test]
@@ -73,22 +82,49 @@ fn required_fields_must_be_there() {
 fn a_field_with_a_value_against_its_rule_is_named() {
     let ids = (0..65).map(|id| id.to_string()).collect::<Vec<_>>().join(",");
     let long = "x".repeat(129);
-    let text = [r#""""#, r#""a\nb""#, r#""a\u007fb""#, "4.2", "1e3", "true", "{}", "[]"].map(String::from);
+    let none = ["4.2", "1e-3", "1e400", "true", "{}", "[]"].map(String::from);
+    let text = [&none[..], &[r#""""#, r#""a\nb""#, r#""a\u007fb""#].map(String::from)].concat();
     let rules: [(&str, Vec<String>); 7] = [
         ("order_id", [&text[..], &[format!("\"{long}\"")]].concat()),
         ("user_id", [&text[..], &[format!("\"{long}\"")]].concat()),
         ("status", [&text[..], &[format!("\"{}\"", &long[..65]), "1".repeat(65)]].concat()),
-        ("event_id", [&text[..], &[format!("\"{long}\"")]].concat()),
+        ("event_id", none.into()),
         (
             "version",
-            ["-1", "3.0", "1e3", "9007199254740992", "\"\"", "\"v3\"", "\"+3\"", "\" 3\"", "true", "{}"]
-                .map(String::from)
-                .into(),
+            [
+                "-1",
+                "3.5",
+                "-3.0",
+                "1e16",
+                "9007199254740992",
+                "\"\"",
+                "\"3.0\"",
+                "\"v3\"",
+                "\"+3\"",
+                "\" 3\"",
+                "true",
+                "{}",
+            ]
+            .map(String::from)
+            .into(),
         ),
-        ("details", ["1", "\"{}\"", "[]", "false"].map(String::from).into()),
+        ("details", ["1", "\"\"", "\"x\"", "\"[]\"", "\"{\"", "[]", "false"].map(String::from).into()),
         (
             "viewers",
-            ["\"m-7\"", "{}", "[[]]", "[4.2]", "[\"\"]", "[\"m-7\",{}]", &format!("[{ids}]")].map(String::from).into(),
+            [
+                "\"m-7\"",
+                "\"\"",
+                "\"{}\"",
+                "\"[\"",
+                "{}",
+                "[[]]",
+                "[4.2]",
+                "[\"\"]",
+                "[\"m-7\",{}]",
+                &format!("[{ids}]"),
+            ]
+            .map(String::from)
+            .into(),
         ),
     ];
     for (name, values) in rules {
@@ -111,6 +147,7 @@ fn messages_say_what_is_wrong_and_what_is_allowed() {
         (r#""user_id":{"id":1}"#, "user_id must be a string or a whole number, not an object"),
         (r#""version":"v3""#, "version must be a whole number from 0 to 9007199254740991"),
         (r#""details":[1]"#, "details must be an object, not an array"),
+        (r#""details":{"total":1e400}"#, "details holds a number that no double holds"),
         (r#""viewers":["a",""]"#, "viewers has an item that is empty"),
         (r#""note":"a\u0000""#, "a string contains U+0000 at byte 78 of the value"),
     ] {
@@ -142,6 +179,8 @@ fn details_over_their_limit_are_too_large() {
     assert!(try_decode(&details(MAX_DETAILS_BYTES)).is_ok());
     let refusal = try_decode(&details(MAX_DETAILS_BYTES + 1)).unwrap_err();
     assert_eq!(refusal.to_string(), "too_large: details has 16385 bytes, at most 16384 are accepted");
+    let spread = details(MAX_DETAILS_BYTES).replace("{\"a\"", "{\n\"a\"");
+    assert!(try_decode(&spread).is_ok(), "what is passed on counts");
 }
 
 #[test]

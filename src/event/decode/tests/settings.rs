@@ -68,6 +68,54 @@ fn the_first_pointer_that_leads_to_something_other_than_null_wins() {
 }
 
 #[test]
+fn white_space_around_ids_and_statuses_is_left_out_where_the_settings_say_so() {
+    let value = br#"{"order_id":"A-1001    ","user_id":" u-42","status":"shipped\t","version":" 3 ","event_id":"e ","viewers":["m-7 ","u-42  ","m-7"],"details":{"a":" x "}}"#;
+    let trimming = Decoder::new(&options(|options| {
+        (options.trim, options.statuses) = (true, vec!["shipped".into()]);
+    }))
+    .unwrap();
+    let state = set(trimming.decode(&record(value), &LOG).unwrap());
+    assert_eq!((state.order_id.as_str(), state.user_id.as_str(), &*state.status), ("A-1001", "u-42", "shipped"));
+    assert_eq!((state.version.number, state.event_id.as_deref()), (3, Some("e")));
+    assert_eq!(state.viewers.iter().map(|id| id.as_str()).collect::<Vec<_>>(), ["m-7"]);
+    assert_eq!(state.details.as_ref().unwrap().get(), r#"{"a":" x "}"#, "nobody asks what stands in there");
+    let blank = trimming.decode(&record(br#"{"order_id":"  ","user_id":"u","status":"shipped"}"#), &LOG).unwrap_err();
+    assert_eq!(blank.to_string(), "invalid_field: order_id is empty");
+    let value = br#"{"order_id":"A-1001 ","user_id":"u","status":"s"}"#;
+    assert_eq!(decode(&record(value)).order_id.as_str(), "A-1001 ");
+}
+
+#[test]
+fn rows_that_say_they_are_deleted_erase_their_order_where_the_settings_say_so() {
+    let decoder = Decoder::new(&options(|options| {
+        options.fields.deleted = vec!["/__deleted".into(), "/op".into()];
+        options.fields.order_id.push("/before/id".into());
+    }))
+    .unwrap();
+    let decode = |value: &str| decoder.decode(&record(value.as_bytes()), &LOG);
+    for deleted in [
+        r#"{"order_id":"A-1001","user_id":"u","status":"s","__deleted":"true"}"#,
+        r#"{"order_id":"A-1001","__deleted":true}"#,
+        r#"{"order_id":"A-1001","status":"","__deleted":"True"}"#,
+        r#"{"before":{"id":"A-1001"},"after":null,"op":"d"}"#,
+        r#"{"schema":null,"payload":{"order_id":"A-1001","__deleted":"true"}}"#,
+        r#"{"payload":"{\"order_id\":\"A-1001\",\"__deleted\":true}","x":1}"#,
+    ] {
+        let event = decode(deleted).unwrap().event;
+        assert!(matches!(event.change, Change::Erase), "{deleted}");
+        assert_eq!((event.order_id.as_str(), event.stamp.offset), ("A-1001", 1040));
+    }
+    for kept in
+        [r#""__deleted":"false""#, r#""__deleted":false"#, r#""__deleted":null,"op":"u""#, r#""__deleted":0"#, ""]
+    {
+        assert!(matches!(decode(&event_with(kept)).unwrap().event.change, Change::Set(_)), "{kept}");
+    }
+    assert_eq!(decode(r#"{"__deleted":"true"}"#).unwrap_err().code, RefusalCode::MissingField);
+    let row = event_with(r#""__deleted":"true""#);
+    assert!(matches!(try_decode(&row).unwrap().event.change, Change::Set(_)), "by default nothing means that");
+}
+
+#[test]
 fn a_version_is_required_where_the_settings_say_so() {
     let decoder = Decoder::new(&options(|options| options.missing_version = MissingVersion::DeadLetter)).unwrap();
     let value = br#"{"order_id":"A-1001","user_id":"u-42","status":"shipped","version":null}"#;
