@@ -213,7 +213,7 @@ mod tests {
     use super::*;
     use crate::{
         config::{OnLogGap, OnLogRegression},
-        ingest::Policies,
+        ingest::{Policies, compaction::Compaction},
     };
 
     fn stored(next_offset: i64, read_at: Instant) -> ProgressView {
@@ -230,7 +230,7 @@ mod tests {
             log_id: "log".into(),
             partitions: BTreeMap::from([(0, watermarks)]),
             listed_at: start,
-            compacted: Some(false),
+            compaction: Some(Compaction::Off),
         };
         let policies = Policies { on_gap: OnLogGap::Halt, on_regression: OnLogRegression::Halt };
         let mut assignment = Assignment::new(policies, 0);
