@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Read in the order of the data: [`log_watch`], [`compaction`] and [`log_check`] (is it the log we know?), [`fanout`] (and [`freshness`]),
-//! [`recorder`], [`progress`], [`snapshots`], [`audits`]. Beside them, [`control`]: what one instance tells the others; and
+//! [`recorder`], [`progress`], [`recording`], [`snapshots`], [`audits`]. Beside them, [`control`]: what one instance tells the others; and
 //! [`desk`]: what HTTP asks of SQL.
 
 pub mod audits;
@@ -29,6 +29,7 @@ pub mod producer;
 pub mod progress;
 pub(crate) mod record;
 pub mod recorder;
+pub mod recording;
 pub(crate) mod rules;
 pub mod snapshots;
 pub mod topics;

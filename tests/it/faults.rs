@@ -4,6 +4,7 @@
 mod audits;
 mod clocks;
 mod disks;
+mod groups;
 mod honesty;
 mod instances;
 mod leaders;
