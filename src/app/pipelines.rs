@@ -11,7 +11,7 @@ use crate::{
     ingest::{
         Component, KafkaClients, Policies, ReadsInFlight, audits,
         control::{self, ControlParts, ControlWriter},
-        fanout, log_watch, progress, recorder, snapshots,
+        fanout, log_watch, progress, recorder, recording, snapshots,
     },
 };
 
@@ -56,6 +56,15 @@ impl Pipelines {
             },
             halts,
         )?;
+        let recording = recording::start(recording::RecordingParts {
+            clients: clients.clone(),
+            topic: kafka.topic.clone(),
+            group_id: kafka.group_id.clone(),
+            session_timeout: kafka.session_timeout,
+            log: log.clone(),
+            progress: progress_views.clone(),
+            metrics: app.metrics.clone(),
+        });
         let ([control, control_sweep], control_read) = control::start(ControlParts {
             clients: clients.clone(),
             topic: kafka.control_topic.clone(),
@@ -92,6 +101,7 @@ impl Pipelines {
         Ok(Self {
             components: vec![
                 signs,
+                recording,
                 control_sweep,
                 control,
                 audits,

@@ -6,7 +6,7 @@
 use std::{
     collections::BTreeMap,
     io,
-    sync::{Arc, OnceLock, mpsc},
+    sync::{Arc, mpsc},
     time::{Duration, Instant},
 };
 
@@ -20,8 +20,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     client::{ClientEvents, KafkaClients, create, retire},
+    compaction::{self, Compaction},
     component::Component,
     log_check::Watermarks,
+    metadata,
     polling::WallClock,
     topics::Topics,
 };
@@ -33,8 +35,6 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const STOP_INTERVAL: Duration = Duration::from_millis(100);
 /// How long one look may take.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(3);
-/// How often it is asked whether the topic is compacted, before it is taken not to be.
-const COMPACTION_ATTEMPTS: usize = 3;
 /// How often a topic that stays away is mentioned.
 const REMINDER_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -47,8 +47,8 @@ pub struct LogView {
     pub partitions: BTreeMap<i32, Option<Watermarks>>,
     /// When the partitions were asked for.
     pub listed_at: Instant,
-    /// Whether the topic is compacted, so that single records may be missing from the log. `None`: not known yet.
-    pub compacted: Option<bool>,
+    /// Whether single records may be missing from the log. `None`: that is being asked.
+    pub compaction: Option<Compaction>,
 }
 
 impl LogView {
@@ -83,7 +83,7 @@ pub fn start(clients: &KafkaClients, settings: &config::Kafka) -> Result<(Compon
     let topics = Topics::new(clients)?;
     let (views, receiver) = watch::channel(None);
     let (look_now, asked) = mpsc::sync_channel(1);
-    let compacted = Arc::<OnceLock<bool>>::default();
+    let compaction = compaction::Answer::default();
     let watcher = Watcher {
         consumer,
         clients: clients.clone(),
@@ -91,34 +91,15 @@ pub fn start(clients: &KafkaClients, settings: &config::Kafka) -> Result<(Compon
         topic: settings.topic.clone(),
         epoch: settings.epoch,
         views,
-        compacted: compacted.clone(),
+        compaction: compaction.clone(),
         reminded_at: None,
     };
     let (runtime, topic) = (Handle::current(), settings.topic.clone());
     let component = Component::thread("log-watch", move |stop| {
-        runtime.spawn(stop.clone().run_until_cancelled_owned(ask_for_compaction(topics, topic, compacted)));
+        runtime.spawn(stop.clone().run_until_cancelled_owned(compaction::ask(topics, topic, compaction)));
         watcher.run(&stop, &asked);
     })?;
     Ok((component, receiver, LookNow(look_now)))
-}
-
-/// Asks once, off the thread: some brokers and some rights do not allow it, and then it takes long to fail.
-async fn ask_for_compaction(topics: Topics, topic: String, answer: Arc<OnceLock<bool>>) {
-    let mut compacted = None;
-    for _ in 0..COMPACTION_ATTEMPTS {
-        compacted = topics.is_compacted(&topic).await;
-        if compacted.is_some() {
-            break;
-        }
-        tokio::time::sleep(INTERVAL).await;
-    }
-    if compacted == Some(true) {
-        tracing::warn!(
-            kafka.topic = topic,
-            "the topic is compacted: of an order's records the last stays, which may be a late one"
-        );
-    }
-    answer.get_or_init(|| compacted.unwrap_or(false));
 }
 
 /// A part of the room could not be started.
@@ -145,7 +126,7 @@ struct Watcher {
     topic: String,
     epoch: i32,
     views: watch::Sender<Option<Arc<LogView>>>,
-    compacted: Arc<OnceLock<bool>>,
+    compaction: compaction::Answer,
     reminded_at: Option<Instant>,
 }
 
@@ -179,31 +160,20 @@ impl Watcher {
 
     fn look(&self) -> KafkaResult<LogView> {
         let listed_at = Instant::now();
-        let metadata = self.consumer.fetch_metadata(Some(&self.topic), QUERY_TIMEOUT)?;
-        let topic = metadata.topics().first().ok_or(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopic))?;
-        if let Some(error) = topic.error() {
-            return Err(KafkaError::MetadataFetch(error.into()));
-        }
+        let ids = metadata::partitions(&self.consumer, &self.topic, QUERY_TIMEOUT)?;
         let cluster = self.consumer.client().fetch_cluster_id(QUERY_TIMEOUT);
         let cluster = cluster.ok_or(KafkaError::MetadataFetch(RDKafkaErrorCode::OperationTimedOut))?;
         let log_id = format!("{cluster}/{}/{}", self.topic, self.epoch);
 
         let last = self.views.borrow().clone().filter(|last| last.log_id == log_id);
-        let mut partitions: BTreeMap<i32, Option<Watermarks>> = topic
-            .partitions()
-            .iter()
-            .map(|partition| {
-                let known = last.as_ref().and_then(|last| *last.partitions.get(&partition.id())?);
-                (partition.id(), known)
-            })
-            .collect();
-        let ids: Vec<i32> = partitions.keys().copied().collect();
+        let known = |partition| last.as_ref().and_then(|last| *last.partitions.get(&partition)?);
+        let mut partitions: BTreeMap<i32, Option<Watermarks>> = ids.iter().map(|id| (*id, known(*id))).collect();
         if let Ok(watermarks) = self.watermarks(&ids) {
             for (partition, watermarks) in watermarks {
                 partitions.insert(partition, Some(watermarks));
             }
         }
-        Ok(LogView { log_id, partitions, listed_at, compacted: self.compacted.get().copied() })
+        Ok(LogView { log_id, partitions, listed_at, compaction: self.compaction.get() })
     }
 
     /// Asks the leaders of all partitions; one request to each broker for either end.

@@ -6,12 +6,13 @@
 //!   Kafka ─► fanout ─► hub                 Kafka ─► recorder ─► SQL ─► snapshots ─► hub
 //! ```
 //!
-//! Read in the order of the data: [`log_watch`] and [`log_check`] (is it the log we know?), [`fanout`] (and [`freshness`]),
-//! [`recorder`], [`progress`], [`snapshots`], [`audits`]. Beside them, [`control`]: what one instance tells the others; and
+//! Read in the order of the data: [`log_watch`], [`compaction`] and [`log_check`] (is it the log we know?), [`fanout`] (and [`freshness`]),
+//! [`recorder`], [`progress`], [`recording`], [`snapshots`], [`audits`]. Beside them, [`control`]: what one instance tells the others; and
 //! [`desk`]: what HTTP asks of SQL.
 
 pub mod audits;
 mod client;
+pub mod compaction;
 mod component;
 pub mod control;
 pub mod dead_letters;
@@ -21,12 +22,14 @@ pub mod fanout;
 pub mod freshness;
 pub mod log_check;
 pub mod log_watch;
+mod metadata;
 mod pace;
 mod polling;
 pub mod producer;
 pub mod progress;
 pub(crate) mod record;
 pub mod recorder;
+pub mod recording;
 pub(crate) mod rules;
 pub mod snapshots;
 pub mod topics;

@@ -19,6 +19,7 @@ use crate::{
     hub::{Hub, SharedHub},
     ingest::{
         Policies, ReadsInFlight,
+        compaction::Compaction,
         fanout::{follower::Follower, following::Following},
         freshness::{self, Proofs},
         log_check::Watermarks,
@@ -122,7 +123,7 @@ impl Instance {
             log_id: super::topic::LOG_ID.to_owned(),
             partitions: partitions.collect(),
             listed_at: queried_at,
-            compacted: Some(false),
+            compaction: Some(Compaction::Off),
         };
         self.coming = Some((clock.now + delay, view));
     }

@@ -4,6 +4,7 @@
 mod audits;
 mod clocks;
 mod disks;
+mod groups;
 mod honesty;
 mod instances;
 mod leaders;
@@ -12,11 +13,12 @@ mod network;
 mod outages;
 mod refusals;
 mod storms;
+mod untold;
 
 use serde_json::{Value, json};
 
 use crate::{
-    parts::postgres::Database,
+    parts::{postgres::Database, topic::Topic},
     world::{Crowd, Instance, Shop, World, eventually},
 };
 
@@ -37,7 +39,12 @@ fn event(order: &str, status: &str, version: u64) -> Value {
 
 /// A world whose instances notice each other's end soon, and whose heartbeats suit a crowd.
 async fn nimble(bootstrap: &str, database: Database) -> World {
-    let mut world = World::on(bootstrap, database).await;
+    nimble_on(bootstrap, Topic::create(bootstrap, 3).await, database).await
+}
+
+/// The same with a topic that was made for it.
+async fn nimble_on(bootstrap: &str, topic: Topic, database: Database) -> World {
+    let mut world = World::of(bootstrap, topic, database).await;
     world.set("session.heartbeat_interval", Crowd::HEARTBEAT);
     world.set("kafka.session_timeout", "3s");
     world.set("kafka.stale_after", "3s");

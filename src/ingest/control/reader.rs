@@ -24,6 +24,7 @@ use crate::{
     hub::Whom,
     ingest::{
         client::{ClientEvents, create, retire},
+        metadata,
         polling::{self, WallClock},
         topics::Topics,
     },
@@ -37,6 +38,8 @@ const WATCHDOG_INTERVAL: Duration = Duration::from_secs(5);
 const QUERY_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often a topic is looked for that is not there, or not as it should be.
 const WAIT_INTERVAL: Duration = Duration::from_secs(1);
+/// How often it is asked how the topic is cleaned up, where the brokers did not tell.
+const POLICY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Why the topic cannot be read yet.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,9 +56,39 @@ enum Unfit {
     Policy(String),
 }
 
+/// How the topic is cleaned up, as far as the brokers tell.
+#[derive(Debug, PartialEq, Eq)]
+enum Policy {
+    Compact,
+    /// Whoever must not ask has to make sure himself. It is asked again: a right may come, and what it shows is then told.
+    Untold,
+}
+
+impl Policy {
+    fn of(told: Option<String>) -> Result<Self, Unfit> {
+        match told {
+            None => Ok(Self::Untold),
+            Some(policy) if policy.trim() == "compact" => Ok(Self::Compact),
+            Some(policy) => Err(Unfit::Policy(policy)),
+        }
+    }
+}
+
+/// Asks until the brokers tell.
+async fn keep_asking(topics: Arc<Topics>, topic: String) {
+    loop {
+        tokio::time::sleep(POLICY_INTERVAL).await;
+        match Policy::of(topics.cleanup_policy(&topic).await) {
+            Ok(Policy::Untold) => {}
+            Ok(Policy::Compact) => return,
+            Err(unfit) => return tracing::error!(kafka.topic = topic, "{unfit}"),
+        }
+    }
+}
+
 pub(super) struct Reader {
     consumer: BaseConsumer<ClientEvents>,
-    topics: Topics,
+    topics: Arc<Topics>,
     parts: ControlParts,
     fold: Arc<SharedFold>,
     caught_up: watch::Sender<bool>,
@@ -72,13 +105,16 @@ impl Reader {
         fold: Arc<SharedFold>,
         caught_up: watch::Sender<bool>,
     ) -> Self {
+        let topics = Arc::new(topics);
         Self { consumer, topics, parts, fold, caught_up, behind_since: None, clock: WallClock::new() }
     }
 
     /// Inputs: records and ends of the partition from the consumer, the clock, stop.
     pub(super) fn run(mut self, stop: &CancellationToken, runtime: &Handle) {
-        if !self.wait_until_fit(stop, runtime) {
-            return;
+        let Some(policy) = self.wait_until_fit(stop, runtime) else { return };
+        if policy == Policy::Untold {
+            let asking = keep_asking(self.topics.clone(), self.parts.topic.clone());
+            runtime.spawn(stop.clone().run_until_cancelled_owned(asking));
         }
         polling::wake_me(&mut self.consumer);
         self.stand(Offset::Beginning);
@@ -101,13 +137,13 @@ impl Reader {
     }
 
     /// Waits for a topic that keeps what it is told. Says what it waits for, once per reason: until then this instance is
-    /// not ready, and somebody can help. `false`: was asked to stop.
-    fn wait_until_fit(&self, stop: &CancellationToken, runtime: &Handle) -> bool {
+    /// not ready, and somebody can help. `None`: was asked to stop.
+    fn wait_until_fit(&self, stop: &CancellationToken, runtime: &Handle) -> Option<Policy> {
         let mut told = None;
         while !stop.is_cancelled() {
             while self.consumer.poll(Duration::ZERO).is_some() {}
             match self.check(runtime) {
-                Ok(()) => return true,
+                Ok(policy) => return Some(policy),
                 Err(unfit) if told.as_ref() != Some(&unfit) => {
                     let topic = &self.parts.topic;
                     tracing::error!(kafka.topic = topic, "{unfit}; not ready before that");
@@ -117,32 +153,23 @@ impl Reader {
             }
             std::thread::sleep(WAIT_INTERVAL);
         }
-        false
+        None
     }
 
-    fn check(&self, runtime: &Handle) -> Result<(), Unfit> {
+    fn check(&self, runtime: &Handle) -> Result<Policy, Unfit> {
         let topic = &self.parts.topic;
         let unknown = Some(RDKafkaErrorCode::UnknownTopicOrPartition);
-        let metadata = self.consumer.fetch_metadata(Some(topic), QUERY_TIMEOUT).map_err(|error| {
+        let partitions = metadata::partitions(&self.consumer, topic, QUERY_TIMEOUT).map_err(|error| {
             if error.rdkafka_error_code() == unknown { Unfit::Missing } else { Unfit::Silent(error) }
         })?;
-        let found = metadata.topics().first().ok_or(Unfit::Missing)?;
-        match found.error().map(RDKafkaErrorCode::from) {
-            None => {}
-            code if code == unknown => return Err(Unfit::Missing),
-            Some(code) => return Err(Unfit::Silent(KafkaError::MetadataFetch(code))),
+        if partitions.len() != 1 {
+            return Err(Unfit::Partitions(partitions.len()));
         }
-        if found.partitions().len() != 1 {
-            return Err(Unfit::Partitions(found.partitions().len()));
+        let policy = Policy::of(runtime.block_on(self.topics.cleanup_policy(topic)))?;
+        if policy == Policy::Untold {
+            tracing::info!(kafka.topic = topic, "the brokers do not tell whether the control topic is compacted");
         }
-        match runtime.block_on(self.topics.cleanup_policy(topic)) {
-            Some(policy) if policy.trim() != "compact" => Err(Unfit::Policy(policy)),
-            Some(_) => Ok(()),
-            None => {
-                tracing::info!(kafka.topic = topic, "the brokers do not tell whether the control topic is compacted");
-                Ok(())
-            }
-        }
+        Ok(policy)
     }
 
     fn stand(&self, offset: Offset) {
@@ -263,6 +290,20 @@ impl ControlParts {
                 let told = self.hub.step(|hub| hub.announce(whom, &frame));
                 tracing::info!(sessions = told, "an announcement was made");
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_that_is_not_told_is_neither_the_right_nor_a_wrong_one() {
+        assert_eq!(Policy::of(None), Ok(Policy::Untold));
+        assert_eq!(Policy::of(Some("compact".into())), Ok(Policy::Compact));
+        for wrong in ["delete", "compact,delete", ""] {
+            assert_eq!(Policy::of(Some(wrong.into())), Err(Unfit::Policy(wrong.into())));
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::{
     ingest::{
         client::{ClientEvents, KafkaClients, create},
         component::Component,
-        record,
+        metadata, record,
     },
 };
 
@@ -109,14 +109,16 @@ fn read(
 
 /// The end of every partition that has records.
 fn ends(consumer: &BaseConsumer<ClientEvents>, topic: &str) -> Result<BTreeMap<i32, i64>, ReadError> {
-    let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT)?;
-    let known = metadata.topics().first().filter(|known| known.error().is_none());
-    let known = known.ok_or_else(|| ReadError::NoTopic(topic.to_owned()))?;
+    let partitions =
+        metadata::partitions(consumer, topic, TIMEOUT).map_err(|error| match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::UnknownTopicOrPartition) => ReadError::NoTopic(topic.to_owned()),
+            _ => ReadError::Kafka(error),
+        })?;
     let mut ends = BTreeMap::new();
-    for partition in known.partitions() {
-        let (low, high) = consumer.fetch_watermarks(topic, partition.id(), TIMEOUT)?;
+    for partition in partitions {
+        let (low, high) = consumer.fetch_watermarks(topic, partition, TIMEOUT)?;
         if low < high {
-            ends.insert(partition.id(), high);
+            ends.insert(partition, high);
         }
     }
     Ok(ends)

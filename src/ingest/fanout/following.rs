@@ -224,7 +224,7 @@ mod tests {
     fn view(partitions: &[(i64, i64)], at: Instant) -> LogView {
         let log = |(low, high): &(i64, i64)| Some(Watermarks { low: *low, high: *high, queried_at: at });
         let partitions: BTreeMap<_, _> = (0..).zip(partitions.iter().map(log)).collect();
-        LogView { log_id: "log".into(), partitions, listed_at: at, compacted: None }
+        LogView { log_id: "log".into(), partitions, listed_at: at, compaction: None }
     }
 
     fn progress(log_id: &str, generation: i32, offsets: &[i64], at: Instant) -> ProgressView {

@@ -17,6 +17,7 @@ use hashbrown::HashMap;
 
 use super::{
     super::{
+        compaction::Compaction,
         log_check::{self, Continuity, Decision, Move, Policies, Watermarks},
         log_watch::LogView,
         progress::ProgressView,
@@ -36,7 +37,7 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Assignment {
     log_id: String,
-    compacted: Option<bool>,
+    compaction: Option<Compaction>,
     policies: Policies,
     pub(crate) rules: Rules,
     partitions: BTreeMap<i32, Partition>,
@@ -105,7 +106,7 @@ impl Assignment {
     pub(crate) fn new(policies: Policies, last_number: u64) -> Self {
         Self {
             log_id: String::new(),
-            compacted: None,
+            compaction: None,
             policies,
             rules: Rules::default(),
             partitions: BTreeMap::new(),
@@ -149,7 +150,7 @@ impl Assignment {
                 (true, false) => ReadBack::Other,
                 (false, _) => ReadBack::Missing,
             };
-            entry.phase = entry.phase.read_back(found, self.compacted, &self.log_id, self.policies);
+            entry.phase = entry.phase.read_back(found, self.compaction, &self.log_id, self.policies);
             self.stands_elsewhere |= !matches!(entry.phase, Phase::Reading { .. });
         }
         let Phase::Reading { collected } = &mut entry.phase else { return Intake::Pass };
@@ -168,7 +169,7 @@ impl Assignment {
         self.heard.insert(partition);
         let Some(entry) = self.partitions.get_mut(&partition) else { return };
         if matches!(entry.phase, Phase::ReadingBack { .. }) {
-            entry.phase = entry.phase.read_back(ReadBack::Missing, self.compacted, &self.log_id, self.policies);
+            entry.phase = entry.phase.read_back(ReadBack::Missing, self.compaction, &self.log_id, self.policies);
             self.stands_elsewhere = true;
         }
     }
@@ -255,7 +256,7 @@ impl Assignment {
     pub(crate) fn on_log(&mut self, view: &LogView) -> Option<u64> {
         let log_id = &view.log_id;
         let watermarks: BTreeMap<i32, Watermarks> = view.watermarks().collect();
-        self.compacted = view.compacted;
+        self.compaction = view.compaction;
         let replaced = !self.log_id.is_empty() && self.log_id != *log_id;
         log_id.clone_into(&mut self.log_id);
         if replaced {
@@ -399,17 +400,18 @@ impl Phase {
     }
 
     /// The record to be read back came, or another one, or the end.
-    fn read_back(&self, found: ReadBack, compacted: Option<bool>, log_id: &str, policies: Policies) -> Self {
+    fn read_back(&self, found: ReadBack, compaction: Option<Compaction>, log_id: &str, policies: Policies) -> Self {
         let Self::ReadingBack { progress, watermarks, .. } = self else {
             unreachable!("only a partition that reads back is asked")
         };
-        match (found, compacted) {
-            // Compaction takes records whose key has a newer one.
-            (ReadBack::Same, _) | (ReadBack::Missing, Some(true)) => {
+        match (found, compaction) {
+            // Compaction takes records whose key has a newer one. Where it may be at work, that one is missing proves
+            // nothing; another record in its place does, and so does a log that ends before.
+            (ReadBack::Same, _) | (ReadBack::Missing, Some(Compaction::On | Compaction::Untold)) => {
                 Self::Reading { collected: Collected::from(progress) }
             }
             (ReadBack::Missing, None) => Self::opening(Some(watermarks.queried_at + RETRY_INTERVAL)),
-            (ReadBack::Other, _) | (ReadBack::Missing, Some(false)) => {
+            (ReadBack::Other, _) | (ReadBack::Missing, Some(Compaction::Off)) => {
                 Self::decided(Continuity::Replaced, progress.clone(), log_id, *watermarks, policies)
             }
         }

@@ -104,13 +104,14 @@ impl Assignment {
         stored: &ProgressView,
         now: Instant,
     ) -> Option<Task> {
-        if let Some((number, partitions)) = self.take_openings(now) {
-            let low = view.watermarks().filter(|(partition, _)| partitions.contains(partition));
+        if let Some((number, _)) = self.take_openings(now) {
+            // Those that somebody else has, too: of a partition without a row nothing can be proved, and nobody would know
+            // what was lost of it unrecorded.
             let opening = TopicOpening {
                 topic: topic.to_owned(),
                 log_id: view.log_id.clone(),
                 partition_count: view.partition_count(),
-                low_watermarks: low.map(|(partition, log)| (partition, log.low)).collect(),
+                low_watermarks: view.watermarks().map(|(partition, log)| (partition, log.low)).collect(),
             };
             return Some(Task::Open { number, opening });
         }
@@ -213,7 +214,7 @@ mod tests {
     use super::*;
     use crate::{
         config::{OnLogGap, OnLogRegression},
-        ingest::Policies,
+        ingest::{Policies, compaction::Compaction},
     };
 
     fn stored(next_offset: i64, read_at: Instant) -> ProgressView {
@@ -230,7 +231,7 @@ mod tests {
             log_id: "log".into(),
             partitions: BTreeMap::from([(0, watermarks)]),
             listed_at: start,
-            compacted: Some(false),
+            compaction: Some(Compaction::Off),
         };
         let policies = Policies { on_gap: OnLogGap::Halt, on_regression: OnLogRegression::Halt };
         let mut assignment = Assignment::new(policies, 0);

@@ -253,7 +253,7 @@ impl RecorderThread {
         } else if self.is_stuck() {
             self.rebuild("records do not reach the recorder although they are in the log");
         } else if self.nobody_records() {
-            self.rebuild("no recorder has the partitions although there is something to record");
+            self.rebuild("nobody records although there is something to record, and this recorder has no partitions");
         }
     }
 

@@ -34,6 +34,8 @@ pub struct Metrics {
     pub recorder: Arc<PipelineMetrics>,
     /// Records that could not be used.
     pub dead_letters: Arc<DeadLetterMetrics>,
+    /// Partitions of which nothing is recorded although there is something, by whoever has them.
+    pub partitions_not_recorded: Gauge,
     /// Tail and mailboxes.
     pub hub: Arc<HubMetrics>,
     /// Reads from SQL and what they corrected.
@@ -83,6 +85,12 @@ impl Metrics {
             Family::default(),
         );
         let families = pipeline::Families { records, refused, unreadable, kind_changed, lag, up, halted };
+
+        let partitions_not_recorded = names.add(
+            "partitions_not_recorded",
+            "Partitions whose progress stands still although there is something to record, whoever has them",
+            Gauge::default(),
+        );
 
         let dead_letters = DeadLetterMetrics::new(
             names.add("dead_letters", "Records put aside, by code", Family::default()),
@@ -163,6 +171,7 @@ impl Metrics {
             fanout: Arc::new(families.of("fanout")),
             recorder: Arc::new(families.of("recorder")),
             dead_letters: Arc::new(dead_letters),
+            partitions_not_recorded,
             hub: Arc::new(hub),
             snapshots: Arc::new(snapshots),
             control: Arc::new(control),

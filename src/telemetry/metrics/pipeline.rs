@@ -96,7 +96,7 @@ impl PipelineMetrics {
         self.lag.get_or_create(&Partition { pipeline: self.pipeline, partition }).set(records);
     }
 
-    /// Forgets the lag of a partition that another instance takes now.
+    /// Forgets the lag of a partition that the topic has no longer.
     pub fn forget_lag(&self, partition: i32) {
         self.lag.remove(&Partition { pipeline: self.pipeline, partition });
     }

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::thread;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -19,7 +19,11 @@ pub struct Proxy {
     mode: watch::Sender<Mode>,
     traffic: watch::Receiver<Traffic>,
     bytes: Arc<AtomicU64>,
+    deaf_to: Arc<AtomicI32>,
 }
+
+/// No request of Kafka has this key.
+const NO_KEY: i32 = -1;
 
 #[derive(Clone, Copy, PartialEq)]
 enum Mode {
@@ -42,12 +46,14 @@ impl Proxy {
         let (mode, mode_seen) = watch::channel(Mode::Open);
         let (traffic_noted, traffic) = watch::channel(Traffic::default());
         let bytes = Arc::new(AtomicU64::new(0));
-        let link = Link { target, mode: mode_seen, traffic: traffic_noted.into(), bytes: bytes.clone() };
+        let deaf_to = Arc::new(AtomicI32::new(NO_KEY));
+        let (traffic_noted, bytes_passed, deaf) = (traffic_noted.into(), bytes.clone(), deaf_to.clone());
+        let link = Link { target, mode: mode_seen, traffic: traffic_noted, bytes: bytes_passed, deaf_to: deaf };
         thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a small runtime");
             runtime.block_on(link.serve(port));
         });
-        let proxy = Self { port, mode, traffic, bytes };
+        let proxy = Self { port, mode, traffic, bytes, deaf_to };
         proxy.until(|traffic| traffic.listening).await;
         proxy
     }
@@ -72,6 +78,12 @@ impl Proxy {
     pub async fn heal(&self) {
         self.mode.send_replace(Mode::Open);
         self.until(|traffic| traffic.listening).await;
+    }
+
+    /// Takes Kafka's requests of this key, and never answers them, on connections that are taken from now on: a broker that
+    /// does not know the question.
+    pub fn ignore_requests(&self, key: i16) {
+        self.deaf_to.store(key.into(), Ordering::Relaxed);
     }
 
     /// Connections taken since the start.
@@ -103,6 +115,7 @@ struct Link {
     mode: watch::Receiver<Mode>,
     traffic: Arc<watch::Sender<Traffic>>,
     bytes: Arc<AtomicU64>,
+    deaf_to: Arc<AtomicI32>,
 }
 
 impl Link {
@@ -147,7 +160,11 @@ impl Link {
     async fn join(&self, client: &mut TcpStream, target: &mut TcpStream) -> io::Result<()> {
         let (client_reads, client_writes) = client.split();
         let (target_reads, target_writes) = target.split();
-        tokio::try_join!(self.pump(client_reads, target_writes), self.pump(target_reads, client_writes))?;
+        let answers = self.pump(target_reads, client_writes);
+        match self.deaf_to.load(Ordering::Relaxed) {
+            NO_KEY => drop(tokio::try_join!(self.pump(client_reads, target_writes), answers)?),
+            key => drop(tokio::try_join!(all_but(key, client_reads, target_writes), answers)?),
+        }
         Ok(())
     }
 
@@ -163,6 +180,19 @@ impl Link {
             // Counted first: who has received something finds it counted.
             self.bytes.fetch_add(length as u64, Ordering::Relaxed);
             to.write_all(&buffer[..length]).await?;
+        }
+    }
+}
+
+/// Passes Kafka's requests on, each a length and as many bytes that begin with its key, but those of one key.
+async fn all_but(key: i32, mut from: ReadHalf<'_>, mut to: WriteHalf<'_>) -> io::Result<()> {
+    loop {
+        let length = from.read_u32().await?;
+        let mut request = vec![0; length as usize];
+        from.read_exact(&mut request).await?;
+        if i32::from(i16::from_be_bytes([request[0], request[1]])) != key {
+            to.write_u32(length).await?;
+            to.write_all(&request).await?;
         }
     }
 }

@@ -19,7 +19,7 @@ fn progress(partition: i32, next_offset: i64, last: Option<i64>) -> Progress {
 fn view(partitions: &[(i64, i64)], at: Instant) -> LogView {
     let log = |(low, high): &(i64, i64)| Some(Watermarks { low: *low, high: *high, queried_at: at });
     let partitions = (0..).zip(partitions.iter().map(log)).collect();
-    LogView { log_id: "log".into(), partitions, listed_at: at, compacted: Some(false) }
+    LogView { log_id: "log".into(), partitions, listed_at: at, compaction: Some(Compaction::Off) }
 }
 
 /// One partition, read from progress 5 in a log from 0 to 9.
@@ -87,20 +87,59 @@ fn a_batch_reaches_from_the_position_it_was_read_from_to_the_position_behind_it(
     assert!(Work::take("t", assignment.reading()).is_none());
 }
 
+/// What becomes of a partition whose last applied record, at 4, is read back.
+fn read_back(found: Option<(i64, u64)>, compaction: Option<Compaction>) -> &'static str {
+    let now = Instant::now();
+    let mut assignment = Assignment::new(HALT, 0);
+    assignment.on_assigned([0]);
+    open(&mut assignment, progress(0, 5, Some(4)), now);
+    assignment.on_log(&LogView { compaction, ..view(&[(0, 9)], now) });
+    assert_eq!(assignment.take_stand(), Some(vec![(0, 4)]));
+    match found {
+        Some((offset, digest)) => {
+            let taken = matches!(assignment.on_record(0, offset, digest), Intake::Take { .. });
+            assert_eq!(taken, offset > 4 && assignment.collected(0).is_some(), "the next one is taken at once");
+        }
+        None => assignment.on_end_of_partition(0),
+    }
+    if takes(&mut assignment, 8) {
+        return "goes on";
+    }
+    match assignment.take_openings(now + SECOND) {
+        Some(_) => "asks again",
+        None => {
+            assert_eq!(assignment.halts(), BTreeMap::from([(0, Halt::Regression)]));
+            assert_eq!(assignment.take_stand(), Some(vec![]));
+            "halts"
+        }
+    }
+}
+
 #[test]
 fn the_last_applied_record_is_read_back_before_the_next_one_is_taken() {
-    for (offset, digest, compacted, goes_on) in
-        [(4, 7, Some(false), true), (4, 8, Some(true), false), (6, 7, Some(false), false), (6, 7, Some(true), true)]
-    {
+    use Compaction::{Off, On, Untold};
+    let (same, other, next, end) = (Some((4, 7)), Some((4, 8)), Some((6, 7)), None);
+    let answers = [None, Some(On), Some(Untold), Some(Off)];
+    for compaction in answers {
+        assert_eq!(read_back(same, compaction), "goes on", "{compaction:?}");
+        assert_eq!(read_back(other, compaction), "halts", "another record in its place proves another log");
+    }
+    // That it is missing proves nothing, unless the brokers say that nothing may be missing.
+    for missing in [next, end] {
+        let outcomes = answers.map(|compaction| read_back(missing, compaction));
+        assert_eq!(outcomes, ["asks again", "goes on", "goes on", "halts"]);
+    }
+}
+
+#[test]
+fn a_log_that_ends_before_progress_is_another_one_whatever_the_brokers_tell_of_compaction() {
+    for compaction in [None, Some(Compaction::On), Some(Compaction::Untold)] {
         let now = Instant::now();
         let mut assignment = Assignment::new(HALT, 0);
         assignment.on_assigned([0]);
         open(&mut assignment, progress(0, 5, Some(4)), now);
-        assignment.on_log(&LogView { compacted, ..view(&[(0, 9)], now) });
-        assert_eq!(assignment.take_stand(), Some(vec![(0, 4)]));
-        assert_eq!(matches!(assignment.on_record(0, offset, digest), Intake::Take { .. }), goes_on && offset > 4);
-        assert_eq!(assignment.halts().is_empty(), goes_on);
-        assert_eq!(takes(&mut assignment, 8), goes_on);
+        assignment.on_log(&LogView { compaction, ..view(&[(0, 4)], now) });
+        assert_eq!(assignment.halts(), BTreeMap::from([(0, Halt::Regression)]));
     }
 }
 
@@ -117,30 +156,6 @@ fn records_are_awaited_below_the_end_and_while_one_is_read_back() {
     open(&mut assignment, progress(0, 9, Some(8)), now);
     assignment.on_log(&view(&[(0, 9)], now));
     assert!(assignment.awaits_records(&ends));
-}
-
-#[test]
-fn an_end_without_the_last_applied_record_means_another_log() {
-    let now = Instant::now();
-    let mut assignment = Assignment::new(HALT, 0);
-    assignment.on_assigned([0]);
-    open(&mut assignment, progress(0, 5, Some(4)), now);
-    assignment.on_log(&view(&[(0, 5)], now));
-    assignment.on_end_of_partition(0);
-    assert_eq!(assignment.halts(), BTreeMap::from([(0, Halt::Regression)]));
-    assert_eq!(assignment.take_stand(), Some(vec![]));
-}
-
-#[test]
-fn a_missing_record_waits_for_the_answer_whether_the_topic_is_compacted() {
-    let now = Instant::now();
-    let mut assignment = Assignment::new(HALT, 0);
-    assignment.on_assigned([0]);
-    open(&mut assignment, progress(0, 5, Some(4)), now);
-    assignment.on_log(&LogView { compacted: None, ..view(&[(0, 5)], now) });
-    assignment.on_end_of_partition(0);
-    assert!(assignment.halts().is_empty() && assignment.take_openings(now).is_none());
-    assert!(assignment.take_openings(now + SECOND).is_some());
 }
 
 #[test]

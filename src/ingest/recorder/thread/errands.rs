@@ -1,6 +1,6 @@
 //! What the recorder's thread has to do besides reading: hear the writer, look at the log, give the writer tasks.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::time::Instant;
 
 use rdkafka::consumer::Consumer;
 
@@ -84,17 +84,8 @@ impl RecorderThread {
 
     fn measure(&mut self) {
         let Some(view) = &self.view else { return };
-        let metrics = &self.parts.metrics.recorder;
-        metrics.kafka_up.set(i64::from(view.listed_at.elapsed() <= self.parts.stale_after));
-        let mut assignment = self.consumer.context().assignment();
-        let reading: BTreeMap<i32, i64> =
-            assignment.reading().map(|(partition, _, collected)| (partition, collected.next_offset())).collect();
-        for (partition, log) in view.watermarks() {
-            match reading.get(&partition) {
-                Some(next_offset) => metrics.set_lag(partition, (log.high - next_offset).max(0)),
-                None => metrics.forget_lag(partition),
-            }
-        }
+        let is_up = view.listed_at.elapsed() <= self.parts.stale_after;
+        self.parts.metrics.recorder.kafka_up.set(i64::from(is_up));
     }
 
     /// A database that was restored from a backup is recorded into again, from where it stands.
