@@ -4,6 +4,8 @@
 
 use std::{
     collections::VecDeque,
+    num::NonZeroU32,
+    sync::Arc,
     task::Context,
     time::{Duration, Instant},
 };
@@ -11,7 +13,9 @@ use std::{
 use actix_web::{App, HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use ordercast::{
+    event::Timestamp,
     http::{
+        rate::RequestRate,
         refusal::Refusal,
         server::{Transport, bind, serve},
         source::TrustedProxies,
@@ -19,6 +23,7 @@ use ordercast::{
     },
     protocol::{CloseCause, Frame},
     session::{Inbound, Now},
+    telemetry::Metrics,
 };
 
 const RULES: FrameRules =
@@ -95,9 +100,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let transport = Transport {
         workers: 2,
         max_sessions: 1000,
+        max_waiting: 1000,
         max_waiting_per_address: 1000,
         proxies: TrustedProxies::default(),
+        keep_alive: SEND_TIMEOUT,
         send_timeout: SEND_TIMEOUT,
+        rate: Arc::new(RequestRate::new(NonZeroU32::MAX)),
+        metrics: Metrics::new(Timestamp::now()).connections,
     };
     let mut listening =
         serve(bind(address, "the first argument")?, transport, || App::new().default_service(web::to(echo)))?;

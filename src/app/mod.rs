@@ -35,7 +35,7 @@ use crate::{
         operations::{Guard, Operations},
         public::{Limits, Public},
         rate::RequestRate,
-        server::{Listening, Transport, bind, serve_operations, serve_public},
+        server::{LOBBY, Listening, Transport, bind, serve_operations, serve_public},
         source::TrustedProxies,
     },
     hub::{Hub, SharedHub},
@@ -54,6 +54,8 @@ use crate::{
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long one transaction may take.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(30);
+/// Connections that the operations listener takes, from one address or many: monitoring may come through one proxy.
+const OPERATIONS_CONNECTIONS: usize = 256;
 /// How often the drain looks whether all sessions are gone.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -155,7 +157,7 @@ impl App {
             desk: desk.clone(),
             origins: Origins::new(&settings.http),
             proxies: TrustedProxies::new(&settings.http.trusted_proxies),
-            rate: RequestRate::new(settings.session.max_handshakes_per_second),
+            rate: Arc::new(RequestRate::new(settings.session.max_handshakes_per_second)),
             rules: Arc::new(Rules {
                 heartbeat_interval: settings.session.heartbeat_interval,
                 snapshot_timeout: settings.session.snapshot_timeout,
@@ -271,10 +273,22 @@ impl App {
         let transport = Transport {
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             max_sessions: session.max_total,
+            max_waiting: LOBBY,
             // As many as may begin in two seconds: with a slow network they overlap.
             max_waiting_per_address: session.max_handshakes_per_second.get() as usize * 2,
             proxies: TrustedProxies::new(&self.settings.http.trusted_proxies),
+            keep_alive: self.settings.http.keep_alive,
             send_timeout: session.send_timeout,
+            rate: self.public_state.rate.clone(),
+            metrics: self.metrics.connections.clone(),
+        };
+        let inner = Transport {
+            workers: 1,
+            max_sessions: 0,
+            max_waiting: OPERATIONS_CONNECTIONS,
+            max_waiting_per_address: OPERATIONS_CONNECTIONS,
+            rate: Arc::new(RequestRate::new(session.max_handshakes_per_second)),
+            ..transport.clone()
         };
         let public =
             serve_public(self.public.try_clone()?, self.public_state.clone(), transport, move |config| extra(config))?;
@@ -291,7 +305,7 @@ impl App {
             desk: self.desk.clone(),
             guard: Guard::new(self.settings.operations.token.as_ref(), self.operations.local_addr()?),
         };
-        Ok((public, serve_operations(self.operations.try_clone()?, web::Data::new(operations))?))
+        Ok((public, serve_operations(self.operations.try_clone()?, web::Data::new(operations), inner)?))
     }
 
     /// Tells every session to go, each at its own time, and waits for them, but not for ever for a client that does

@@ -1,13 +1,13 @@
 //! `http`: the public listener.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use ipnet::IpNet;
 
 use super::{
     origin::{AllowedOrigin, allowed_origin},
     reader::Section,
-    rule::{Rule, parsed},
+    rule::{Rule, duration, parsed},
 };
 
 /// The public listener: WebSockets and `GET /orders`.
@@ -19,6 +19,8 @@ pub struct Http {
     pub allowed_origins: Vec<AllowedOrigin>,
     /// Networks of proxies whose `X-Forwarded-…` headers are believed. Default none.
     pub trusted_proxies: Vec<IpNet>,
+    /// How long a connection may wait for its next request, on both listeners. 1 s to 1 h, default 75 s.
+    pub keep_alive: Duration,
 }
 
 impl Http {
@@ -27,6 +29,7 @@ impl Http {
             listen: section.value("listen", "0.0.0.0:8080", address()),
             allowed_origins: section.list("allowed_origins", "", allowed_origin()),
             trusted_proxies: section.list("trusted_proxies", "", network()),
+            keep_alive: section.value("keep_alive", "75s", duration("1s", "1h")),
         }
     }
 }

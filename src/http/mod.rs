@@ -1,10 +1,13 @@
 //! HTTP: the public listener with its WebSockets, and the operations listener.
 //!
-//! A request goes from [`access`] (which page, which token) to `websocket` or `orders`; whoever is turned away gets a
-//! [`refusal`].
+//! A connection takes a place in the [`lobby`]; `line` bounds what is read of it, and `conduct` each of its requests, on both
+//! listeners alike. A request then goes from `access` (which page, which token) to `websocket` or `orders`; whoever is turned
+//! away gets a [`refusal`].
 
 mod access;
+mod conduct;
 pub mod instance;
+mod line;
 pub mod lobby;
 pub mod operations;
 mod orders;

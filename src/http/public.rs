@@ -37,7 +37,7 @@ pub struct Public {
     /// Whose word about a client's address counts.
     pub proxies: TrustedProxies,
     /// How often an address may ask.
-    pub rate: RequestRate,
+    pub rate: Arc<RequestRate>,
     /// The rules of every session.
     pub rules: Arc<Rules>,
     /// The limits of every session.

@@ -1,9 +1,13 @@
-//! How many requests an address may begin in a second.
+//! How many requests an address may begin in a second, and who sends so much that cannot be read that it is not listened to.
 
 use std::{
+    collections::HashMap,
     net::IpAddr,
     num::NonZeroU32,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use governor::{
@@ -27,7 +31,11 @@ pub struct RequestRate<C: Clock = MonotonicClock> {
     start: C::Instant,
     /// The second since the start in which quiet addresses were last forgotten.
     swept: AtomicU64,
+    /// Networks that are not listened to, until this time since the start in nanoseconds.
+    shut_out: Mutex<HashMap<IpAddr, u64>>,
 }
+
+const SECOND: u64 = 1_000_000_000;
 
 impl RequestRate {
     /// So many a second for each address.
@@ -39,17 +47,39 @@ impl RequestRate {
 impl<C: Clock + Clone> RequestRate<C> {
     fn with_clock(per_second: NonZeroU32, clock: C) -> Self {
         let limiter = RateLimiter::new(Quota::per_second(per_second), DashMapStateStore::default(), clock.clone());
-        Self { limiter, start: clock.now(), clock, swept: AtomicU64::new(0) }
+        Self { limiter, start: clock.now(), clock, swept: AtomicU64::new(0), shut_out: Mutex::default() }
     }
 
     /// Takes a request; `false` if it is one too many.
     pub fn admits(&self, address: IpAddr) -> bool {
-        let second = self.clock.now().duration_since(self.start).as_u64() / 1_000_000_000;
+        let now = self.now();
+        let second = now / SECOND;
         if self.swept.swap(second, Ordering::Relaxed) != second {
             self.limiter.retain_recent();
             self.limiter.shrink_to_fit();
+            self.shut_out.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, until| *until > now);
         }
         self.limiter.check_key(&network_of(address)).is_ok()
+    }
+
+    /// Takes something that could not even be read as a request. With one too many its address is shut out for a second:
+    /// there is nobody to be told so by an answer.
+    pub fn charge(&self, address: IpAddr) {
+        if !self.admits(address) {
+            let mut shut_out = self.shut_out.lock().unwrap_or_else(PoisonError::into_inner);
+            shut_out.insert(network_of(address), self.now() + SECOND);
+        }
+    }
+
+    /// Whether connections of this address are not to be taken now.
+    pub fn shuts_out(&self, address: IpAddr) -> bool {
+        let shut_out = self.shut_out.lock().unwrap_or_else(PoisonError::into_inner);
+        shut_out.get(&network_of(address)).is_some_and(|until| self.now() < *until)
+    }
+
+    /// Nanoseconds since the start.
+    fn now(&self) -> u64 {
+        self.clock.now().duration_since(self.start).as_u64()
     }
 }
 
@@ -76,6 +106,24 @@ mod tests {
         assert_eq!(network.collect::<Vec<_>>(), [true, true, true, false]);
         clock.advance(Duration::from_millis(334));
         assert_eq!([(); 2].map(|()| rate.admits(one)), [true, false]);
+    }
+
+    #[test]
+    fn who_sends_too_much_that_cannot_be_read_is_shut_out_for_a_second_with_its_network() {
+        let clock = FakeRelativeClock::default();
+        let rate = RequestRate::with_clock(NonZeroU32::new(3).unwrap(), clock.clone());
+        let (one, neighbour) = (address("2001:db8::1"), address("2001:db8::2"));
+        for _ in 0..3 {
+            rate.charge(one);
+        }
+        assert!(!rate.shuts_out(one), "so many are allowed");
+        assert!(!rate.admits(one), "and count as requests");
+        rate.charge(one);
+        assert!(rate.shuts_out(one) && rate.shuts_out(neighbour) && !rate.shuts_out(address("2001:db9::1")));
+        clock.advance(Duration::from_millis(1_001));
+        assert!(!rate.shuts_out(one));
+        assert!(rate.admits(one));
+        assert!(rate.shut_out.lock().unwrap().is_empty(), "it is forgotten");
     }
 
     #[test]

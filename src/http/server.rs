@@ -4,41 +4,48 @@ use std::{
     fmt::Debug,
     io,
     net::{SocketAddr, TcpListener},
+    rc::Rc,
+    sync::Arc,
     time::Duration,
 };
 
 use actix_cors::Cors;
-use actix_http::{Request, Response};
-use actix_service::IntoServiceFactory;
+use actix_http::{HttpService, KeepAlive, Request, Response, error::DispatchError};
+use actix_service::{
+    IntoServiceFactory, Service as _, ServiceFactory, ServiceFactoryExt, apply_fn_factory, map_config,
+};
 use actix_web::{
-    App, HttpServer,
+    App,
     body::MessageBody,
-    dev::{AppConfig, RequestHead, Server, ServerHandle, ServiceFactory, ServiceRequest, ServiceResponse},
+    dev::{AppConfig, RequestHead, Server, ServerHandle, ServiceRequest, ServiceResponse},
     http::header::{
         AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, REFERRER_POLICY, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
     },
     middleware::{DefaultHeaders, Next, from_fn},
+    rt::net::TcpStream,
     web,
 };
 
 use super::{
     access::allows_origin,
-    lobby::Lobby,
+    conduct::conduct,
+    line::{Guest, House, Line, REQUEST_TIMEOUT},
+    lobby::{Entrance, Lobby},
     operations::{self, Operations},
     orders,
     public::Public,
+    rate::RequestRate,
     refusal::Refusal,
     socket,
     source::TrustedProxies,
     tickets, websocket,
 };
+use crate::telemetry::{ConnectionMetrics, Cut};
 
-/// Time a client may take to send a request's head.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// A body is asked for more only while less than this waits to be written: enough for the head and body of a small
 /// answer to be one write, and so little that a session's deliveries stay in its mailbox until the socket takes them.
 const WRITE_BUFFER_BYTES: usize = 1024;
-/// Connections without a session that a listener takes.
+/// Connections without a session that the public listener takes.
 pub const LOBBY: usize = 4096;
 /// Longest path and query together: room for a token of the largest size, percent-encoded.
 const MAX_TARGET_BYTES: usize = 32 * 1024;
@@ -83,22 +90,30 @@ pub fn bind(address: SocketAddr, setting: &str) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// How a listener for WebSockets treats its connections.
+/// How a listener treats its connections.
 #[derive(Debug, Clone)]
 pub struct Transport {
     /// Threads, each with its share of the connections.
     pub workers: usize,
-    /// Connections that may hold a session. The listener takes [`LOBBY`] more, so that whoever is one too many hears so.
+    /// Connections that may hold a session. The listener takes more, so that whoever is one too many hears so.
     pub max_sessions: usize,
+    /// Connections without a session, in all.
+    pub max_waiting: usize,
     /// Connections without a session that one address may have.
     pub max_waiting_per_address: usize,
     /// Proxies, which may have any number of them.
     pub proxies: TrustedProxies,
+    /// How long one of them may wait for its next request.
+    pub keep_alive: Duration,
     /// After how long without progress a reader's connection is ended.
     pub send_timeout: Duration,
+    /// Who sends too much.
+    pub rate: Arc<RequestRate>,
+    /// Counts connections that are cut.
+    pub metrics: Arc<ConnectionMetrics>,
 }
 
-/// Serves `app` on a listener, with connections prepared for WebSockets.
+/// Serves `app` on a listener, each connection and each request within its bounds.
 pub fn serve<F, I, S, B>(listener: TcpListener, transport: Transport, app: F) -> io::Result<Listening>
 where
     F: Fn() -> I + Send + Clone + 'static,
@@ -110,31 +125,87 @@ where
     B: MessageBody + 'static,
 {
     let address = listener.local_addr()?;
-    let Transport { workers, max_sessions, max_waiting_per_address, proxies, send_timeout } = transport;
-    let lobby = Lobby::new(LOBBY, max_waiting_per_address);
-    let server = HttpServer::new(app)
-        .workers(workers)
-        // Out of reach for each worker: here the listener would just stop to accept.
-        .max_connections(max_sessions + LOBBY + 1)
-        .on_connect(move |connection, extensions| {
-            socket::prepare(connection, send_timeout);
-            let peer = socket::peer(connection).filter(|peer| !proxies.contains(*peer));
-            match lobby.enter(peer) {
-                Some(guest) => _ = extensions.insert(guest),
-                None => socket::refuse(connection),
+    let lobby = Lobby::new(transport.max_waiting, transport.max_waiting_per_address);
+    let builder = Server::build()
+        .workers(transport.workers)
+        // Out of reach for each worker: here the listener would just stop to accept. Who gave way is there for a moment.
+        .max_concurrent_connections(transport.max_sessions + 2 * transport.max_waiting + 1)
+        .disable_signals()
+        .shutdown_timeout(1);
+    let stopping = builder.graceful_shutdown_signal();
+    let listening = move || {
+        let stopping = stopping.clone();
+        let bounded = apply_fn_factory(app(), |request: Request, service: &S::Service| conduct(request, service))
+            .map_err(|error: S::Error| error.into().error_response());
+        let http = HttpService::build()
+            .graceful_shutdown_signal(move || {
+                let stopping = stopping.clone();
+                async move { stopping.notified().await }
+            })
+            // The line keeps this time itself: it knows who may have to give way.
+            .keep_alive(KeepAlive::Os)
+            .h1_write_buffer_size(WRITE_BUFFER_BYTES)
+            // A client that ends its side has ended the session.
+            .h1_allow_half_closed(false)
+            .client_request_timeout(REQUEST_TIMEOUT)
+            // The end of a connection is the line's, too.
+            .client_disconnect_timeout(Duration::ZERO)
+            .on_connect_ext(|line: &Line, extensions| _ = extensions.insert(line.guest().clone()))
+            .h1(map_config(bounded, move |()| AppConfig::default()));
+        let door = Rc::new(Door::new(&transport, lobby.clone()));
+        apply_fn_factory(http, move |stream: TcpStream, http| {
+            let admitted = door.admit(stream).map(|(line, peer)| (line.guest().clone(), http.call((line, peer))));
+            async move {
+                let Some((guest, served)) = admitted else { return Ok(()) };
+                let ended = served.await;
+                if let Err(DispatchError::Parse(_)) = ended {
+                    guest.on_unreadable();
+                }
+                ended
             }
         })
-        .h1_write_buffer_size(WRITE_BUFFER_BYTES)
-        // A client that ends its side has ended the session.
-        .h1_allow_half_closed(false)
-        .client_request_timeout(REQUEST_TIMEOUT)
-        // A session waits itself for the client's Close; after that the server ends the connection (RFC 6455, 7.1.1).
-        .client_disconnect_timeout(Duration::ZERO)
-        .disable_signals()
-        .shutdown_timeout(1)
-        .listen(listener)?
-        .run();
-    Ok(Listening::start(address, server))
+    };
+    Ok(Listening::start(address, builder.listen("http", listener, listening)?.run()))
+}
+
+/// Where connections come in, on one worker.
+struct Door {
+    house: Rc<House>,
+    lobby: Arc<Lobby>,
+    proxies: TrustedProxies,
+    send_timeout: Duration,
+}
+
+impl Door {
+    fn new(transport: &Transport, lobby: Arc<Lobby>) -> Self {
+        let Transport { keep_alive, rate, metrics, proxies, send_timeout, .. } = transport.clone();
+        Self { house: Rc::new(House { keep_alive, rate, metrics }), lobby, proxies, send_timeout }
+    }
+
+    /// Takes a connection, unless there is no place for it, or its address is not listened to.
+    fn admit(&self, stream: TcpStream) -> Option<(Line, Option<SocketAddr>)> {
+        let peer = stream.peer_addr().ok();
+        let address = peer.map(|peer| peer.ip()).filter(|address| !self.proxies.contains(*address));
+        let entrance = if address.is_some_and(|address| self.house.rate.shuts_out(address)) {
+            Err(Cut::ShutOut)
+        } else {
+            self.lobby.enter(address).ok_or(Cut::NoPlace)
+        };
+        match entrance {
+            Ok(Entrance { place, displaced }) => {
+                if displaced {
+                    self.house.metrics.cut(Cut::GaveWay);
+                }
+                socket::prepare(&stream, self.send_timeout);
+                Some((Line::new(stream, Guest::new(self.house.clone(), address, place)), peer))
+            }
+            Err(why) => {
+                self.house.metrics.cut(why);
+                socket::refuse(&stream);
+                None
+            }
+        }
+    }
 }
 
 /// Serves the public listener.
@@ -187,22 +258,18 @@ async fn admit(
 }
 
 /// Serves the operations listener.
-pub fn serve_operations(listener: TcpListener, operations: web::Data<Operations>) -> io::Result<Listening> {
-    let address = listener.local_addr()?;
-    let server = HttpServer::new(move || {
+pub fn serve_operations(
+    listener: TcpListener,
+    operations: web::Data<Operations>,
+    transport: Transport,
+) -> io::Result<Listening> {
+    serve(listener, transport, move || {
         App::new()
             .app_data(operations.clone())
             .wrap(security_headers())
             .configure(operations::routes)
             .default_service(web::to(nothing_here))
     })
-    .workers(1)
-    .client_request_timeout(REQUEST_TIMEOUT)
-    .disable_signals()
-    .shutdown_timeout(1)
-    .listen(listener)?
-    .run();
-    Ok(Listening::start(address, server))
 }
 
 async fn nothing_here() -> Result<&'static str, Refusal> {

@@ -1,10 +1,6 @@
 //! Options of an accepted socket, set before a byte is read.
 
-use std::{
-    any::Any,
-    net::{IpAddr, Shutdown},
-    time::Duration,
-};
+use std::{net::Shutdown, time::Duration};
 
 use actix_web::rt::net::TcpStream;
 use socket2::{SockRef, TcpKeepalive};
@@ -18,8 +14,7 @@ const KEEPALIVE_TIME: Duration = Duration::from_secs(60);
 /// `TCP_USER_TIMEOUT` is what ends a reader that stalls: when it has acknowledged nothing, or left its window closed,
 /// for `send_timeout`, the kernel ends the connection. It measures progress byte by byte, which nothing above the
 /// socket can.
-pub(super) fn prepare(connection: &dyn Any, send_timeout: Duration) {
-    let Some(stream) = connection.downcast_ref::<TcpStream>() else { return };
+pub(super) fn prepare(stream: &TcpStream, send_timeout: Duration) {
     let socket = SockRef::from(stream);
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_TIME);
     let prepared = socket
@@ -33,15 +28,8 @@ pub(super) fn prepare(connection: &dyn Any, send_timeout: Duration) {
     }
 }
 
-/// Who is at the other end.
-pub(super) fn peer(connection: &dyn Any) -> Option<IpAddr> {
-    connection.downcast_ref::<TcpStream>()?.peer_addr().ok().map(|peer| peer.ip())
-}
-
 /// Ends a connection at once, so that it costs nothing more.
-pub(super) fn refuse(connection: &dyn Any) {
-    if let Some(stream) = connection.downcast_ref::<TcpStream>() {
-        // An error means that it is gone already.
-        let _ = SockRef::from(stream).shutdown(Shutdown::Both);
-    }
+pub(super) fn refuse(stream: &TcpStream) {
+    // An error means that it is gone already.
+    let _ = SockRef::from(stream).shutdown(Shutdown::Both);
 }

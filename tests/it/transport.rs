@@ -1,13 +1,17 @@
 //! The WebSocket transport against an independent client: frames, endings, slow and hostile peers. No broker and no
 //! database: the test plays the fanout and the snapshots.
 
+mod bodies;
 mod closing;
 mod frames;
 mod handshakes;
+mod lobby;
 mod panics;
 mod silence;
 mod sizes;
 mod tokens;
+mod upgrades;
+mod wire;
 
 use std::{
     net::SocketAddr,
@@ -18,20 +22,21 @@ use std::{
 use futures_util::{SinkExt, StreamExt};
 use ordercast::{
     auth::{Grant, Origins, Signer, Verifier},
-    config::{self, PerUserPolicy, Sources},
+    config::{self, PerUserPolicy, Settings, Sources},
     event::{
         Change, Epoch, OrderEvent, OrderId, OrderState, Position, Snapshot, Stamp, Timestamp, UserId, Version,
         VersionKind,
     },
     http::{
         instance::Instance,
+        operations::{Guard, Operations},
         public::{Limits, Public},
         rate::RequestRate,
-        server::{Listening, Transport, bind, serve_public},
+        server::{Listening, Transport, bind, serve_operations, serve_public},
         source::TrustedProxies,
     },
     hub::{Hub, SharedHub},
-    ingest::desk::Desk,
+    ingest::{KafkaClients, control::ControlWriter, desk::Desk},
     protocol::{StaleReasons, Staleness},
     session::Rules,
     telemetry::Metrics,
@@ -49,6 +54,8 @@ use tokio_tungstenite::{
 const EPOCH: Epoch = Epoch(7);
 /// Connections without a session that one address may have.
 const WAITING: usize = 24;
+/// Those that all addresses together may have.
+const ALL_WAITING: usize = 160;
 
 type Client = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
@@ -57,8 +64,10 @@ struct Server {
     hub: Arc<SharedHub>,
     metrics: Metrics,
     signer: Signer,
+    settings: Settings,
+    transport: Transport,
     _listening: Listening,
-    _senders: (watch::Sender<Staleness>, watch::Sender<bool>),
+    signs: (watch::Sender<Staleness>, watch::Sender<bool>),
 }
 
 fn position() -> Position {
@@ -99,7 +108,7 @@ impl Server {
             desk: Desk::open().0,
             origins: Origins::new(&settings.http),
             proxies: TrustedProxies::new(&settings.http.trusted_proxies),
-            rate: RequestRate::new(session.max_handshakes_per_second),
+            rate: Arc::new(RequestRate::new(session.max_handshakes_per_second)),
             rules: Arc::new(Rules {
                 heartbeat_interval: session.heartbeat_interval,
                 snapshot_timeout: session.snapshot_timeout,
@@ -119,21 +128,47 @@ impl Server {
         let transport = Transport {
             workers: 1,
             max_sessions: session.max_total,
+            max_waiting: ALL_WAITING,
             max_waiting_per_address: WAITING,
             proxies: TrustedProxies::new(&settings.http.trusted_proxies),
+            keep_alive: settings.http.keep_alive,
             send_timeout: session.send_timeout,
+            rate: public.rate.clone(),
+            metrics: metrics.connections.clone(),
         };
         let listener = bind("127.0.0.1:0".parse().unwrap(), "http.listen").unwrap();
-        let listening = serve_public(listener, actix_web::web::Data::new(public), transport, |_| {}).unwrap();
+        let public = actix_web::web::Data::new(public);
+        let listening = serve_public(listener, public, transport.clone(), |_| {}).unwrap();
         tokio::spawn(snapshots(hub.clone()));
         Self {
             address: listening.address,
             hub,
             metrics,
             signer: Signer::new(&settings.auth).unwrap(),
+            settings,
+            transport,
             _listening: listening,
-            _senders: (stale_sender, ready_sender),
+            signs: (stale_sender, ready_sender),
         }
+    }
+
+    /// An operations listener beside it, whose brokers are away.
+    fn operations(&self) -> Listening {
+        let clients = KafkaClients::new(&self.settings.kafka).unwrap();
+        let operations = Operations {
+            instance: Arc::new(Instance::new(self.signs.0.subscribe())),
+            ready: self.signs.1.subscribe(),
+            database_answers: Box::new(|| false),
+            metrics: self.metrics.clone(),
+            name: "i-1".to_owned(),
+            hub: self.hub.clone(),
+            revocations: Default::default(),
+            control: Arc::new(ControlWriter::new(&clients, "control").unwrap()),
+            desk: Desk::open().0,
+            guard: Guard::new(None, self.address),
+        };
+        let listener = bind("127.0.0.1:0".parse().unwrap(), "operations.listen").unwrap();
+        serve_operations(listener, actix_web::web::Data::new(operations), self.transport.clone()).unwrap()
     }
 
     fn token(&self, user: &str) -> String {

@@ -1,12 +1,17 @@
 //! The handshake: who may connect, and how the one who may not is told.
 
-use std::{sync::Arc, time::Duration};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
 use actix_http::ws::{HandshakeError, verify_handshake};
 use actix_web::{
     FromRequest, HttpRequest, HttpResponse,
     body::{BoxBody, MessageBody},
-    dev, web,
+    dev::{self, RequestHead},
+    http::{
+        Version,
+        header::{HeaderValue, UPGRADE},
+    },
+    web,
 };
 use futures_util::FutureExt;
 use ulid::Ulid;
@@ -25,7 +30,8 @@ use crate::{
     event::Timestamp,
     http::{
         access::{self, Admission},
-        lobby::Guest,
+        conduct::has_body,
+        line::Guest,
         public::Public,
         refusal::Refusal,
     },
@@ -63,17 +69,14 @@ async fn connect(
 ) -> Result<HttpResponse, Refusal> {
     public.check_serving()?;
     let from_page = access::check_origin(request, public)?;
-    let handshake = verify_handshake(request.head());
+    let handshake = check_handshake(request.head());
     // A browser's script can be told after an upgrade only; everybody else reads the HTTP answer.
     let told_after_upgrade = from_page && handshake.is_ok();
     let admission = match access::admit(request, public).await {
         Ok(admission) => admission,
         Err(refusal) => return turn_away(request, payload, public, refusal, told_after_upgrade),
     };
-    handshake.map_err(|error| match error {
-        HandshakeError::BadWebsocketKey => Refusal::BadRequest("the Sec-WebSocket-Key is missing or malformed"),
-        _ => Refusal::UpgradeRequired,
-    })?;
+    handshake?;
     if public.at_capacity() {
         return Err(Refusal::AtCapacity);
     }
@@ -81,6 +84,21 @@ async fn connect(
         Ok((session, membership)) => open(request, payload, public, session, membership),
         Err(refusal) => turn_away(request, payload, public, refusal, told_after_upgrade),
     }
+}
+
+/// Whether bare frames follow the request's head: what is read behind it otherwise is a body, or another request.
+fn check_handshake(head: &RequestHead) -> Result<(), Refusal> {
+    verify_handshake(head).map_err(|error| match error {
+        HandshakeError::BadWebsocketKey => Refusal::BadRequest("the Sec-WebSocket-Key is missing or malformed"),
+        _ => Refusal::UpgradeRequired,
+    })?;
+    if has_body(head) {
+        return Err(Refusal::BadRequest("a WebSocket handshake has no body"));
+    }
+    // The server takes nothing else for one; a list of protocols, WebSocket among them, leaves the choice to it.
+    let is_websocket = |value: &HeaderValue| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"websocket");
+    let is_bare = head.version >= Version::HTTP_11 && head.headers().get_all(UPGRADE).any(is_websocket);
+    if is_bare { Ok(()) } else { Err(Refusal::UpgradeRequired) }
 }
 
 /// Joins the hub, and only then uses the ticket up, if it is one: whoever is one too many may show it again.
@@ -177,10 +195,11 @@ pub fn speak(
     send_timeout: Duration,
     speaker: impl Speaker,
 ) -> Result<HttpResponse, Refusal> {
-    if let Some(guest) = request.conn_data::<Guest>() {
+    let response = handshake(request, Connection::new(speaker, payload.into_inner(), rules, send_timeout))?;
+    if let Some(guest) = request.conn_data::<Rc<Guest>>() {
         guest.leave();
     }
-    handshake(request, Connection::new(speaker, payload.into_inner(), rules, send_timeout))
+    Ok(response)
 }
 
 fn farewell(
@@ -196,6 +215,7 @@ fn farewell(
 /// Answers the handshake; after it the body writes finished frames. `actix_ws` is given a payload of its own, which is
 /// empty: its session and its stream go unused, because the connection reads and writes frames itself.
 fn handshake(request: &HttpRequest, body: impl MessageBody + 'static) -> Result<HttpResponse, Refusal> {
+    check_handshake(request.head())?;
     let empty = web::Payload::from_request(request, &mut dev::Payload::None).now_or_never().and_then(Result::ok);
     let empty = empty.expect("a payload is taken as it is, at once");
     let (response, _session, _messages) = actix_ws::handle_with_protocols(request, empty, &[SUBPROTOCOL])

@@ -15,7 +15,9 @@ use prometheus_client::{
 };
 
 pub use pipeline::PipelineMetrics;
-pub use rooms::{ControlMetrics, DeadLetterMetrics, HubMetrics, SessionMetrics, SnapshotMetrics};
+pub use rooms::{
+    ConnectionMetrics, ControlMetrics, Cut, DeadLetterMetrics, HubMetrics, SessionMetrics, SnapshotMetrics,
+};
 
 use crate::event::Timestamp;
 
@@ -44,6 +46,8 @@ pub struct Metrics {
     pub control: Arc<ControlMetrics>,
     /// Sockets.
     pub sessions: Arc<SessionMetrics>,
+    /// Connections of both listeners.
+    pub connections: Arc<ConnectionMetrics>,
     /// Fetches of the key set.
     pub key_fetches: Counter,
     /// Those that failed: the keys stay as they were.
@@ -146,6 +150,12 @@ impl Metrics {
             names.add("stale", "Whether screens may be out of date for this reason: 1 or 0", Family::default()),
         );
 
+        let connections = ConnectionMetrics::new(names.add(
+            "connections_cut",
+            "Connections without a session that were cut, by reason",
+            Family::default(),
+        ));
+
         let control = ControlMetrics::new(
             names.add("revocations", "Tokens and users with something revoked", Gauge::default()),
             names.add("control_records", "Records read from the control topic, by kind", Family::default()),
@@ -176,6 +186,7 @@ impl Metrics {
             snapshots: Arc::new(snapshots),
             control: Arc::new(control),
             sessions: Arc::new(sessions),
+            connections: Arc::new(connections),
             key_fetches,
             key_fetch_failures,
             key_file_reads,

@@ -102,6 +102,55 @@ impl ControlMetrics {
     }
 }
 
+/// Connections that ended by our doing, before or between their requests.
+#[derive(Debug)]
+pub struct ConnectionMetrics {
+    cut: Family<Reason, Counter>,
+}
+
+/// Why a connection was cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    /// What came was no request.
+    Unreadable,
+    /// A request's head did not come in time.
+    TooSlow,
+    /// There was no place for it.
+    NoPlace,
+    /// It waited for its next request while another needed its place.
+    GaveWay,
+    /// Its address had sent too much that was no request.
+    ShutOut,
+}
+
+impl Cut {
+    const ALL: [Self; 5] = [Self::Unreadable, Self::TooSlow, Self::NoPlace, Self::GaveWay, Self::ShutOut];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Unreadable => "unreadable",
+            Self::TooSlow => "too_slow",
+            Self::NoPlace => "no_place",
+            Self::GaveWay => "gave_way",
+            Self::ShutOut => "shut_out",
+        }
+    }
+}
+
+impl ConnectionMetrics {
+    pub(super) fn new(cut: Family<Reason, Counter>) -> Self {
+        for reason in Cut::ALL {
+            drop(cut.get_or_create(&Reason { reason: reason.as_str() }));
+        }
+        Self { cut }
+    }
+
+    /// Counts a connection that was cut.
+    pub fn cut(&self, why: Cut) {
+        self.cut.get_or_create(&Reason { reason: why.as_str() }).inc();
+    }
+}
+
 /// Sockets, and what their screens are told.
 #[derive(Debug)]
 pub struct SessionMetrics {

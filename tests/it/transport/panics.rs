@@ -1,6 +1,7 @@
 //! A bug in one session: it ends as `internal_error`, and nobody else notices.
 
 use std::{
+    num::NonZeroU32,
     sync::{Arc, Mutex},
     task::Context,
     time::{Duration, Instant},
@@ -12,13 +13,16 @@ use actix_web::{
 };
 use futures_util::{SinkExt, StreamExt};
 use ordercast::{
+    event::Timestamp,
     http::{
+        rate::RequestRate,
         server::{Transport, bind, serve},
         source::TrustedProxies,
         websocket::{FrameRules, Speaker, speak},
     },
     protocol::{CloseCause, Frame},
     session::{Inbound, Now},
+    telemetry::Metrics,
 };
 use tokio_tungstenite::{connect_async, tungstenite::Message};
 
@@ -77,9 +81,13 @@ async fn a_panic_ends_its_own_session_only() {
         // One thread for all: whoever breaks it breaks everybody.
         workers: 1,
         max_sessions: 10,
+        max_waiting: 10,
         max_waiting_per_address: 10,
         proxies: TrustedProxies::default(),
+        keep_alive: Duration::from_secs(5),
         send_timeout: Duration::from_secs(5),
+        rate: Arc::new(RequestRate::new(NonZeroU32::MAX)),
+        metrics: Metrics::new(Timestamp::now()).connections,
     };
     let listener = bind("127.0.0.1:0".parse().unwrap(), "a test").unwrap();
     let listening = serve(listener, transport, move || {

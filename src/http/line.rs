@@ -1,0 +1,319 @@
+//! A connection as the HTTP server reads and writes it: the socket, with the bounds that actix-http does not have.
+//!
+//! actix-http gives the first request of a connection a deadline, and no other; and it ends connections with bytes unread, which
+//! resets them and may take the answer with it. Here every request's head has a deadline, what comes behind it is read so
+//! far and no farther, an answer that says `Connection: close` is the last, and the end lets the client read it.
+//!
+//! ```text
+//!            first byte            `conduct` begins       answer handed over       answer written
+//! Head ─────────────────► Head ───────────────► Request ───────────────► Answered ─────┬────────► Idle ──► Head
+//! (accepted)                                       │                                  └────────► Ended
+//!                                                  └► Session: a WebSocket keeps its own time
+//! ```
+
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    net::IpAddr,
+    pin::Pin,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll, Waker, ready},
+    time::{Duration, Instant},
+};
+
+use actix_web::rt::net::TcpStream;
+use futures_util::FutureExt;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::Sleep,
+};
+
+use super::{lobby::Place, rate::RequestRate};
+use crate::telemetry::{ConnectionMetrics, Cut};
+
+/// Time a client may take to send a request's head.
+pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bytes read behind a request's head, its body and what is sent ahead of the answer, before the answer is written. Far more
+/// than any body may have.
+const READ_AHEAD_BYTES: usize = 256 * 1024;
+/// How long the end of a connection waits for the client's, so that the last answer is not lost to a reset.
+const LINGER: Duration = Duration::from_secs(1);
+/// What is read and thrown away meanwhile.
+const LINGER_BYTES: usize = 256 * 1024;
+
+/// What a connection is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// A request is awaited, or its head is being read; nothing gives way here.
+    Head,
+    /// A request is answered.
+    Request,
+    /// Its answer was handed over and is not written yet.
+    Answered,
+    /// Another request may come.
+    Idle,
+    /// A WebSocket.
+    Session,
+    /// The last answer was written.
+    Ended,
+}
+
+/// What all connections of a listener share.
+#[derive(Debug)]
+pub(super) struct House {
+    /// How long a connection may wait for its next request.
+    pub(super) keep_alive: Duration,
+    /// Who sends too much.
+    pub(super) rate: Arc<RequestRate>,
+    /// Counts connections that were cut.
+    pub(super) metrics: Arc<ConnectionMetrics>,
+}
+
+/// One connection's client: what its [`Line`] and its requests know together.
+#[derive(Debug)]
+pub(super) struct Guest {
+    house: Rc<House>,
+    /// Where it comes from; `None`: from a proxy of ours.
+    address: Option<IpAddr>,
+    place: Place,
+    phase: Cell<Phase>,
+    phase_began: Cell<Instant>,
+    /// An answer has said that it is the last.
+    closing: Cell<bool>,
+    /// Bytes read since the request under way began.
+    ahead: Cell<usize>,
+    /// Wakes the connection, which waits for another phase.
+    paused: RefCell<Option<Waker>>,
+}
+
+impl Guest {
+    pub(super) fn new(house: Rc<House>, address: Option<IpAddr>, place: Place) -> Rc<Self> {
+        Rc::new(Self {
+            house,
+            address,
+            place,
+            phase: Cell::new(Phase::Head),
+            phase_began: Cell::new(Instant::now()),
+            closing: Cell::new(false),
+            ahead: Cell::new(0),
+            paused: RefCell::default(),
+        })
+    }
+
+    fn enter(&self, phase: Phase) {
+        self.phase.set(phase);
+        self.phase_began.set(Instant::now());
+        self.ahead.set(0);
+        if let Some(waker) = self.paused.take() {
+            waker.wake();
+        }
+    }
+
+    /// A request begins.
+    pub(super) fn begin(&self) {
+        self.enter(Phase::Request);
+    }
+
+    /// Its answer says that it is the connection's last.
+    pub(super) fn close(&self) {
+        self.closing.set(true);
+    }
+
+    /// Whether the last answer has been given: what was sent behind its request is not answered.
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.get()
+    }
+
+    /// The answer was handed over.
+    pub(super) fn end(&self) {
+        if self.phase.get() == Phase::Request {
+            self.enter(Phase::Answered);
+        }
+    }
+
+    /// Waits until the last answer is written; what the server says after that is not.
+    pub(super) fn poll_written(&self, cx: &Context<'_>) -> Poll<()> {
+        if !self.is_closing() || matches!(self.phase.get(), Phase::Session | Phase::Ended) {
+            return Poll::Ready(());
+        }
+        self.end();
+        self.paused.replace(Some(cx.waker().clone()));
+        Poll::Pending
+    }
+
+    /// The connection holds a session now.
+    pub(super) fn leave(&self) {
+        self.place.leave();
+        self.enter(Phase::Session);
+    }
+
+    /// What came could not be read as a request.
+    pub(super) fn on_unreadable(&self) {
+        self.house.metrics.cut(Cut::Unreadable);
+        if let Some(address) = self.address {
+            self.house.rate.charge(address);
+        }
+    }
+}
+
+/// A head that did not come in time. The server answers the first of a connection itself (408).
+impl Drop for Guest {
+    fn drop(&mut self) {
+        if self.phase.get() == Phase::Head && self.phase_began.get().elapsed() >= REQUEST_TIMEOUT {
+            self.house.metrics.cut(Cut::TooSlow);
+        }
+    }
+}
+
+/// The socket of one connection.
+#[derive(Debug)]
+pub(super) struct Line {
+    stream: TcpStream,
+    guest: Rc<Guest>,
+    /// Ends a head, or a rest, that takes too long; not that of the first head, which the server times itself.
+    timer: Option<Pin<Box<Sleep>>>,
+    linger: Option<Linger>,
+}
+
+#[derive(Debug)]
+struct Linger {
+    timer: Pin<Box<Sleep>>,
+    left: usize,
+}
+
+impl Line {
+    pub(super) fn new(stream: TcpStream, guest: Rc<Guest>) -> Self {
+        Self { stream, guest, timer: None, linger: None }
+    }
+
+    pub(super) fn guest(&self) -> &Rc<Guest> {
+        &self.guest
+    }
+
+    fn set_timer(&mut self, after: Duration) {
+        let deadline = tokio::time::Instant::now() + after;
+        match &mut self.timer {
+            Some(timer) => timer.as_mut().reset(deadline),
+            None => self.timer = Some(Box::pin(tokio::time::sleep_until(deadline))),
+        }
+    }
+
+    fn is_overdue(&mut self, cx: &mut Context<'_>) -> bool {
+        self.timer.as_mut().is_some_and(|timer| timer.poll_unpin(cx).is_ready())
+    }
+
+    /// Bytes have come, or the end of them.
+    fn on_read(&mut self, bytes: usize) -> Heard {
+        match self.guest.phase.get() {
+            Phase::Idle if bytes > 0 => {
+                if !self.guest.place.rise() {
+                    return Heard::TooLate;
+                }
+                self.guest.enter(Phase::Head);
+                self.set_timer(REQUEST_TIMEOUT);
+            }
+            Phase::Request | Phase::Answered => self.guest.ahead.set(self.guest.ahead.get() + bytes),
+            _ => {}
+        }
+        Heard::InTime
+    }
+
+    /// All that was handed over has been written.
+    fn on_written(&mut self, cx: &mut Context<'_>) {
+        if self.guest.phase.get() != Phase::Answered {
+            return;
+        }
+        if self.guest.is_closing() {
+            self.guest.enter(Phase::Ended);
+            // The server has to see the end even if it was sent more requests.
+            cx.waker().wake_by_ref();
+        } else {
+            self.guest.enter(Phase::Idle);
+            self.guest.place.rest(cx.waker());
+            self.set_timer(self.guest.house.keep_alive);
+            if self.is_overdue(cx) {
+                cx.waker().wake_by_ref();
+            }
+        }
+    }
+}
+
+/// Whether bytes came before the connection had to give way.
+#[derive(PartialEq, Eq)]
+enum Heard {
+    InTime,
+    TooLate,
+}
+
+/// An end that nobody sent: nothing more is read.
+const END: Poll<io::Result<()>> = Poll::Ready(Ok(()));
+
+impl AsyncRead for Line {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        match this.guest.phase.get() {
+            Phase::Session => this.timer = None,
+            Phase::Ended => return END,
+            Phase::Idle if this.guest.place.gave_way() => return END,
+            Phase::Request | Phase::Answered if this.guest.ahead.get() >= READ_AHEAD_BYTES => {
+                this.guest.paused.replace(Some(cx.waker().clone()));
+                return Poll::Pending;
+            }
+            _ => {}
+        }
+        let before = buffer.filled().len();
+        if Pin::new(&mut this.stream).poll_read(cx, buffer)?.is_ready() {
+            if this.on_read(buffer.filled().len() - before) == Heard::TooLate {
+                buffer.set_filled(before);
+            }
+            return END;
+        }
+        match this.guest.phase.get() {
+            Phase::Head | Phase::Idle if this.is_overdue(cx) => END,
+            _ => Poll::Pending,
+        }
+    }
+}
+
+impl AsyncWrite for Line {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        match this.guest.phase.get() {
+            Phase::Ended => Poll::Ready(Ok(bytes.len())),
+            _ => Pin::new(&mut this.stream).poll_write(cx, bytes),
+        }
+    }
+
+    /// The server asks for this once it has written all it has.
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(Pin::new(&mut this.stream).poll_flush(cx))?;
+        this.on_written(cx);
+        END
+    }
+
+    /// Ends our side and, behind a last answer, waits a moment for the client's: bytes that are still unread when a socket is
+    /// closed reset the connection, and a reset may overtake the answer. Sessions have waited already.
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Self { stream, guest, linger, .. } = self.get_mut();
+        if linger.is_none() {
+            ready!(Pin::new(&mut *stream).poll_shutdown(cx))?;
+            if guest.phase.get() == Phase::Session || !guest.is_closing() {
+                return END;
+            }
+        }
+        let linger =
+            linger.get_or_insert_with(|| Linger { timer: Box::pin(tokio::time::sleep(LINGER)), left: LINGER_BYTES });
+        let mut bytes = [0; 4096];
+        while linger.timer.poll_unpin(cx).is_pending() && linger.left > 0 {
+            let mut buffer = ReadBuf::new(&mut bytes);
+            ready!(Pin::new(&mut *stream).poll_read(cx, &mut buffer))?;
+            if buffer.filled().is_empty() {
+                break;
+            }
+            linger.left = linger.left.saturating_sub(buffer.filled().len());
+        }
+        END
+    }
+}
