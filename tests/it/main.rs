@@ -23,6 +23,8 @@ mod live;
 mod page;
 mod parts;
 mod parts_smoke;
+mod properties;
+mod secrets;
 mod service;
 mod settings;
 mod soak;
