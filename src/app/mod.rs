@@ -20,15 +20,16 @@ use std::{
 };
 
 use actix_web::web;
+use secrecy::ExposeSecret;
 use tokio::sync::watch;
 
 use self::pipelines::Pipelines;
 use crate::{
     auth::{Origins, RevocationList, Verifier},
-    config::{PerUserPolicy, Settings, SettingsError},
+    config::{PerUserPolicy, Problem, Settings, SettingsError},
     event::{
         Timestamp,
-        decode::{Decoder, DecoderOptions, FieldPointers, InvalidSetting, MissingVersion},
+        decode::{Decoder, DecoderOptions, FieldPointers, MissingVersion},
     },
     http::{
         instance::Instance,
@@ -46,7 +47,7 @@ use crate::{
     },
     protocol::{StaleReason, Staleness},
     session::Rules,
-    store::{self, InvalidUrl, Store},
+    store::{self, Store},
     telemetry::Metrics,
 };
 
@@ -67,6 +68,7 @@ pub struct App {
     settings: Settings,
     metrics: Metrics,
     store: Arc<dyn Store>,
+    clients: KafkaClients,
     decoder: Arc<Decoder>,
     hub: Arc<SharedHub>,
     instance: Arc<Instance>,
@@ -93,25 +95,12 @@ struct Signs {
 /// The instance could not be built.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// Settings that were not known to be wrong before they were used.
+    /// Settings that were not known to be wrong before they were used: all of them.
     #[error("{0}")]
     Settings(#[from] SettingsError),
-    /// Settings of the event or the lifecycle, all that are wrong.
-    #[error("{}", lines(.0))]
-    Event(Vec<InvalidSetting>),
-    /// The database's address.
-    #[error("database.url {0}")]
-    Database(#[from] InvalidUrl),
     /// A listener.
     #[error("{0}")]
     Listen(#[from] io::Error),
-}
-
-impl BuildError {
-    /// Whether the settings are to blame, rather than the machine.
-    pub fn is_settings(&self) -> bool {
-        !matches!(self, Self::Listen(_))
-    }
 }
 
 /// The instance stopped for another reason than having been asked.
@@ -132,12 +121,7 @@ impl App {
     /// Builds an instance and takes its addresses. Has to be called within the tokio runtime that will run it.
     pub fn build(settings: Settings, extra_routes: ExtraRoutes) -> Result<Self, BuildError> {
         let metrics = Metrics::new(Timestamp::now());
-        let decoder = Arc::new(Decoder::new(&decoder_options(&settings)).map_err(BuildError::Event)?);
-        let verifier = Arc::new(Verifier::new(&settings.auth)?);
-        let store = store::connect(
-            settings.database.url.as_ref().map_or("", |url| secrecy::ExposeSecret::expose_secret(url)),
-            store_limits(&settings),
-        )?;
+        let Tools { decoder, verifier, store, clients } = Tools::of(&settings)?;
         let hub = Arc::new(SharedHub::new(Hub::new(settings.hub.tail_bytes)));
         let keys = keys::start(settings.auth.clone(), verifier.clone(), metrics.clone());
         let unproved = Staleness { reasons: [StaleReason::CatchingUp].into_iter().collect(), since: Timestamp::now() };
@@ -181,6 +165,7 @@ impl App {
             settings,
             metrics,
             store,
+            clients,
             decoder,
             hub,
             instance,
@@ -221,8 +206,7 @@ impl App {
 
     /// Runs until `stop` resolves, then leaves in good order: within `shutdown.spread` and `shutdown.grace` together.
     pub async fn run_until_stopped(self, stop: impl Future<Output = ()>) -> Result<(), RunError> {
-        let kafka = &self.settings.kafka;
-        let clients = KafkaClients::new(kafka).map_err(StartError::from)?;
+        let (kafka, clients) = (&self.settings.kafka, self.clients.clone());
         let control = Arc::new(ControlWriter::new(&clients, &kafka.control_topic).map_err(StartError::from)?);
         let (mut public, mut operations) = self.serve(control.clone())?;
         tracing::info!(http.listen = %public.address, operations.listen = %operations.address, "listening");
@@ -320,8 +304,35 @@ impl App {
     }
 }
 
-fn lines(problems: &[InvalidSetting]) -> String {
-    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+/// What settings are made into, and what shows only then whether they can be used.
+struct Tools {
+    decoder: Arc<Decoder>,
+    verifier: Arc<Verifier>,
+    store: Arc<dyn Store>,
+    clients: KafkaClients,
+}
+
+impl Tools {
+    /// Makes all, or says of all what is wrong. Connects to nothing.
+    fn of(settings: &Settings) -> Result<Self, SettingsError> {
+        let decoder = Decoder::new(&decoder_options(settings)).map_err(|wrong| {
+            wrong.iter().map(|it| Problem::at(&it.key, &it.key, format!("{:?} {}", it.value, it.problem))).collect()
+        });
+        let verifier = Verifier::new(&settings.auth).map_err(|error| error.problems);
+        let url = settings.database.url.as_ref().map_or("", |url| url.expose_secret());
+        let store = store::connect(url, store_limits(settings))
+            .map_err(|error| vec![Problem::at("database.url", "database.url", error)]);
+        let clients = KafkaClients::new(&settings.kafka).map_err(|error| error.problems);
+        match (decoder, verifier, store, clients) {
+            (Ok(decoder), Ok(verifier), Ok(store), Ok(clients)) => {
+                Ok(Self { decoder: Arc::new(decoder), verifier: Arc::new(verifier), store, clients })
+            }
+            (decoder, verifier, store, clients) => {
+                let wrong: [Option<Vec<Problem>>; 4] = [decoder.err(), verifier.err(), store.err(), clients.err()];
+                Err(SettingsError { problems: wrong.into_iter().flatten().flatten().collect() })
+            }
+        }
+    }
 }
 
 /// How much of the database an instance takes.

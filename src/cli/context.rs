@@ -1,10 +1,10 @@
 //! What every command is called with: the settings' sources, and what an `ordercast dev` of this directory left here.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{cell::Cell, ffi::OsString, path::PathBuf};
 
 use super::{error::CommandError, output::say};
 use crate::{
-    config::{Need, Settings, Sources, load},
+    config::{Need, Settings, Sources, load, warnings},
     dev::{DEFAULT_DATA_DIR, Handover},
 };
 
@@ -13,17 +13,22 @@ use crate::{
 pub(super) struct Context {
     config: Option<PathBuf>,
     environment: Vec<(OsString, OsString)>,
+    has_warned: Cell<bool>,
 }
 
 impl Context {
     /// Of this settings file and process environment.
     pub(super) fn new(config: Option<PathBuf>, environment: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
-        Self { config, environment: environment.into_iter().collect() }
+        Self { config, environment: environment.into_iter().collect(), has_warned: Cell::new(false) }
     }
 
-    /// The layers of the settings.
+    /// The layers of the settings. Says on stderr, once, what may be a mistake in them.
     pub(super) fn sources(&self) -> Result<Sources, CommandError> {
-        Ok(Sources::read(self.config.clone(), self.environment.iter().cloned())?)
+        let sources = Sources::read(self.config.clone(), self.environment.iter().cloned())?;
+        if !self.has_warned.replace(true) {
+            warnings(&sources).iter().for_each(|warning| say(format_args!("warning: {warning}")));
+        }
+        Ok(sources)
     }
 
     /// The settings, checked for a command with these needs.

@@ -19,6 +19,7 @@ pub(super) fn run(context: &Context) -> Result<(), CommandError> {
 }
 
 async fn migrate(settings: &Settings) -> Result<(), CommandError> {
+    let clients = KafkaClients::new(&settings.kafka)?;
     let url = settings.database.url.as_ref().map_or("", |url| url.expose_secret());
     let store = store::connect(url, crate::app::store_limits(settings))
         .map_err(|error| CommandError::Usage(format!("database.url {error}")))?;
@@ -26,8 +27,6 @@ async fn migrate(settings: &Settings) -> Result<(), CommandError> {
     print("the database schema is up to date")?;
 
     let kafka = &settings.kafka;
-    let clients =
-        KafkaClients::new(kafka).map_err(|error| CommandError::Usage(format!("kafka.properties: {error}")))?;
     let topics = Topics::new(&clients).map_err(CommandError::failed)?;
     let dead_letters = topics.prepare_dead_letters(kafka).await.map_err(CommandError::failed)?;
     print(format_args!("the dead-letter topic {} {}", kafka.dead_letter_topic, did(dead_letters)))?;

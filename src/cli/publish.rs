@@ -13,7 +13,7 @@ use super::{
     output::print,
 };
 use crate::{
-    config::{Kafka, Need, Settings},
+    config::{Kafka, Need, Settings, parse_broker},
     event::{OrderId, Timestamp, UserId},
     ingest::{
         KafkaClients,
@@ -48,7 +48,7 @@ pub(super) struct Publish {
     #[arg(long, conflicts_with_all = ["user", "status", "version", "viewer", "details"])]
     delete: bool,
     /// Brokers, instead of kafka.brokers
-    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', value_parser = parse_broker)]
     brokers: Vec<String>,
     /// Topic, instead of kafka.topic
     #[arg(long)]
@@ -101,8 +101,7 @@ impl Publish {
 }
 
 async fn produce(kafka: &Kafka, record: &Outgoing<'_>) -> Result<Delivered, CommandError> {
-    let clients =
-        KafkaClients::new(kafka).map_err(|error| CommandError::Usage(format!("kafka.properties: {error}")))?;
+    let clients = KafkaClients::new(kafka)?;
     let producer = Producer::new(&clients, DELIVERY_TIMEOUT).map_err(CommandError::failed)?;
     producer.produce(&kafka.topic, record).await.map_err(|error| {
         CommandError::Failed(format!("{error} (topic {} at {})", kafka.topic, kafka.brokers.join(",")))

@@ -24,6 +24,9 @@ pub(super) fn run(context: &Context) -> Result<(), CommandError> {
 /// Wrong settings are told apart from a machine that cannot do what they ask.
 impl From<BuildError> for CommandError {
     fn from(error: BuildError) -> Self {
-        if error.is_settings() { Self::Usage(error.to_string()) } else { Self::failed(error) }
+        match error {
+            BuildError::Settings(error) => Self::Settings(error),
+            error => Self::failed(error),
+        }
     }
 }

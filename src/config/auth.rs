@@ -10,8 +10,9 @@ use url::{Host, Url};
 
 use super::{
     problem::{Problem, SettingsError},
-    reader::{STARS, Section, secret_in},
+    reader::{Section, secret_in},
     rule::{Rule, duration, one_of, readable_file, secret, text},
+    shown,
 };
 
 /// Shortest secret for HMAC, as RFC 7518 wants it for HS256.
@@ -121,14 +122,13 @@ impl Auth {
     }
 
     pub(super) fn read(mut section: Section<'_>) -> Self {
-        let stars = |_: &str| STARS.to_owned();
         let secret_files =
             SecretFiles { secret: section.file_of("secret"), previous_secret: section.file_of("previous_secret") };
         Self {
             secret_files,
             algorithms: section.list("algorithms", "HS256", one_of(Algorithm::NAMES)),
-            secret: section.secret("secret", secret(MIN_SECRET_BYTES), stars),
-            previous_secret: section.secret("previous_secret", secret(MIN_SECRET_BYTES), stars),
+            secret: section.secret("secret", secret(MIN_SECRET_BYTES), shown::nothing),
+            previous_secret: section.secret("previous_secret", secret(MIN_SECRET_BYTES), shown::nothing),
             public_key_files: section.list("public_key_files", "", readable_file()),
             jwks_url: section.optional("jwks_url", key_set_url()),
             jwks_cache_file: section.optional("jwks_cache_file", text(4096)).map(PathBuf::from),

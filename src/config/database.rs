@@ -1,11 +1,11 @@
 //! `database`: where orders, timelines and progress are kept.
 
 use secrecy::SecretString;
-use url::Url;
 
 use super::{
-    reader::{STARS, Section},
-    rule::{Rule, number},
+    database_url::{database_url, shown},
+    reader::Section,
+    rule::number,
 };
 
 /// The SQL database.
@@ -20,57 +20,8 @@ pub struct Database {
 impl Database {
     pub(super) fn read(mut section: Section<'_>) -> Self {
         Self {
-            url: section.secret("url", url(), without_password),
+            url: section.secret("url", database_url(), shown),
             max_connections: section.value("max_connections", "10", number(1..=1000)),
-        }
-    }
-}
-
-fn url() -> Rule<SecretString> {
-    Rule::new("a URL such as postgres://user:password@host:5432/name or sqlite:orders.db", |text| {
-        let is_postgres = |url: Url| matches!(url.scheme(), "postgres" | "postgresql");
-        let is_url = match text.strip_prefix("sqlite:") {
-            Some(path) => !path.is_empty(),
-            None => Url::parse(text).is_ok_and(is_postgres),
-        };
-        is_url.then(|| text.into())
-    })
-}
-
-/// The URL with every password starred; nothing of a text that is no URL.
-fn without_password(text: &str) -> String {
-    let Ok(mut url) = Url::parse(text) else { return STARS.to_owned() };
-    if url.password().is_some() && url.set_password(Some(STARS)).is_err() {
-        return STARS.to_owned();
-    }
-    if url.query().is_some() {
-        let pairs: Vec<(String, String)> = url.query_pairs().into_owned().collect();
-        let shown = pairs.iter().map(|(name, value)| match name.contains("password") {
-            true => (name.as_str(), STARS),
-            false => (name.as_str(), value.as_str()),
-        });
-        url.query_pairs_mut().clear().extend_pairs(shown);
-    }
-    url.into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn passwords_in_a_url_are_starred() {
-        for (url, shown) in [
-            ("postgres://me:s3cret@db:5432/shop", "postgres://me:***@db:5432/shop"),
-            (
-                "postgres://me@db/shop?sslmode=require&password=s3cret",
-                "postgres://me@db/shop?sslmode=require&password=***",
-            ),
-            ("postgres://db/shop", "postgres://db/shop"),
-            ("sqlite:orders.db", "sqlite:orders.db"),
-            ("s3cret", "***"),
-        ] {
-            assert_eq!(without_password(url), shown);
         }
     }
 }

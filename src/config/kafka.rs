@@ -1,14 +1,15 @@
 //! `kafka`: the log the events come from.
 
-use std::{collections::BTreeMap, time::Duration};
-
-use secrecy::SecretString;
+use std::{collections::BTreeMap, net::Ipv6Addr, time::Duration};
 
 use super::{
-    properties,
+    properties::{self, Property},
     reader::Section,
     rule::{Rule, duration, number, one_of, text},
 };
+
+/// What librdkafka calls its security protocols.
+const PROTOCOLS: [&str; 4] = ["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"];
 
 /// Brokers, topics and what to do where the log does not go on as expected.
 #[derive(Debug, Clone)]
@@ -25,7 +26,7 @@ pub struct Kafka {
     /// Where instances tell each other of revocations, kicks and announcements. Default `<topic>.control`.
     pub control_topic: String,
     /// Further properties of librdkafka (TLS, SASL, …) by their own names. Default none.
-    pub properties: BTreeMap<String, SecretString>,
+    pub properties: BTreeMap<String, Property>,
     /// What stands for the version of an event without one. Default `offset`.
     pub missing_version: MissingVersion,
     /// What to do when the log was replaced by another. Default `halt`.
@@ -91,9 +92,29 @@ impl Kafka {
 }
 
 fn broker() -> Rule<String> {
-    Rule::new("a broker such as kafka-1:9092", |text| {
-        (!text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control())).then(|| text.to_owned())
-    })
+    Rule::new("a broker's host and port such as kafka-1:9092", |text| parse_broker(text).ok())
+}
+
+/// The text is not a broker's `host:port`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("is not a host and a port such as kafka-1:9092")]
+pub struct NotABroker;
+
+/// A broker's address: host and port; librdkafka takes the name of a security protocol in front of it.
+pub fn parse_broker(text: &str) -> Result<String, NotABroker> {
+    let address = match text.split_once("://") {
+        Some((protocol, address)) if PROTOCOLS.iter().any(|known| known.eq_ignore_ascii_case(protocol)) => address,
+        Some(_) => return Err(NotABroker),
+        None => text,
+    };
+    let (host, port) = address.rsplit_once(':').ok_or(NotABroker)?;
+    let is_host_char = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    let is_host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => !host.is_empty() && host.chars().all(is_host_char),
+    };
+    let is_port = port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0);
+    if is_host && is_port { Ok(text.to_owned()) } else { Err(NotABroker) }
 }
 
 /// Kafka's own rule for topic names; 240 leaves room for `.control` below Kafka's 249.

@@ -6,10 +6,12 @@
 mod auth;
 mod check;
 mod database;
+mod database_url;
 mod event;
 mod http;
 mod hub;
 mod kafka;
+mod librdkafka;
 mod lifecycle;
 mod log;
 mod operations;
@@ -20,6 +22,7 @@ mod reader;
 mod render;
 mod rule;
 mod session;
+mod shown;
 mod shutdown;
 mod sources;
 #[cfg(test)]
@@ -31,13 +34,13 @@ pub use database::Database;
 pub use event::{Event, Fields};
 pub use http::Http;
 pub use hub::Hub;
-pub use kafka::{Kafka, MissingVersion, OnLogGap, OnLogRegression};
+pub use kafka::{Kafka, MissingVersion, NotABroker, OnLogGap, OnLogRegression, parse_broker};
 pub use lifecycle::Lifecycle;
 pub use log::{Log, LogFormat};
 pub use operations::Operations;
 pub use origin::{AllowedOrigin, NotAnOrigin, WebOrigin, host_and_port};
 pub use problem::{Problem, SettingsError};
-pub use properties::RESERVED_PROPERTIES;
+pub use properties::{Property, RESERVED_PROPERTIES, allowed_for, is_harmless};
 pub use render::effective_toml;
 pub use session::{MAX_SNAPSHOT_BYTES, MIN_MAILBOX_BYTES, PerUserPolicy, Session};
 pub use shutdown::Shutdown;
@@ -83,19 +86,38 @@ pub fn defaults() -> Vec<(String, Option<String>)> {
     entries.into_iter().map(|entry| (entry.key(), entry.default)).collect()
 }
 
+/// What may be a mistake and stops nothing, for people.
+pub fn warnings(sources: &Sources) -> Vec<String> {
+    let mut reader = Reader::new(sources);
+    if reader.problems.is_empty() {
+        read_all(&mut reader);
+    }
+    reader.warnings
+}
+
 fn read(sources: &Sources, needs: &[Need]) -> Result<(Settings, Vec<Entry>), SettingsError> {
     let mut reader = Reader::new(sources);
     // A layer that could not be read would make its settings look missing.
     if !reader.problems.is_empty() {
         return Err(SettingsError { problems: reader.problems });
     }
+    let settings = read_all(&mut reader);
+    check::check(&settings, needs, &mut reader);
+    if reader.problems.is_empty() {
+        Ok((settings, reader.entries))
+    } else {
+        Err(SettingsError { problems: reader.problems })
+    }
+}
+
+fn read_all(reader: &mut Reader) -> Settings {
     let settings = Settings {
         http: Http::read(reader.section("http")),
         operations: Operations::read(reader.section("operations")),
         kafka: Kafka::read(reader.section("kafka")),
         database: Database::read(reader.section("database")),
         auth: Auth::read(reader.section("auth")),
-        event: Event::read(&mut reader),
+        event: Event::read(reader),
         session: Session::read(reader.section("session")),
         hub: Hub::read(reader.section("hub")),
         lifecycle: Lifecycle::read(reader.section("lifecycle")),
@@ -103,10 +125,5 @@ fn read(sources: &Sources, needs: &[Need]) -> Result<(Settings, Vec<Entry>), Set
         log: Log::read(reader.section("log")),
     };
     reader.refuse_unknown();
-    check::check(&settings, needs, &mut reader);
-    if reader.problems.is_empty() {
-        Ok((settings, reader.entries))
-    } else {
-        Err(SettingsError { problems: reader.problems })
-    }
+    settings
 }

@@ -4,9 +4,6 @@
 
 use std::fmt;
 
-/// Longest value quoted in a problem, in characters.
-const MAX_QUOTED_CHARS: usize = 80;
-
 /// One thing to put right.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -47,13 +44,5 @@ impl fmt::Display for SettingsError {
             write!(f, "{line_break}{problem}")?;
         }
         Ok(())
-    }
-}
-
-/// The value as a problem quotes it: escaped, and cut where it is long.
-pub(super) fn quoted(value: &str) -> String {
-    match value.char_indices().nth(MAX_QUOTED_CHARS) {
-        Some((end, _)) => format!("{:?}…", &value[..end]),
-        None => format!("{value:?}"),
     }
 }

@@ -13,13 +13,12 @@ use std::{
 use secrecy::SecretString;
 
 use super::{
-    problem::{Problem, quoted},
+    problem::Problem,
+    properties,
     rule::Rule,
-    sources::{Given, Origin, Raw, Sources},
+    shown,
+    sources::{Given, Origin, Raw, Sources, is_of_kubernetes, strangers, variable},
 };
-
-/// Stands for a secret wherever settings are shown.
-pub(super) const STARS: &str = "***";
 
 /// One setting as it took effect.
 #[derive(Debug, Clone)]
@@ -46,13 +45,18 @@ pub(super) struct Reader {
     pub(super) problems: Vec<Problem>,
     /// Further names of settings already in `entries`: `…_file`.
     file_keys: Vec<String>,
+    /// Variables that have the prefix and are no settings.
+    strangers: Vec<String>,
+    /// What is no mistake for certain.
+    pub(super) warnings: Vec<String>,
 }
 
 impl Reader {
     pub(super) fn new(sources: &Sources) -> Self {
         let mut problems = Vec::new();
         let given = sources.merge(&mut problems);
-        Self { given, entries: Vec::new(), problems, file_keys: Vec::new() }
+        let strangers = strangers(&sources.environment).into_iter().map(str::to_owned).collect();
+        Self { given, entries: Vec::new(), problems, file_keys: Vec::new(), strangers, warnings: Vec::new() }
     }
 
     pub(super) fn section(&mut self, name: &'static str) -> Section<'_> {
@@ -67,6 +71,26 @@ impl Reader {
             let nearest = known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
             let hint = nearest.map(|name| format!("; did you mean {}?", given.origin.spell(name))).unwrap_or_default();
             self.problems.push(Problem::at(&key, given.origin.place(&key), format!("is not a setting{hint}")));
+        }
+        self.judge_strangers(&known);
+    }
+
+    /// Notes every variable that would be a setting, were its underscores right. Others may be meant for somebody else.
+    fn judge_strangers(&mut self, known: &[String]) {
+        let squashed = |name: &str| name.replace('_', "");
+        let properties = properties::names().map(|name| format!("kafka.properties.{name}"));
+        let properties = properties.flat_map(|key| [format!("{key}_file"), key]);
+        let variables: Vec<String> = known.iter().cloned().chain(properties).map(|key| variable(&key)).collect();
+        for name in std::mem::take(&mut self.strangers) {
+            match variables.iter().find(|variable| squashed(variable) == squashed(&name)) {
+                Some(meant) => {
+                    self.problems.push(Problem::at(&name, &name, format!("is not a setting; did you mean {meant}?")));
+                }
+                None if is_of_kubernetes(&name) => {}
+                None => self
+                    .warnings
+                    .push(format!("{name} is not a setting and is not read: settings begin with ORDERCAST__")),
+            }
         }
     }
 
@@ -93,7 +117,7 @@ impl Section<'_> {
             let value = rule.parse(default).expect("every default obeys its own rule: loading nothing is tested");
             (default.to_owned(), value)
         });
-        self.enter(name, Some(default.to_owned()), Some(literal(&text, rule.bare)), origin);
+        self.enter(name, Some(default.to_owned()), Some(literal(&shown::plain(&text), rule.bare)), origin);
         value
     }
 
@@ -101,7 +125,7 @@ impl Section<'_> {
     pub(super) fn optional<T>(&mut self, name: &str, rule: Rule<T>) -> Option<T> {
         let (found, origin) = self.single(name, &rule);
         let (text, value) = found.unzip();
-        self.enter(name, None, text.map(|text| literal(&text, rule.bare)), origin);
+        self.enter(name, None, text.map(|text| literal(&shown::plain(&text), rule.bare)), origin);
         value
     }
 
@@ -116,7 +140,7 @@ impl Section<'_> {
             Some(Given { raw: Raw::Text(text), origin }) => (Some(split(&text)), origin),
             Some(Given { raw: Raw::List(items), origin }) => (Some(items), origin),
             Some(Given { raw: Raw::Nested, origin }) => {
-                self.note(name, &origin, None, &format!("a list, each item {}", rule.allowed));
+                self.note(name, &origin, None, &format!("must be a list, each item {}", rule.allowed));
                 (None, Origin::Default)
             }
             None => (None, Origin::Default),
@@ -126,10 +150,13 @@ impl Section<'_> {
         for item in &items {
             match rule.parse(item) {
                 Some(value) => values.push(value),
-                None => self.note(name, &origin, Some(item), &format!("a list, each item {}", rule.allowed)),
+                None => {
+                    let wanted = format!("must be a list, each item {}", rule.allowed);
+                    self.note(name, &origin, (rule.shown)(item), &wanted);
+                }
             }
         }
-        let literals: Vec<_> = items.iter().map(|item| literal(item, rule.bare)).collect();
+        let literals: Vec<_> = items.iter().map(|item| literal(&shown::plain(item), rule.bare)).collect();
         self.enter(name, Some(default.to_owned()), Some(format!("[{}]", literals.join(", "))), origin);
         values
     }
@@ -157,18 +184,14 @@ impl Section<'_> {
             (None, Some(file)) => (self.read_file(&file_name, &file), file.origin),
             (Some(Given { raw: Raw::Text(text), origin }), None) => (Some(text), origin),
             (Some(Given { origin, .. }), None) => {
-                self.note(name, &origin, None, &rule.allowed);
+                self.note(name, &origin, None, &format!("must be {}", rule.allowed));
                 (None, origin)
             }
             (None, None) => (None, Origin::Default),
         };
-        let value = found.as_ref().and_then(|text| {
-            let value = rule.parse(text);
-            if value.is_none() {
-                self.note(name, &origin, None, &rule.allowed);
-            }
-            value
-        });
+        let value = found
+            .as_ref()
+            .and_then(|text| rule.judge(text).map_err(|wrong| self.note(name, &origin, None, &wrong)).ok());
         self.enter(name, None, found.map(|text| literal(&show(&text), false)), origin);
         value
     }
@@ -195,14 +218,14 @@ impl Section<'_> {
     /// The text of the file a `…_file` setting names, without its line break at the end.
     pub(super) fn read_file(&mut self, name: &str, given: &Given) -> Option<String> {
         let Raw::Text(path) = &given.raw else {
-            self.note(name, &given.origin, None, "the path of a file");
+            self.note(name, &given.origin, None, "must be the path of a file");
             return None;
         };
         match secret_in(Path::new(path)) {
             Ok(text) => Some(text),
             Err(error) => {
-                let wanted = format!("the path of a UTF-8 text file that can be read ({error})");
-                self.note(name, &given.origin, Some(path), &wanted);
+                let wanted = format!("must be the path of a UTF-8 text file that can be read ({error})");
+                self.note(name, &given.origin, shown::path(path), &wanted);
                 None
             }
         }
@@ -213,26 +236,25 @@ impl Section<'_> {
         self.reader.entries.push(Entry { section: self.name, name: name.to_owned(), default, literal, origin });
     }
 
-    /// Notes a value that is not allowed; `value` is left out where it is secret.
-    pub(super) fn note(&mut self, name: &str, origin: &Origin, value: Option<&str>, allowed: &str) {
+    /// Notes what is wrong with a value; `value` is left out where it is secret.
+    pub(super) fn note(&mut self, name: &str, origin: &Origin, value: Option<&str>, wrong: &str) {
         let key = self.key(name);
-        let given = value.map(|value| format!(" = {}", quoted(value))).unwrap_or_default();
-        let problem = Problem::at(&key, format!("{}{given}", origin.place(&key)), format!("must be {allowed}"));
-        self.reader.problems.push(problem);
+        let given = value.map(|value| format!(" = {}", shown::quoted(value))).unwrap_or_default();
+        self.reader.problems.push(Problem::at(&key, format!("{}{given}", origin.place(&key)), wrong));
     }
 
     fn single<T>(&mut self, name: &str, rule: &Rule<T>) -> (Option<(String, T)>, Origin) {
         match self.take(name) {
             None => (None, Origin::Default),
-            Some(Given { raw: Raw::Text(text), origin }) => match rule.parse(&text) {
-                Some(value) => (Some((text, value)), origin),
-                None => {
-                    self.note(name, &origin, Some(&text), &rule.allowed);
+            Some(Given { raw: Raw::Text(text), origin }) => match rule.judge(&text) {
+                Ok(value) => (Some((text, value)), origin),
+                Err(wrong) => {
+                    self.note(name, &origin, (rule.shown)(&text), &wrong);
                     (None, origin)
                 }
             },
             Some(Given { origin, .. }) => {
-                self.note(name, &origin, None, &format!("{}, not a list", rule.allowed));
+                self.note(name, &origin, None, &format!("must be {}, not a list", rule.allowed));
                 (None, origin)
             }
         }
@@ -243,7 +265,8 @@ impl Section<'_> {
         self.reader.given.remove(&key)
     }
 
-    fn key(&self, name: &str) -> String {
+    /// The whole key of one of its settings.
+    pub(super) fn key(&self, name: &str) -> String {
         format!("{}.{name}", self.name)
     }
 }

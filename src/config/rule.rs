@@ -4,24 +4,42 @@ use std::{fmt::Display, ops::RangeInclusive, path::PathBuf, str::FromStr, time::
 
 use secrecy::SecretString;
 
+use super::shown;
+
 /// Reads the text of one setting, or of one item of a list.
 pub(super) struct Rule<T> {
     /// Completes "must be …".
     pub(super) allowed: String,
     /// Whether TOML writes the value without quotes.
     pub(super) bare: bool,
+    /// What a problem may quote of a text that breaks the rule.
+    pub(super) shown: fn(&str) -> Option<&str>,
     parse: Parse<T>,
 }
 
-type Parse<T> = Box<dyn Fn(&str) -> Option<T>>;
+/// The value, or what is wrong with the text where more is known than what is allowed; that repeats nothing of it.
+type Parse<T> = Box<dyn Fn(&str) -> Result<T, Option<String>>>;
 
 impl<T> Rule<T> {
     pub(super) fn new(allowed: impl Into<String>, parse: impl Fn(&str) -> Option<T> + 'static) -> Self {
-        Self { allowed: allowed.into(), bare: false, parse: Box::new(parse) }
+        Self::judging(allowed, move |text| parse(text).ok_or(None))
+    }
+
+    /// A rule that says more than what is allowed.
+    pub(super) fn judging(
+        allowed: impl Into<String>,
+        parse: impl Fn(&str) -> Result<T, Option<String>> + 'static,
+    ) -> Self {
+        Self { allowed: allowed.into(), bare: false, shown: |text| Some(text), parse: Box::new(parse) }
     }
 
     pub(super) fn parse(&self, text: &str) -> Option<T> {
-        (self.parse)(text)
+        (self.parse)(text).ok()
+    }
+
+    /// The value, or what is wrong with the text.
+    pub(super) fn judge(&self, text: &str) -> Result<T, String> {
+        (self.parse)(text).map_err(|reason| reason.unwrap_or_else(|| format!("must be {}", self.allowed)))
     }
 }
 
@@ -70,13 +88,14 @@ pub(super) fn text(max_chars: usize) -> Rule<String> {
 
 /// A file that can be read.
 pub(super) fn readable_file() -> Rule<PathBuf> {
-    Rule::new("the path of a file that can be read", |text| {
+    let rule = Rule::new("the path of a file that can be read", |text| {
         std::fs::File::open(text)
             .and_then(|file| file.metadata())
             .ok()
             .filter(|file| file.is_file())
             .map(|_| text.into())
-    })
+    });
+    Rule { shown: shown::path, ..rule }
 }
 
 /// A secret of at least `min_bytes`.

@@ -18,6 +18,10 @@ use super::problem::{Problem, SettingsError};
 const FILE_VARIABLE: &str = "ORDERCAST_CONFIG";
 const PREFIX: &str = "ORDERCAST";
 const SEPARATOR: &str = "__";
+/// Of the variables that the project's tests and scripts read.
+const OWN_PREFIXES: [&str; 3] = ["ORDERCAST_TEST_", "ORDERCAST_SIM_", "ORDERCAST_SOAK_"];
+const TRANSPORTS: [&str; 3] = ["TCP", "UDP", "SCTP"];
+const LINK_PARTS: [&str; 3] = ["PROTO", "PORT", "ADDR"];
 
 /// The layers above the defaults.
 #[derive(Debug, Clone, Default)]
@@ -26,7 +30,8 @@ pub struct Sources {
     pub preset: Vec<(&'static str, String)>,
     /// The settings file.
     pub file: Option<SettingsFile>,
-    /// Environment variables; those that do not begin with `ORDERCAST__` are passed over.
+    /// Environment variables. Those that begin with `ORDERCAST__` are settings; of others it is said where they look like
+    /// some.
     pub environment: HashMap<String, String>,
 }
 
@@ -53,11 +58,13 @@ impl Sources {
             let Some(name) = name.to_str() else { continue };
             if name == FILE_VARIABLE && !value.is_empty() {
                 named = Some(PathBuf::from(value));
-            } else if name.starts_with(&format!("{PREFIX}{SEPARATOR}")) {
+            } else if is_setting(name) {
                 match value.into_string() {
                     Ok(value) => drop(environment.insert(name.to_owned(), value)),
                     Err(_) => problems.push(Problem::at(name, name, "must be valid UTF-8")),
                 }
+            } else if name.starts_with(PREFIX) {
+                environment.insert(name.to_owned(), value.to_string_lossy().into_owned());
             }
         }
         let file = flag.or(named).and_then(|path| match fs::read_to_string(&path) {
@@ -86,7 +93,7 @@ impl Sources {
                 Err(error) => problems.push(Problem::at("", &file.path, without_source_lines(&error.to_string()))),
             }
         }
-        let ours = self.environment.iter().filter(|(name, _)| name.starts_with(&format!("{PREFIX}{SEPARATOR}")));
+        let ours = self.environment.iter().filter(|(name, _)| is_setting(name));
         let environment = Environment::with_prefix(PREFIX)
             .prefix_separator(SEPARATOR)
             .separator(SEPARATOR)
@@ -97,6 +104,11 @@ impl Sources {
         }
         given
     }
+}
+
+/// Whether the environment means it as a setting.
+fn is_setting(variable: &str) -> bool {
+    variable.strip_prefix(PREFIX).is_some_and(|rest| rest.starts_with(SEPARATOR))
 }
 
 /// What one layer says of one key.
@@ -175,6 +187,35 @@ pub fn variable(key: &str) -> String {
         None => ("", key.to_owned()),
     };
     format!("{PREFIX}{SEPARATOR}{}", format!("{section}{property}").replace('.', SEPARATOR)).to_uppercase()
+}
+
+/// Variables that have the prefix and are no settings, nor what the project itself or Kubernetes means by such names: for a
+/// Service `ordercast` (or `ordercast-…`) it sets `ORDERCAST_SERVICE_HOST`, `ORDERCAST_PORT_8080_TCP` and more.
+pub(super) fn strangers(environment: &HashMap<String, String>) -> Vec<&str> {
+    let is_strange = |name: &&str| {
+        let Some(rest) = name.strip_prefix(PREFIX) else { return false };
+        let is_ours = *name == FILE_VARIABLE || OWN_PREFIXES.iter().any(|own| name.starts_with(own));
+        !rest.starts_with(SEPARATOR) && !is_ours
+    };
+    let mut strange: Vec<&str> = environment.keys().map(String::as_str).filter(is_strange).collect();
+    strange.sort_unstable();
+    strange
+}
+
+/// Whether Kubernetes sets a variable of this name for a Service.
+pub(super) fn is_of_kubernetes(name: &str) -> bool {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_link = |ports: &str| {
+        let mut parts = ports.split('_');
+        let is_port =
+            parts.next().is_some_and(is_number) && parts.next().is_some_and(|name| TRANSPORTS.contains(&name));
+        is_port && parts.next().is_none_or(|last| LINK_PARTS.contains(&last)) && parts.next().is_none()
+    };
+    name.ends_with("_SERVICE_HOST")
+        || name.ends_with("_SERVICE_PORT")
+        || name.contains("_SERVICE_PORT_")
+        || name.ends_with("_PORT")
+        || name.split_once("_PORT_").is_some_and(|(_, ports)| is_link(ports))
 }
 
 fn flatten(prefix: &str, table: HashMap<String, Value>, origin: &Origin, given: &mut BTreeMap<String, Given>) {

@@ -64,6 +64,94 @@ fn only_names_with_the_prefix_and_two_underscores_are_read() {
 }
 
 #[test]
+fn a_setting_but_for_its_underscores_is_refused_with_the_right_name() {
+    for (given, meant) in [
+        ("ORDERCAST_KAFKA_TOPIC", "ORDERCAST__KAFKA__TOPIC"),
+        ("ORDERCAST_KAFKA__TOPIC", "ORDERCAST__KAFKA__TOPIC"),
+        ("ORDERCASTKAFKATOPIC", "ORDERCAST__KAFKA__TOPIC"),
+        ("ORDERCAST_AUTH_SECRET_FILE", "ORDERCAST__AUTH__SECRET_FILE"),
+        ("ORDERCAST_EVENT_FIELDS_ORDER_ID", "ORDERCAST__EVENT__FIELDS__ORDER_ID"),
+        ("ORDERCAST_KAFKA_PROPERTIES_SASL_PASSWORD", "ORDERCAST__KAFKA__PROPERTIES__SASL_PASSWORD"),
+        ("ORDERCAST_KAFKA_PROPERTIES_SASL_PASSWORD_FILE", "ORDERCAST__KAFKA__PROPERTIES__SASL_PASSWORD_FILE"),
+    ] {
+        let sources = Sources { environment: [(given.to_owned(), "canary".to_owned())].into(), ..Sources::default() };
+        assert_eq!(problems(load(&sources, &[])), [format!("{given}: is not a setting; did you mean {meant}?")]);
+    }
+}
+
+#[test]
+fn other_names_with_the_prefix_are_warned_of_unless_they_are_known_to_be_others() {
+    let warned = |name: &str| {
+        let sources = Sources { environment: [(name.to_owned(), "canary".to_owned())].into(), ..Sources::default() };
+        assert!(load(&sources, &[]).is_ok(), "{name}");
+        super::warnings(&sources).join("\n")
+    };
+    for name in ["ORDERCAST_TOPIC", "ORDERCAST_PORT_8080_TCP_X", "ORDERCAST_PORTS", "ORDERCAST_PORT_X_TCP"] {
+        let warning = warned(name);
+        assert!(warning.starts_with(name) && !warning.contains("canary"), "{name}: {warning}");
+    }
+    for name in [
+        "ORDERCAST_PORT",
+        "ORDERCAST_PORT_8080_TCP",
+        "ORDERCAST_PORT_8080_TCP_ADDR",
+        "ORDERCAST_PORT_8125_UDP_PROTO",
+        "ORDERCAST_SERVICE_HOST",
+        "ORDERCAST_SERVICE_PORT",
+        "ORDERCAST_SERVICE_PORT_OPERATIONS",
+        "ORDERCAST_KAFKA_SERVICE_HOST",
+        "ORDERCAST_KAFKA_PORT_9092_TCP_PORT",
+        "ORDERCAST_CONFIG",
+        "ORDERCAST_TEST_KAFKA",
+        "ORDERCAST_SIM_SEED",
+        "ORDERCAST_SOAK_SECONDS",
+        "PATH",
+    ] {
+        assert_eq!(warned(name), "", "{name}");
+    }
+}
+
+#[test]
+fn every_mistake_in_a_librdkafka_property_is_told_at_once_without_its_value() {
+    let variables = [
+        ("kafka.properties.sasl.passwrd", "canary"),
+        ("kafka.properties.sasl.passwrd_file", "/nowhere"),
+        ("kafka.properties.sasl.jaas.config", "canary"),
+        ("kafka.properties.ssl.truststore.password", "canary"),
+        ("kafka.properties.security.protocol", "canary"),
+        ("kafka.properties.fetch.max.bytes", "canary"),
+        ("kafka.properties.linger.ms", "1000000"),
+        ("kafka.properties.debug", "broker,canary"),
+        ("kafka.properties.something.else", "canary"),
+        ("kafka.topic", "no topic"),
+    ];
+    let told = problems(load(&given(&variables), &[]));
+    let starts = |name: &str| told.iter().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{told:#?}"));
+    for (name, rest) in [
+        (
+            "SASL_PASSWRD",
+            ": is not a property of librdkafka; did you mean ORDERCAST__KAFKA__PROPERTIES__SASL_PASSWORD?",
+        ),
+        (
+            "SASL_PASSWRD_FILE",
+            ": is not a property of librdkafka; did you mean ORDERCAST__KAFKA__PROPERTIES__SASL_PASSWORD_FILE?",
+        ),
+        ("SASL_JAAS_CONFIG", ": is a property of Java's clients, which librdkafka does not have: use sasl.username"),
+        ("SSL_TRUSTSTORE_PASSWORD", ": is a property of Java's clients, which librdkafka does not have: use ssl.ca."),
+        ("SECURITY_PROTOCOL", ": must be one of plaintext, ssl, sasl_plaintext, sasl_ssl"),
+        ("FETCH_MAX_BYTES", ": must be a whole number from 0 to 2147483135"),
+        ("LINGER_MS", ": must be a number from 0 to 900000"),
+        ("DEBUG", ": must be some of generic, broker"),
+        ("SOMETHING_ELSE", ": is not a property of librdkafka"),
+    ] {
+        let line = starts(&format!("ORDERCAST__KAFKA__PROPERTIES__{name}:"));
+        assert!(line.contains(rest), "{line}");
+    }
+    assert!(starts("ORDERCAST__KAFKA__TOPIC").contains("no topic"));
+    assert_eq!(told.len(), variables.len(), "{told:#?}");
+    assert!(!told.join("\n").contains("canary"), "{told:#?}");
+}
+
+#[test]
 fn contradictions_name_both_settings() {
     const KEY_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
     type Given = &'static [(&'static str, &'static str)];
@@ -121,6 +209,18 @@ fn values_that_break_their_rule_are_refused() {
         ("http.allowed_origins", "null"),
         ("http.trusted_proxies", "10.0.0.0/33"),
         ("kafka.brokers", "a:9092, ,b:9092"),
+        ("kafka.brokers", "a:9092,"),
+        ("kafka.brokers", "http://a:9092"),
+        ("kafka.brokers", "kafka://a:9092"),
+        ("kafka.brokers", "a"),
+        ("kafka.brokers", "a:"),
+        ("kafka.brokers", ":9092"),
+        ("kafka.brokers", "a:0"),
+        ("kafka.brokers", "a:65536"),
+        ("kafka.brokers", "a:+9092"),
+        ("kafka.brokers", "a:9092/topic"),
+        ("kafka.brokers", "::1:9092"),
+        ("kafka.brokers", "[::1]"),
         ("kafka.topic", "order status"),
         ("kafka.missing_version", "Offset"),
         ("kafka.epoch", "-1"),
@@ -158,7 +258,7 @@ fn values_that_obey_their_rule_are_accepted() {
         ("event.fields.status", "/after/st~1atus,/status"),
         ("lifecycle.terminal", ""),
         ("lifecycle.statuses", "created,Out For Delivery"),
-        ("kafka.brokers", "SSL://kafka-1:9093,kafka-2"),
+        ("kafka.brokers", "SSL://kafka-1:9093,kafka_2.example:9092, [::1]:9092"),
         ("log.level", "warn,ordercast::hub=debug,[session{id}]=trace"),
         ("session.terminal_window", "0s"),
     ] {
@@ -185,7 +285,6 @@ fn every_reserved_property_is_refused_by_name() {
 
 #[test]
 fn a_property_is_read_under_each_of_its_spellings() {
-    use secrecy::ExposeSecret;
     for text in [
         "[kafka.properties]\n\"sasl.password\" = \"x\"",
         "[kafka.properties]\nsasl_password = \"x\"",
@@ -193,7 +292,7 @@ fn a_property_is_read_under_each_of_its_spellings() {
     ] {
         let file = Some(SettingsFile { path: "o.toml".into(), text: text.into() });
         let settings = load(&Sources { file, ..Sources::default() }, &[]).unwrap();
-        assert_eq!(settings.kafka.properties["sasl.password"].expose_secret(), "x", "{text}");
+        assert_eq!(settings.kafka.properties["sasl.password"].expose(), "x", "{text}");
     }
 }
 

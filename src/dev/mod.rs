@@ -24,7 +24,7 @@ use tokio::sync::watch;
 use crate::{
     app::{App, BuildError, RunError, decoder_options},
     auth::Signer,
-    config::{Settings, SettingsError, Sources},
+    config::{Property, Settings, SettingsError, Sources},
     event::{UserId, decode::Decoder},
     ingest::{
         KafkaClients,
@@ -128,7 +128,7 @@ impl Dev {
         if self.embedded {
             self.start_broker()?;
         }
-        let clients = KafkaClients::new(&self.settings.kafka).map_err(|error| DevError::Broker(error.to_string()))?;
+        let clients = KafkaClients::new(&self.settings.kafka)?;
         let producer =
             Producer::new(&clients, DELIVERY_TIMEOUT).map_err(|error| DevError::Broker(error.to_string()))?;
         let signer = Signer::new(&self.settings.auth).expect("settings with a secret have an algorithm for it");
@@ -163,7 +163,7 @@ impl Dev {
             .map_err(|error| DevError::Broker(error.to_string()))?;
         kafka.brokers = broker.brokers();
         for (name, value) in EMBEDDED_PROPERTIES {
-            kafka.properties.entry((*name).to_owned()).or_insert_with(|| (*value).into());
+            kafka.properties.entry((*name).to_owned()).or_insert_with(|| Property::preset(value));
         }
         // It ends with the process: clients that are still leaving would complain that it is gone.
         std::mem::forget(broker);

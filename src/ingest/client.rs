@@ -1,25 +1,20 @@
-//! The one place that configures Kafka clients. What librdkafka says goes to the log from here, thinned out.
+//! The one place that configures Kafka clients. What they say about themselves goes to [`events`](super::events).
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
-    thread,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, thread, time::Duration};
 
 use rdkafka::{
-    ClientConfig, ClientContext, Statistics,
+    ClientConfig, ClientContext,
     config::{FromClientConfigAndContext, RDKafkaLogLevel},
-    consumer::ConsumerContext,
-    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
-    util::Timeout,
+    error::KafkaResult,
 };
-use secrecy::ExposeSecret;
 
-use crate::config;
-
-/// How often one kind of error is logged at most: with all brokers down librdkafka repeats itself 20 times a second.
-const ERROR_LOG_INTERVAL: Duration = Duration::from_secs(30);
+use super::{
+    events::{ClientEvents, Shared},
+    proof,
+    reach::Reach,
+    secrets::Secrets,
+};
+use crate::config::{self, SettingsError};
 
 /// Makes clients for the brokers of the settings.
 #[derive(Debug, Clone)]
@@ -27,20 +22,41 @@ pub struct KafkaClients {
     common: ClientConfig,
     group_id: String,
     session_timeout: Duration,
+    shared: Arc<Shared>,
 }
 
 impl KafkaClients {
-    /// Takes brokers and properties from the settings. Refuses properties that librdkafka does not know or like;
-    /// connects to nothing.
-    pub fn new(settings: &config::Kafka) -> Result<Self, KafkaError> {
+    /// Takes brokers and properties from the settings. Refuses properties that librdkafka cannot use, all at once; connects
+    /// to nothing.
+    pub fn new(settings: &config::Kafka) -> Result<Self, SettingsError> {
         let mut common = ClientConfig::new();
         common.set("client.id", "ordercast");
-        for (name, value) in &settings.properties {
-            common.set(name, value.expose_secret());
+        for (name, property) in &settings.properties {
+            common.set(name, property.expose());
         }
         common.set("bootstrap.servers", settings.brokers.join(","));
-        common.create_native_config()?;
-        Ok(Self { common, group_id: settings.group_id.clone(), session_timeout: settings.session_timeout })
+        // Why a broker closes a connection is said at this level; what becomes a line of the log is decided by `events`.
+        common.set_log_level(RDKafkaLogLevel::Info);
+        let shared = Arc::new(Shared::new(Secrets::of(settings), Reach::new(&settings.brokers)));
+        let (group_id, session_timeout) = (settings.group_id.clone(), settings.session_timeout);
+        let clients = Self { common, group_id, session_timeout, shared };
+        let problems = proof::problems(settings, &clients.shared.secrets, clients.recorder(), clients.producer());
+        if problems.is_empty() { Ok(clients) } else { Err(SettingsError { problems }) }
+    }
+
+    /// The context of a client with this name.
+    pub(super) fn events(&self, client: &'static str) -> ClientEvents {
+        ClientEvents::new(client, self.shared.clone())
+    }
+
+    /// What all clients know of the brokers.
+    pub(super) fn reach(&self) -> &Reach {
+        &self.shared.reach
+    }
+
+    /// Which brokers do not answer, and why, as one clause.
+    pub fn why_silent(&self) -> String {
+        self.shared.reach.why()
     }
 
     /// A client that only asks: metadata and watermarks. Belongs to no group.
@@ -141,90 +157,6 @@ impl KafkaClients {
     }
 }
 
-/// Takes what a client says about itself.
-#[derive(Debug)]
-pub(super) struct ClientEvents {
-    client: &'static str,
-    errors: Mutex<HashMap<String, Repeated>>,
-}
-
-#[derive(Debug)]
-struct Repeated {
-    logged_at: Instant,
-    suppressed: u64,
-}
-
-impl ClientEvents {
-    /// For the client of this name.
-    pub(super) fn new(client: &'static str) -> Self {
-        Self { client, errors: Mutex::default() }
-    }
-
-    /// Whether an error of this kind is to be logged now, and how many like it were not.
-    fn admit(&self, kind: &str, now: Instant) -> Option<u64> {
-        let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(repeated) = errors.get_mut(kind) {
-            if now.saturating_duration_since(repeated.logged_at) < ERROR_LOG_INTERVAL {
-                repeated.suppressed += 1;
-                return None;
-            }
-            repeated.logged_at = now;
-            return Some(std::mem::take(&mut repeated.suppressed));
-        }
-        errors.insert(kind.to_owned(), Repeated { logged_at: now, suppressed: 0 });
-        Some(0)
-    }
-}
-
-impl ClientContext for ClientEvents {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        let client = self.client;
-        match level {
-            // What matters comes as an error, too; the lines are for those who look closer.
-            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
-                tracing::error!(kafka.client = client, kafka.facility = facility, "librdkafka: {message}");
-            }
-            // Consumers and producers share `kafka.properties`; that some are for the others only is meant so.
-            RDKafkaLogLevel::Warning if facility == "CONFWARN" && message.contains("will be ignored by this") => {
-                tracing::debug!(kafka.client = client, kafka.facility = facility, "librdkafka: {message}");
-            }
-            RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => {
-                if let Some(suppressed) = self.admit(facility, Instant::now()) {
-                    tracing::warn!(
-                        kafka.client = client,
-                        kafka.facility = facility,
-                        suppressed,
-                        "librdkafka: {message}"
-                    );
-                }
-            }
-            _ => tracing::debug!(kafka.client = client, kafka.facility = facility, "librdkafka: {message}"),
-        }
-    }
-
-    fn stats(&self, _: Statistics) {}
-
-    fn stats_raw(&self, _: &[u8]) {}
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        // Not an error: it was asked for.
-        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
-            return;
-        }
-        let kind = error.rdkafka_error_code().map_or_else(|| error.to_string(), |code| format!("{code:?}"));
-        if let Some(suppressed) = self.admit(&kind, Instant::now()) {
-            tracing::warn!(kafka.client = self.client, error = kind, suppressed, "kafka client error: {reason}");
-        }
-    }
-}
-
-impl ConsumerContext for ClientEvents {
-    /// Short, so that a rebalance or an error is not noticed a second late.
-    fn main_queue_min_poll_interval(&self) -> Timeout {
-        Timeout::After(Duration::from_millis(100))
-    }
-}
-
 /// Makes a client of this kind.
 pub(super) fn create<C, T>(config: &ClientConfig, context: C) -> KafkaResult<T>
 where
@@ -239,22 +171,5 @@ pub(super) fn retire(client: impl Send + 'static) {
     let retiring = thread::Builder::new().name("kafka-retire".into()).spawn(move || drop(client));
     if let Err(error) = retiring {
         tracing::warn!(%error, "no thread to close a kafka client on");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_error_that_repeats_is_logged_once_in_a_while_with_the_number_of_repeats() {
-        let (events, start) = (ClientEvents::new("test"), Instant::now());
-        assert_eq!(events.admit("AllBrokersDown", start), Some(0));
-        for millis in 1..=600 {
-            assert_eq!(events.admit("AllBrokersDown", start + Duration::from_millis(millis * 49)), None);
-        }
-        assert_eq!(events.admit("Resolve", start), Some(0));
-        assert_eq!(events.admit("AllBrokersDown", start + ERROR_LOG_INTERVAL), Some(600));
-        assert_eq!(events.admit("AllBrokersDown", start + ERROR_LOG_INTERVAL * 2), Some(0));
     }
 }

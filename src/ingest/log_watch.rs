@@ -19,9 +19,10 @@ use tokio::{runtime::Handle, sync::watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    client::{ClientEvents, KafkaClients, create, retire},
+    client::{KafkaClients, create, retire},
     compaction::{self, Compaction},
     component::Component,
+    events::ClientEvents,
     log_check::Watermarks,
     metadata,
     polling::WallClock,
@@ -79,7 +80,7 @@ impl LookNow {
 
 /// Starts watching.
 pub fn start(clients: &KafkaClients, settings: &config::Kafka) -> Result<(Component, LogViews, LookNow), StartError> {
-    let consumer = create(&clients.inquirer(), ClientEvents::new("log-watch"))?;
+    let consumer = create(&clients.inquirer(), clients.events("log-watch"))?;
     let topics = Topics::new(clients)?;
     let (views, receiver) = watch::channel(None);
     let (look_now, asked) = mpsc::sync_channel(1);
@@ -119,6 +120,19 @@ fn wait(stop: &CancellationToken, asked: &mpsc::Receiver<()>) {
     while !stop.is_cancelled() && Instant::now() < next && asked.recv_timeout(STOP_INTERVAL).is_err() {}
 }
 
+/// Whether no broker has answered at all.
+fn is_silence(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    let silent = [
+        Code::BrokerTransportFailure,
+        Code::OperationTimedOut,
+        Code::AllBrokersDown,
+        Code::Resolve,
+        Code::Authentication,
+    ];
+    error.rdkafka_error_code().is_some_and(|code| silent.contains(&code))
+}
+
 struct Watcher {
     consumer: BaseConsumer<ClientEvents>,
     clients: KafkaClients,
@@ -141,10 +155,15 @@ impl Watcher {
             while self.consumer.poll(Duration::ZERO).is_some() {}
             match self.look() {
                 Ok(view) => {
+                    self.clients.reach().on_answer(Instant::now());
                     self.reminded_at = None;
                     self.views.send_replace(Some(Arc::new(view)));
                 }
-                Err(error) => self.complain(&error),
+                Err(error) if is_silence(&error) => self.clients.reach().on_silence(Instant::now()),
+                Err(error) => {
+                    self.clients.reach().on_answer(Instant::now());
+                    self.complain(&error);
+                }
             }
             wait(stop, asked);
         }
@@ -152,7 +171,7 @@ impl Watcher {
 
     /// A new client takes the place of this one, whose threads may sleep for as long as the clock was set back.
     fn rebuild(&mut self) {
-        match create(&self.clients.inquirer(), ClientEvents::new("log-watch")) {
+        match create(&self.clients.inquirer(), self.clients.events("log-watch")) {
             Ok(consumer) => retire(std::mem::replace(&mut self.consumer, consumer)),
             Err(error) => tracing::error!(%error, "the kafka client that watches the topic could not be made anew"),
         }

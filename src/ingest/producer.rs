@@ -8,7 +8,10 @@ use rdkafka::{
     producer::{FutureProducer, FutureRecord},
 };
 
-use super::client::{ClientEvents, KafkaClients, create, retire};
+use super::{
+    client::{KafkaClients, create, retire},
+    events::ClientEvents,
+};
 
 /// A producer. A record it has delivered is in the log on as many brokers as the topic asks for.
 pub struct Producer {
@@ -51,7 +54,7 @@ impl Producer {
     pub fn new(clients: &KafkaClients, delivery_timeout: Duration) -> Result<Self, KafkaError> {
         let mut config = clients.producer();
         config.set("message.timeout.ms", delivery_timeout.as_millis().to_string());
-        Ok(Self { inner: Some(create(&config, ClientEvents::new("producer"))?) })
+        Ok(Self { inner: Some(create(&config, clients.events("producer"))?) })
     }
 
     /// Produces a record and waits until it is delivered.

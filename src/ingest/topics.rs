@@ -7,7 +7,10 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
 };
 
-use super::client::{ClientEvents, KafkaClients, create, retire};
+use super::{
+    client::{KafkaClients, create, retire},
+    events::ClientEvents,
+};
 use crate::config;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -51,7 +54,7 @@ pub struct Topics {
 impl Topics {
     /// Connects later.
     pub fn new(clients: &KafkaClients) -> Result<Self, KafkaError> {
-        Ok(Self { admin: Some(create(&clients.inquirer(), ClientEvents::new("admin"))?) })
+        Ok(Self { admin: Some(create(&clients.inquirer(), clients.events("admin"))?) })
     }
 
     /// Makes the dead-letter topic if it is missing: as many replicas as the cluster's default, one partition, records

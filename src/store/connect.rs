@@ -22,9 +22,9 @@ pub enum InvalidUrl {
     /// Another database.
     #[error("must begin with `postgres://`, `postgresql://` or `sqlite:`")]
     Scheme,
-    /// The rest of the url.
-    #[error("is not a database url: {0}")]
-    Malformed(String),
+    /// The rest of the url. What the driver says of it repeats what stands there.
+    #[error("cannot be used: user, password and database have to be percent-encoded")]
+    Malformed,
     /// An SQLite database without a file.
     #[error("must name a file: an SQLite database in memory is another one for each connection")]
     InMemory,
@@ -46,14 +46,5 @@ pub fn connect_to_dead_letters(url: &str, limits: Limits) -> Result<Arc<dyn Dead
         Some("postgres" | "postgresql") => Ok(Arc::new(PostgresStore::new(url, limits)?)),
         Some("sqlite") => Ok(Arc::new(SqliteStore::new(url, limits)?)),
         _ => Err(InvalidUrl::Scheme),
-    }
-}
-
-impl InvalidUrl {
-    pub(super) fn malformed(error: &sqlx::Error) -> Self {
-        Self::Malformed(match error {
-            sqlx::Error::Configuration(reason) => reason.to_string(),
-            other => other.to_string(),
-        })
     }
 }

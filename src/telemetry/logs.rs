@@ -69,8 +69,9 @@ where
         LogFormat::Json => fmt::layer().json().flatten_event(true).with_span_list(false).with_writer(writer).boxed(),
         LogFormat::Text => fmt::layer().with_ansi(is_terminal).with_writer(writer).boxed(),
     };
-    // The web server's own start-up chatter says nothing that our lines do not; a directive of the settings wins.
-    let level = format!("actix_server=warn,{}", log.level);
+    // The web server's own start-up chatter says nothing that our lines do not, and sqlx warns of a line of a password file by
+    // repeating it. A directive of the settings wins.
+    let level = format!("actix_server=warn,sqlx_postgres::options=error,{}", log.level);
     // The settings have refused what does not parse, so nothing is lost here.
     tracing_subscriber::registry().with(lines).with(EnvFilter::builder().parse_lossy(level))
 }

@@ -24,6 +24,8 @@ mod page;
 mod parts;
 mod parts_smoke;
 mod producers;
+mod properties;
+mod secrets;
 mod service;
 mod settings;
 mod soak;

@@ -71,8 +71,8 @@ fn the_environment_overrides_the_file_and_the_file_the_defaults() {
     assert_eq!(settings.kafka.topic, "from-environment");
     assert_eq!(settings.kafka.dead_letter_topic, "from-environment.dlt");
     assert_eq!(settings.kafka.control_topic, "from-environment.control");
-    assert_eq!(settings.kafka.properties["security.protocol"].expose_secret(), "SASL_SSL");
-    assert_eq!(settings.kafka.properties["sasl.password"].expose_secret(), SECRET);
+    assert_eq!(settings.kafka.properties["security.protocol"].expose(), "SASL_SSL");
+    assert_eq!(settings.kafka.properties["sasl.password"].expose(), SECRET);
     assert_eq!(settings.session.max_per_user, 7);
     assert_eq!(settings.session.snapshot_page, 500);
     assert_eq!(settings.session.snapshot_bytes, 32_768);
@@ -100,7 +100,7 @@ fn a_secret_may_stand_in_a_file_and_is_then_read_without_its_line_break() {
     )
     .unwrap();
     assert_eq!(settings.auth.secret.unwrap().expose_secret(), SECRET);
-    assert_eq!(settings.kafka.properties["sasl.password"].expose_secret(), SECRET);
+    assert_eq!(settings.kafka.properties["sasl.password"].expose(), SECRET);
 
     let both = [("ORDERCAST__AUTH__SECRET_FILE", path), ("ORDERCAST__AUTH__SECRET", SECRET)];
     let error = config::load(&environment(&both), &[Need::Secret]).unwrap_err().to_string();

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     auth::{Grant, Signer},
-    config::{Need, Settings},
+    config::{Need, Settings, parse_broker},
     event::{Timestamp, UserId},
     ingest::{KafkaClients, producer::Producer},
 };
@@ -54,7 +54,7 @@ pub(super) struct Check {
     #[arg(long, value_parser = websocket_url)]
     url: Vec<Url>,
     /// Brokers, instead of kafka.brokers
-    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', value_parser = parse_broker)]
     brokers: Vec<String>,
     /// Topic, instead of kafka.topic
     #[arg(long)]
@@ -128,8 +128,7 @@ impl Check {
 
     async fn check(&self, settings: &Settings, signer: &Signer, plan: Plan) -> Result<Report, CommandError> {
         let mut signals = Signals::listen().map_err(CommandError::failed)?;
-        let clients = KafkaClients::new(&settings.kafka)
-            .map_err(|error| CommandError::Usage(format!("kafka.properties: {error}")))?;
+        let clients = KafkaClients::new(&settings.kafka)?;
         let producer = Producer::new(&clients, DELIVERY_TIMEOUT).map_err(CommandError::failed)?;
         let run = self.start(signer, plan, producer, settings.kafka.topic.clone());
         let outcome = tokio::select! {

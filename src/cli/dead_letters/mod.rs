@@ -49,12 +49,11 @@ impl Command {
 
 impl Desk {
     async fn open(settings: Settings) -> Result<Self, CommandError> {
+        let clients = KafkaClients::new(&settings.kafka)?;
         let url = settings.database.url.as_ref().map_or("", |url| url.expose_secret());
         let store = store::connect_to_dead_letters(url, crate::app::store_limits(&settings))
             .map_err(|error| CommandError::Usage(format!("database.url {error}")))?;
         store.check_schema().await.map_err(CommandError::failed)?;
-        let clients = KafkaClients::new(&settings.kafka)
-            .map_err(|error| CommandError::Usage(format!("kafka.properties: {error}")))?;
         Ok(Self { settings, clients, store })
     }
 

@@ -25,7 +25,7 @@ pub use self::{
     writer::ControlWriter,
 };
 use super::{
-    client::{ClientEvents, KafkaClients, create},
+    client::{KafkaClients, create},
     component::Component,
     log_watch::StartError,
     topics::Topics,
@@ -66,7 +66,7 @@ pub fn start(parts: ControlParts) -> Result<([Component; 2], watch::Receiver<boo
     let (caught_up, caught_up_seen) = watch::channel(false);
     let fold = Arc::<SharedFold>::default();
     let reader = Reader::new(
-        create(&parts.clients.control(), ClientEvents::new("control"))?,
+        create(&parts.clients.control(), parts.clients.events("control"))?,
         Topics::new(&parts.clients)?,
         parts.clone(),
         fold.clone(),

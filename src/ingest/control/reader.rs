@@ -23,7 +23,8 @@ use crate::{
     event::Timestamp,
     hub::Whom,
     ingest::{
-        client::{ClientEvents, create, retire},
+        client::{create, retire},
+        events::ClientEvents,
         metadata,
         polling::{self, WallClock},
         topics::Topics,
@@ -211,7 +212,7 @@ impl Reader {
     /// A new consumer takes the place of this one.
     fn rebuild(&mut self, why: &str) {
         tracing::warn!("{why}: making a new kafka client");
-        match create(&self.parts.clients.control(), ClientEvents::new("control")) {
+        match create(&self.parts.clients.control(), self.parts.clients.events("control")) {
             Ok(consumer) => {
                 retire(std::mem::replace(&mut self.consumer, consumer));
                 polling::wake_me(&mut self.consumer);

@@ -17,8 +17,9 @@ use super::{Letter, ReadError};
 use crate::{
     event::Timestamp,
     ingest::{
-        client::{ClientEvents, KafkaClients, create},
+        client::{KafkaClients, create},
         component::Component,
+        events::ClientEvents,
         metadata, record,
     },
 };
@@ -41,7 +42,7 @@ impl TopicReader {
         topic: &str,
         source: &str,
     ) -> Result<(Self, Receiver<Result<Letter, ReadError>>), ReadError> {
-        let consumer: BaseConsumer<ClientEvents> = create(&clients.fanout(), ClientEvents::new("dead-letters"))?;
+        let consumer: BaseConsumer<ClientEvents> = create(&clients.fanout(), clients.events("dead-letters"))?;
         let (letters, receiver) = channel(QUEUED_LETTERS);
         let (topic, source) = (topic.to_owned(), source.to_owned());
         let thread = Component::thread("dead-letters", move |stop| {

@@ -25,8 +25,9 @@ use self::{
     following::{Following, Turn},
 };
 use super::{
-    client::{ClientEvents, KafkaClients, create, retire},
+    client::{KafkaClients, create, retire},
     component::Component,
+    events::ClientEvents,
     freshness::{self, Proofs},
     log_check::Policies,
     log_watch::{LogViews, StartError},
@@ -89,7 +90,7 @@ pub struct FanoutSigns {
 
 /// Starts the fanout.
 pub fn start(parts: FanoutParts) -> Result<(Component, FanoutSigns), StartError> {
-    let consumer = create(&parts.clients.fanout(), ClientEvents::new("fanout"))?;
+    let consumer = create(&parts.clients.fanout(), parts.clients.events("fanout"))?;
     let (ready, ready_seen) = watch::channel(false);
     let (staleness, staleness_seen) = watch::channel(freshness::unproved(Timestamp::now()));
     let fanout = Fanout {
@@ -249,7 +250,7 @@ impl Fanout {
     /// A new consumer takes the place of this one.
     fn rebuild(&mut self, why: &str) {
         tracing::warn!("{why}: making a new kafka client");
-        match create(&self.parts.clients.fanout(), ClientEvents::new("fanout")) {
+        match create(&self.parts.clients.fanout(), self.parts.clients.events("fanout")) {
             Ok(consumer) => {
                 retire(std::mem::replace(&mut self.consumer, consumer));
                 polling::wake_me(&mut self.consumer);

@@ -19,7 +19,7 @@ use rdkafka::{
 };
 
 use super::{assignment::Assignment, hand::Hand};
-use crate::ingest::client::ClientEvents;
+use crate::ingest::events::ClientEvents;
 
 /// How long partitions are held on to while the writer finishes what is in its hand.
 const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(1);
@@ -34,13 +34,8 @@ pub(super) struct Rebalancing {
 }
 
 impl Rebalancing {
-    pub(super) fn new(assignment: Assignment, hand: Arc<Hand>) -> Self {
-        Self {
-            events: ClientEvents::new("recorder"),
-            assignment: Mutex::new(assignment),
-            hand,
-            retired: AtomicBool::new(false),
-        }
+    pub(super) fn new(events: ClientEvents, assignment: Assignment, hand: Arc<Hand>) -> Self {
+        Self { events, assignment: Mutex::new(assignment), hand, retired: AtomicBool::new(false) }
     }
 
     /// Gives everything up for a consumer that takes the place of this one. Returns the highest number that is void.

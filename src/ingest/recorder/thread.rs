@@ -323,7 +323,8 @@ fn subscribed(
     hand: &Arc<Hand>,
     last_number: u64,
 ) -> Result<BaseConsumer<Rebalancing>, KafkaError> {
-    let context = Rebalancing::new(Assignment::new(parts.policies, last_number), hand.clone());
+    let context =
+        Rebalancing::new(parts.clients.events("recorder"), Assignment::new(parts.policies, last_number), hand.clone());
     let consumer: BaseConsumer<Rebalancing> = create(&parts.clients.recorder(), context)?;
     consumer.subscribe(&[&parts.topic])?;
     Ok(consumer)

@@ -7,7 +7,10 @@ use rdkafka::{
     error::KafkaResult,
 };
 
-use crate::ingest::client::{ClientEvents, KafkaClients, create, retire};
+use crate::ingest::{
+    client::{KafkaClients, create, retire},
+    events::ClientEvents,
+};
 
 const TIMEOUT: Duration = Duration::from_secs(3);
 /// Members that are named; more are counted.
@@ -39,7 +42,7 @@ fn told(members: KafkaResult<Option<Vec<Member>>>) -> String {
 }
 
 fn members(clients: &KafkaClients, group_id: &str, topic: &str) -> KafkaResult<Option<Vec<Member>>> {
-    let client: BaseConsumer<ClientEvents> = create(&clients.inquirer(), ClientEvents::new("group"))?;
+    let client: BaseConsumer<ClientEvents> = create(&clients.inquirer(), clients.events("group"))?;
     let list = client.client().fetch_group_list(Some(group_id), TIMEOUT);
     retire(client);
     let list = list?;

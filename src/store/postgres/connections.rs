@@ -20,7 +20,7 @@ pub(super) struct Connections {
 
 impl Connections {
     pub(super) fn new(url: &str, limits: Limits) -> Result<Self, InvalidUrl> {
-        let options = PgConnectOptions::from_str(url).map_err(|error| InvalidUrl::malformed(&error))?;
+        let options = PgConnectOptions::from_str(url).map_err(|_| InvalidUrl::Malformed)?;
         let options = match options.get_application_name() {
             Some(_) => options,
             None => options.application_name("ordercast"),

@@ -24,7 +24,7 @@ pub(super) struct Connections {
 
 impl Connections {
     pub(super) fn new(url: &str, limits: Limits) -> Result<Self, InvalidUrl> {
-        let options = SqliteConnectOptions::from_str(url).map_err(|error| InvalidUrl::malformed(&error))?;
+        let options = SqliteConnectOptions::from_str(url).map_err(|_| InvalidUrl::Malformed)?;
         if url.contains(":memory:") || url.contains("mode=memory") {
             return Err(InvalidUrl::InMemory);
         }

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use ordercast::ingest::{
-    KafkaClients,
-    embedded::{EMBEDDED_PROPERTIES, EmbeddedBroker},
-    producer::{Outgoing, Producer},
+use ordercast::{
+    config::Property,
+    ingest::{
+        KafkaClients,
+        embedded::{EMBEDDED_PROPERTIES, EmbeddedBroker},
+        producer::{Outgoing, Producer},
+    },
 };
 
 use super::instance::{Database, Instance, settings};
@@ -22,7 +25,7 @@ async fn the_embedded_broker_carries_events_and_a_second_one_goes_on_with_the_fi
         let mut settings =
             settings(&broker.brokers().join(","), "order-status", &[("kafka.on_log_regression", "reset")]);
         for (name, value) in EMBEDDED_PROPERTIES {
-            settings.kafka.properties.insert((*name).into(), (*value).into());
+            settings.kafka.properties.insert((*name).into(), Property::preset(value));
         }
         let mut instance = Instance::start_with(&settings, &database);
         instance.until_ready().await;

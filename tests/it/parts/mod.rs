@@ -32,7 +32,7 @@ pub fn repository(path: &str) -> PathBuf {
 
 /// A free port outside the range the kernel hands out by itself: a part that is down keeps its port, and a client that
 /// retries cannot be given that port as its own end and so connect to itself.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let spread = (std::process::id() % 100) as u16 * 100;
     loop {

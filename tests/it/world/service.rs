@@ -1,6 +1,6 @@
 //! `ordercast serve` watched from outside: what it writes, what it takes, how it ends.
 
-use std::{fs, net::SocketAddr, process::ExitStatus};
+use std::{collections::HashMap, fs, net::SocketAddr, process::ExitStatus};
 
 use super::{World, eventually, metric, process::Served};
 
@@ -14,12 +14,40 @@ pub struct Service {
 impl Service {
     /// Starts it on the world's topic and database, and waits until it is ready.
     pub async fn start(world: &World) -> Self {
-        let served = Served::start(&world.settings);
+        let service = Self::launch(&world.settings).await;
+        service.wait_until_ready().await;
+        service
+    }
+
+    /// Starts it with these settings alone, and waits until it listens.
+    pub async fn launch(settings: &HashMap<String, String>) -> Self {
+        let served = Served::start(settings);
         let (address, operations) = served.addresses().await;
-        let url = format!("http://{operations}/health/ready");
+        Self { address, operations, served }
+    }
+
+    pub async fn wait_until_ready(&self) {
+        let url = format!("http://{}/health/ready", self.operations);
         eventually("it is ready", async || reqwest::get(&url).await.is_ok_and(|answer| answer.status().is_success()))
             .await;
-        Self { address, operations, served }
+    }
+
+    /// Waits until a line that it has written has all of these in it, and returns the first.
+    pub async fn says(&self, words: &[&str]) -> String {
+        let mut said = None;
+        eventually(&format!("it says {words:?}"), async || {
+            said = self.lines(words).into_iter().next();
+            said.is_some()
+        })
+        .await;
+        said.unwrap()
+    }
+
+    /// All lines that it has written and that have all of these in them.
+    pub fn lines(&self, words: &[&str]) -> Vec<String> {
+        let output = self.output();
+        let fits = |line: &&str| words.iter().all(|word| line.contains(word));
+        output.lines().filter(fits).map(str::to_owned).collect()
     }
 
     /// The value of a metric, labels and all as it is written.

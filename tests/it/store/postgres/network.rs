@@ -90,9 +90,9 @@ fn a_bad_url_is_refused_without_repeating_it() {
     assert_eq!(refused("mysql://root:secret@h/d"), InvalidUrl::Scheme);
     assert_eq!(refused(""), InvalidUrl::Scheme);
     assert_eq!(refused("sqlite::memory:"), InvalidUrl::InMemory);
-    for url in ["postgres://u:secret@h:notaport/d", "postgres://u:secret@h/d?sslmode=nonsense"] {
+    for url in ["postgres://u:secret@h:notaport/d", "postgres://u:secret@h/d?sslmode=secret"] {
         let error = refused(url);
-        assert!(matches!(error, InvalidUrl::Malformed(_)), "{error:?}");
+        assert!(matches!(error, InvalidUrl::Malformed), "{error:?}");
         assert!(!format!("{error} {error:?}").contains("secret"));
     }
 }

@@ -1,0 +1,149 @@
+//! What Kafka clients say about themselves. What brokers do not answer is gathered for all clients in one place, what rights
+//! are missing is told with what to grant; the rest goes to the log, thinned out. No secret of the settings gets there.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    ClientContext, Statistics, config::RDKafkaLogLevel, consumer::ConsumerContext, error::KafkaError,
+    error::RDKafkaErrorCode, util::Timeout,
+};
+
+use super::{reach::Reach, secrets::Secrets};
+
+/// How often one kind of error is logged at most: with all brokers down librdkafka repeats itself 20 times a second.
+const ERROR_LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+/// What the clients of one process share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) secrets: Secrets,
+    pub(super) reach: Reach,
+    errors: Mutex<HashMap<String, Repeated>>,
+}
+
+#[derive(Debug)]
+struct Repeated {
+    logged_at: Instant,
+    suppressed: u64,
+}
+
+impl Shared {
+    pub(super) fn new(secrets: Secrets, reach: Reach) -> Self {
+        Self { secrets, reach, errors: Mutex::default() }
+    }
+
+    /// Whether an error of this kind is to be logged now, and how many like it were not.
+    fn admit(&self, kind: &str, now: Instant) -> Option<u64> {
+        let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(repeated) = errors.get_mut(kind) {
+            if now.saturating_duration_since(repeated.logged_at) < ERROR_LOG_INTERVAL {
+                repeated.suppressed += 1;
+                return None;
+            }
+            repeated.logged_at = now;
+            return Some(std::mem::take(&mut repeated.suppressed));
+        }
+        errors.insert(kind.to_owned(), Repeated { logged_at: now, suppressed: 0 });
+        Some(0)
+    }
+}
+
+/// Takes what a client says about itself.
+#[derive(Debug)]
+pub(super) struct ClientEvents {
+    client: &'static str,
+    shared: Arc<Shared>,
+}
+
+impl ClientEvents {
+    /// For the client of this name.
+    pub(super) fn new(client: &'static str, shared: Arc<Shared>) -> Self {
+        Self { client, shared }
+    }
+}
+
+impl ClientContext for ClientEvents {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        let client = self.client;
+        // It comes at once, and from clients, too, that nobody polls.
+        let is_known = facility == "FAIL" && self.shared.reach.on_failure(message, Instant::now());
+        let message = self.shared.secrets.hide(message);
+        match level {
+            // What matters comes as an error, too; the lines are for those who look closer.
+            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
+                tracing::error!(kafka.client = client, kafka.facility = facility, "librdkafka: {message}");
+            }
+            _ if is_known || is_about_silence(facility) => {
+                tracing::debug!(kafka.client = client, kafka.facility = facility, "librdkafka: {message}");
+            }
+            // Consumers and producers share `kafka.properties`; that some are for the others only is meant so.
+            RDKafkaLogLevel::Warning if facility == "CONFWARN" && message.contains("will be ignored by this") => {
+                tracing::debug!(kafka.client = client, kafka.facility = facility, "librdkafka: {message}");
+            }
+            RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => {
+                if let Some(suppressed) = self.shared.admit(facility, Instant::now()) {
+                    tracing::warn!(
+                        kafka.client = client,
+                        kafka.facility = facility,
+                        suppressed,
+                        "librdkafka: {message}"
+                    );
+                }
+            }
+            _ => tracing::debug!(kafka.client = client, kafka.facility = facility, "librdkafka: {message}"),
+        }
+    }
+
+    fn stats(&self, _: Statistics) {}
+
+    fn stats_raw(&self, _: &[u8]) {}
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        let (client, code) = (self.client, error.rdkafka_error_code());
+        // Not an error: it was asked for.
+        if code == Some(RDKafkaErrorCode::PartitionEOF) {
+            return;
+        }
+        let is_known = self.shared.reach.on_failure(reason, Instant::now());
+        let reason = self.shared.secrets.hide(reason);
+        let kind = code.map_or_else(|| error.to_string(), |code| format!("{code:?}"));
+        if is_known || code == Some(RDKafkaErrorCode::AllBrokersDown) {
+            tracing::debug!(kafka.client = client, error = kind, "kafka client error: {reason}");
+        } else if let Some(suppressed) = self.shared.admit(&kind, Instant::now()) {
+            tracing::warn!(kafka.client = client, error = kind, suppressed, "kafka client error: {reason}");
+        }
+    }
+}
+
+impl ConsumerContext for ClientEvents {
+    /// Short, so that a rebalance or an error is not noticed a second late.
+    fn main_queue_min_poll_interval(&self) -> Timeout {
+        Timeout::After(Duration::from_millis(100))
+    }
+}
+
+/// Requests that were not answered: that brokers do not answer is told once, for all clients.
+fn is_about_silence(facility: &str) -> bool {
+    matches!(facility, "REQTMOUT" | "FAIL")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_that_repeats_is_logged_once_in_a_while_with_the_number_of_repeats() {
+        let (shared, start) = (Shared::new(Secrets::default(), Reach::new(&[])), Instant::now());
+        assert_eq!(shared.admit("InvalidRecord", start), Some(0));
+        for millis in 1..=600 {
+            assert_eq!(shared.admit("InvalidRecord", start + Duration::from_millis(millis * 99)), None);
+        }
+        assert_eq!(shared.admit("Other", start), Some(0));
+        assert_eq!(shared.admit("InvalidRecord", start + ERROR_LOG_INTERVAL), Some(600));
+        assert_eq!(shared.admit("InvalidRecord", start + ERROR_LOG_INTERVAL * 2), Some(0));
+    }
+}
