@@ -120,6 +120,12 @@ impl PendingSnapshot {
         bytes
     }
 
+    /// Roughly how many bytes it takes as JSON.
+    pub fn json_bytes(&self) -> usize {
+        let removed: usize = self.removed.iter().map(|order_id| order_id.as_str().len() + 3).sum();
+        removed + self.orders.values().map(OrderView::json_bytes).sum::<usize>()
+    }
+
     /// Whether it says nothing.
     pub fn is_empty(&self) -> bool {
         self.orders.is_empty() && self.removed.is_empty()

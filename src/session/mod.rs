@@ -114,6 +114,18 @@ pub enum HubRequest {
     Refresh(Viewer),
 }
 
+impl HubRequest {
+    /// How many orders it names.
+    fn named(&self) -> usize {
+        match self {
+            Self::Restart => 0,
+            Self::Sync(claims) => claims.len(),
+            Self::Subscribe(orders) => orders.as_ref().map_or(0, Vec::len),
+            Self::Refresh(viewer) => viewer.listed_orders().map_or(0, |orders| orders.len()),
+        }
+    }
+}
+
 /// One session.
 #[derive(Debug)]
 pub struct Session {
@@ -132,6 +144,8 @@ pub struct Session {
     stale_since: Option<Timestamp>,
     departure: Option<Departure>,
     client_code: Option<u16>,
+    /// The eyes of the last `refresh`.
+    renewed: Option<Viewer>,
 }
 
 /// The instance leaves: when this session is to end, and when its client should come back.
@@ -195,6 +209,7 @@ impl Session {
             stale_since: None,
             departure: None,
             client_code: None,
+            renewed: None,
         }
     }
 
@@ -211,6 +226,7 @@ impl Session {
             Delivery::Snapshot(snapshot) => {
                 self.snapshot_due = None;
                 self.started = true;
+                self.limits.snapshot_answered(snapshot.json_bytes());
                 let limits = PageLimits { orders: self.rules.snapshot_page, bytes: self.rules.snapshot_bytes };
                 self.outbox.push_snapshot(snapshot.into_pages(limits));
                 None

@@ -285,6 +285,12 @@ fn error_codes() -> BTreeSet<&'static str> {
     }
     let output = String::from_utf8_lossy(&session.take_output(1 << 16).unwrap()).into_owned();
     assert!(output.contains("invalid_token") && output.contains("expired_token"), "{output}");
+    for _ in 0..6 {
+        session.on_inbound(Inbound::Text(r#"{"type":"sync"}"#), now);
+    }
+    let output = String::from_utf8_lossy(&session.take_output(1 << 16).unwrap()).into_owned();
+    assert!(output.contains(r#""code":"too_many_snapshots""#), "{output}");
+    codes.insert("too_many_snapshots");
     codes
 }
 
