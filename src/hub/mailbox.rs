@@ -343,6 +343,10 @@ impl Mailbox {
 
 impl Inner {
     fn take(&mut self) -> Delivery {
+        // Ahead of what may wait at all times for a reader that is behind.
+        if self.begun && !self.announcements.is_empty() {
+            return Delivery::Updates(std::mem::take(&mut self.announcements));
+        }
         if let Some(snapshot) = self.snapshot.take() {
             self.merged_bytes = 0;
             self.begun = true;
@@ -353,9 +357,6 @@ impl Inner {
         }
         if std::mem::take(&mut self.overflowed) {
             return Delivery::Overflowed;
-        }
-        if self.begun && !self.announcements.is_empty() {
-            return Delivery::Updates(std::mem::take(&mut self.announcements));
         }
         if self.entries.is_empty() {
             return Delivery::Nothing;

@@ -216,11 +216,16 @@ impl Session {
     /// Whether the mailbox should be looked into: not while a snapshot is still going out, so that what waits there can
     /// still be replaced by something newer.
     pub fn wants_delivery(&self) -> bool {
-        matches!(self.phase, Phase::Open | Phase::AwaitingSync { .. }) && !self.outbox.is_sending()
+        let open = matches!(self.phase, Phase::Open | Phase::AwaitingSync { .. });
+        open && !self.completion.is_near() && !self.outbox.is_sending()
     }
 
     /// Takes what the mailbox had. May ask the hub for a new start.
+    ///
+    /// What is to be said besides goes out ahead of it: for a reader that is behind, a delivery waits at all times.
     pub fn on_delivery(&mut self, delivery: Delivery, now: Now) -> Option<HubRequest> {
+        self.tell_stale();
+        self.tell_expiry(now);
         match delivery {
             Delivery::Nothing => None,
             Delivery::Snapshot(snapshot) => {
@@ -261,6 +266,12 @@ impl Session {
             }
             self.stale = reasons;
         }
+    }
+
+    /// Whether the session takes no delivery any more and ends once its output is out, because it is complete. Whoever
+    /// drives it asks then whether it still is.
+    pub fn is_completing(&self) -> bool {
+        self.completion.is_near() && self.cause().is_none()
     }
 
     /// Notes whether the session is a link whose orders are all terminal now.
@@ -307,9 +318,10 @@ impl Session {
         } else if self.complete_at().is_some_and(|at| now.instant >= at) && !self.outbox.is_sending() {
             self.close(CloseCause::Complete, None, now);
         } else {
-            if self.started && self.expiry.warns(now.wall) {
-                self.outbox.push(ServerMessage::TokenExpiring { expires_at: self.expiry.expires_at() }.frame());
+            if self.complete_at().is_some_and(|at| now.instant >= at) {
+                self.completion.draw_near();
             }
+            self.tell_expiry(now);
             if self.keepalive.heartbeat_due(now.instant) {
                 self.outbox.push(ServerMessage::Heartbeat { server_time: now.wall }.frame());
                 self.outbox.push(Frame::ping());
@@ -340,21 +352,30 @@ impl Session {
 
     /// Takes the next bytes to write, at most about `limit` unless a single frame is longer. `None`: nothing to write.
     pub fn take_output(&mut self, limit: usize) -> Option<bytes::Bytes> {
-        let output = self.outbox.take(limit);
-        if output.is_none() && self.started && self.cause().is_none() && self.stale != self.told_stale {
+        self.outbox.take(limit).or_else(|| {
             self.tell_stale();
-            return self.outbox.take(limit);
-        }
-        output
+            self.outbox.take(limit)
+        })
     }
 
+    /// Says what has changed about being up to date. Called when nothing else waits to be written, so that who reads slowly
+    /// is told how things are, and not how they were.
     fn tell_stale(&mut self) {
+        if !self.started || self.cause().is_some() || self.stale == self.told_stale {
+            return;
+        }
         self.told_stale = self.stale;
         let message = match (self.stale.is_fresh(), self.stale_since) {
             (false, Some(since)) => ServerMessage::Stale { since, reasons: self.stale },
             _ => ServerMessage::Fresh,
         };
         self.outbox.push(message.frame());
+    }
+
+    fn tell_expiry(&mut self, now: Now) {
+        if self.started && self.expiry.warns(now.wall) {
+            self.outbox.push(ServerMessage::TokenExpiring { expires_at: self.expiry.expires_at() }.frame());
+        }
     }
 
     /// Ends the session for a reason of our own: the client is told, where it still listens. The first cause counts.

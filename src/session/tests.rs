@@ -559,3 +559,56 @@ fn tokens_that_change_what_is_seen_again_and_again_are_refused_and_the_same_eyes
     assert_eq!(refresh(&eyes[1]), Err("too_many_snapshots"));
     assert!(refresh(&eyes[0]).is_ok(), "nothing has changed");
 }
+
+fn update() -> Delivery {
+    Delivery::Updates(vec![Frame::text(r#"{"type":"order_status"}"#)])
+}
+
+#[test]
+fn a_reader_for_whom_updates_always_wait_hears_what_else_there_is_to_say_ahead_of_the_next() {
+    let mut clock = Clock::start();
+    let mut session = Session::open(rules(), opening(&clock, Duration::from_secs(90)), clock.now());
+    sent(&mut session);
+    session.on_delivery(Delivery::Snapshot(PendingSnapshot::new(clock.now().wall, false)), clock.now());
+    sent(&mut session);
+    let halted = StaleReasons::from_iter([StaleReason::LogGap]);
+    let mut told = Vec::new();
+    // As a transport does it: the mailbox has an update whenever it is looked into, and each frame is one write.
+    for second in 1..=40 {
+        let now = clock.forward(Duration::from_secs(1));
+        session.on_inbound(Inbound::Pong, now);
+        let reasons = if (10..20).contains(&second) { halted } else { StaleReasons::NONE };
+        session.on_stale(reasons, now.wall, StaleReasons::NONE);
+        if session.wants_delivery() {
+            session.on_delivery(update(), now);
+        }
+        session.on_time(now);
+        let written = session.take_output(1).expect("an update waits");
+        told.push((second, String::from_utf8_lossy(&written).into_owned()));
+    }
+    let at = |kind: &str| told.iter().find(|(_, frame)| frame.contains(kind)).map(|(second, _)| *second);
+    assert_eq!((at("\"stale\""), at("fresh"), at("token_expiring")), (Some(10), Some(20), Some(30)), "{told:?}");
+}
+
+#[test]
+fn a_complete_link_for_which_updates_always_wait_ends_when_what_was_begun_is_out() {
+    let mut clock = Clock::start();
+    let mut session = live(&clock);
+    session.on_complete(true, clock.now());
+    let now = clock.forward(Duration::from_secs(60));
+    session.on_inbound(Inbound::Pong, now);
+    session.on_delivery(update(), now);
+    session.on_time(now);
+    assert_eq!(types(&sent(&mut session))[0], "order_status");
+    assert!(session.is_completing() && !session.wants_delivery());
+    session.on_complete(false, now);
+    assert!(session.wants_delivery(), "an order has changed again meanwhile");
+    session.on_complete(true, now);
+    let now = clock.forward(Duration::from_secs(60));
+    session.on_inbound(Inbound::Pong, now);
+    session.on_delivery(update(), now);
+    session.on_time(now);
+    sent(&mut session);
+    session.on_time(now);
+    assert_eq!(session.cause(), Some(CloseCause::Complete));
+}
