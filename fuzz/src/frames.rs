@@ -105,6 +105,15 @@ fn plain_frame(
         [] => u64::from(short),
         bytes => bytes.iter().fold(0, |length, byte| length << 8 | u64::from(*byte)),
     };
+    // The form has to be the shortest, and 63 bits are all there are.
+    let is_minimal = match length_bytes {
+        0 => true,
+        2 => length >= 126,
+        _ => length >= 65_536 && length >> 63 == 0,
+    };
+    if !is_minimal {
+        return Err(CloseCause::ProtocolError);
+    }
     if !is_control {
         let fragments = Fragments { is_text: opcode == 1, declared: 0, count: 0, payload: Vec::new() };
         let message = message.get_or_insert(fragments);

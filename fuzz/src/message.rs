@@ -53,7 +53,8 @@ fn check_accepted(text: &str, message: &ClientMessage) {
             check_id(id.as_ref(), &value["id"]);
         }
         ClientMessage::Alive => {}
-        ClientMessage::Sync { orders } => {
+        ClientMessage::Sync { orders, id } => {
+            check_id(id.as_ref(), &value["id"]);
             assert_eq!(name, Some("sync"));
             assert_eq!(
                 orders.as_ref().map(|orders| orders.len()),

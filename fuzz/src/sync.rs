@@ -112,7 +112,7 @@ impl Conversation {
 
     fn hear(&mut self, text: &str) {
         match ClientMessage::parse(text) {
-            Ok(ClientMessage::Sync { orders: Some(claims) }) => {
+            Ok(ClientMessage::Sync { orders: Some(claims), .. }) => {
                 let said = claims.iter().map(|(id, rev)| (id.to_string(), rev.map(|rev| rev.to_string())));
                 self.screen = said.collect();
             }

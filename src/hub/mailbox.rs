@@ -120,6 +120,12 @@ impl PendingSnapshot {
         bytes
     }
 
+    /// Roughly how many bytes it takes as JSON.
+    pub fn json_bytes(&self) -> usize {
+        let removed: usize = self.removed.iter().map(|order_id| order_id.as_str().len() + 3).sum();
+        removed + self.orders.values().map(OrderView::json_bytes).sum::<usize>()
+    }
+
     /// Whether it says nothing.
     pub fn is_empty(&self) -> bool {
         self.orders.is_empty() && self.removed.is_empty()
@@ -337,6 +343,10 @@ impl Mailbox {
 
 impl Inner {
     fn take(&mut self) -> Delivery {
+        // Ahead of what may wait at all times for a reader that is behind.
+        if self.begun && !self.announcements.is_empty() {
+            return Delivery::Updates(std::mem::take(&mut self.announcements));
+        }
         if let Some(snapshot) = self.snapshot.take() {
             self.merged_bytes = 0;
             self.begun = true;
@@ -347,9 +357,6 @@ impl Inner {
         }
         if std::mem::take(&mut self.overflowed) {
             return Delivery::Overflowed;
-        }
-        if self.begun && !self.announcements.is_empty() {
-            return Delivery::Updates(std::mem::take(&mut self.announcements));
         }
         if self.entries.is_empty() {
             return Delivery::Nothing;

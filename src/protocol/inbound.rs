@@ -36,6 +36,8 @@ pub enum ClientMessage {
     Sync {
         /// The shown orders and their revs; `None` asks for everything.
         orders: Option<HashMap<OrderId, Option<Stamp>>>,
+        /// To be echoed where it is refused.
+        id: Option<RawId>,
     },
     /// Shows only these orders from now on; `None` shows all again.
     Subscribe {
@@ -179,7 +181,7 @@ impl Envelope<'_> {
             return sign.ok_or_else(|| ("invalid_message", "\"type\" is missing".to_owned()));
         };
         match said {
-            "sync" => Ok(ClientMessage::Sync { orders: self.orders.map(read_revs).transpose()? }),
+            "sync" => Ok(ClientMessage::Sync { orders: self.orders.map(read_revs).transpose()?, id }),
             "subscribe" => Ok(ClientMessage::Subscribe {
                 order_ids: self.order_ids.map(read_order_ids).transpose()?,
                 user_id: self.user_id.map(read_user_id).transpose()?,
@@ -266,7 +268,7 @@ mod tests {
 
     #[test]
     fn a_rev_that_is_none_of_ours_is_kept_as_a_difference() {
-        let ClientMessage::Sync { orders: Some(orders) } =
+        let ClientMessage::Sync { orders: Some(orders), .. } =
             ClientMessage::parse(r#"{"type":"sync","orders":{"A-1":"7-2-1041","A-2":"x"}}"#).unwrap()
         else {
             panic!("a sync with orders")

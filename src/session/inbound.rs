@@ -1,7 +1,9 @@
 //! What a client said, and what it gets for it.
 
 use super::{HubRequest, Now, Phase, Request, Session};
-use crate::protocol::{ClientMessage, CloseCause, Frame, MessageError, ServerMessage, close::NO_CODE};
+use crate::protocol::{ClientMessage, CloseCause, Frame, MessageError, ServerMessage, close::NO_CODE, outbound::RawId};
+
+pub(super) const TOO_MANY_SNAPSHOTS: &str = "too_many_snapshots";
 
 /// One thing that came from the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,8 +72,8 @@ impl Session {
                 None
             }
             Ok(ClientMessage::Alive) => None,
-            Ok(ClientMessage::Sync { orders }) => {
-                Some(self.ask(orders.map_or(HubRequest::Restart, HubRequest::Sync), now))
+            Ok(ClientMessage::Sync { orders, id }) => {
+                self.ask(orders.map_or(HubRequest::Restart, HubRequest::Sync), id, now)
             }
             Ok(ClientMessage::Subscribe { order_ids, user_id, id }) => {
                 let foreign = user_id.is_some() && user_id.as_deref() != self.user.as_ref().map(|user| user.as_str());
@@ -80,20 +82,35 @@ impl Session {
                     self.refuse(&MessageError { code: "forbidden", message, id }, now);
                     return None;
                 }
-                Some(self.ask(HubRequest::Subscribe(order_ids), now))
+                self.ask(HubRequest::Subscribe(order_ids), id, now)
             }
             Ok(ClientMessage::Refresh { token, id }) => Some(Request::Verify { token, id }),
             Err(error) => {
                 self.refuse(&error, now);
-                (error.code == "sync_too_large" && self.cause().is_none()).then(|| self.ask(HubRequest::Restart, now))
+                let follows = error.code == "sync_too_large" && self.cause().is_none();
+                if follows { self.ask(HubRequest::Restart, error.id, now) } else { None }
             }
         }
     }
 
-    fn ask(&mut self, request: HubRequest, now: Now) -> Request {
+    /// Asks the hub for a snapshot.
+    fn ask(&mut self, request: HubRequest, id: Option<RawId>, now: Now) -> Option<Request> {
+        if !self.affords(&request, id, now) {
+            return None;
+        }
         self.phase = Phase::Open;
         self.snapshot_due = Some(now.instant + self.rules.snapshot_timeout);
-        request.into()
+        Some(request.into())
+    }
+
+    /// Whether the client may ask for this, which is answered by a snapshot, now. If not, it is told.
+    pub(super) fn affords(&mut self, request: &HubRequest, id: Option<RawId>, now: Now) -> bool {
+        let affords = self.limits.admits_snapshot(request.named(), now.instant);
+        if !affords {
+            let message = "snapshots were asked for too often; once a second is always fine".to_owned();
+            self.refuse(&MessageError { code: TOO_MANY_SNAPSHOTS, message, id }, now);
+        }
+        affords
     }
 
     fn admits(&mut self, bytes: usize, now: Now) -> bool {

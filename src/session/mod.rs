@@ -114,6 +114,18 @@ pub enum HubRequest {
     Refresh(Viewer),
 }
 
+impl HubRequest {
+    /// How many orders it names.
+    fn named(&self) -> usize {
+        match self {
+            Self::Restart => 0,
+            Self::Sync(claims) => claims.len(),
+            Self::Subscribe(orders) => orders.as_ref().map_or(0, Vec::len),
+            Self::Refresh(viewer) => viewer.listed_orders().map_or(0, |orders| orders.len()),
+        }
+    }
+}
+
 /// One session.
 #[derive(Debug)]
 pub struct Session {
@@ -132,6 +144,8 @@ pub struct Session {
     stale_since: Option<Timestamp>,
     departure: Option<Departure>,
     client_code: Option<u16>,
+    /// The eyes of the last `refresh`.
+    renewed: Option<Viewer>,
 }
 
 /// The instance leaves: when this session is to end, and when its client should come back.
@@ -195,22 +209,29 @@ impl Session {
             stale_since: None,
             departure: None,
             client_code: None,
+            renewed: None,
         }
     }
 
     /// Whether the mailbox should be looked into: not while a snapshot is still going out, so that what waits there can
     /// still be replaced by something newer.
     pub fn wants_delivery(&self) -> bool {
-        matches!(self.phase, Phase::Open | Phase::AwaitingSync { .. }) && !self.outbox.is_sending()
+        let open = matches!(self.phase, Phase::Open | Phase::AwaitingSync { .. });
+        open && !self.completion.is_near() && !self.outbox.is_sending()
     }
 
     /// Takes what the mailbox had. May ask the hub for a new start.
+    ///
+    /// What is to be said besides goes out ahead of it: for a reader that is behind, a delivery waits at all times.
     pub fn on_delivery(&mut self, delivery: Delivery, now: Now) -> Option<HubRequest> {
+        self.tell_stale();
+        self.tell_expiry(now);
         match delivery {
             Delivery::Nothing => None,
             Delivery::Snapshot(snapshot) => {
                 self.snapshot_due = None;
                 self.started = true;
+                self.limits.snapshot_answered(snapshot.json_bytes());
                 let limits = PageLimits { orders: self.rules.snapshot_page, bytes: self.rules.snapshot_bytes };
                 self.outbox.push_snapshot(snapshot.into_pages(limits));
                 None
@@ -245,6 +266,12 @@ impl Session {
             }
             self.stale = reasons;
         }
+    }
+
+    /// Whether the session takes no delivery any more and ends once its output is out, because it is complete. Whoever
+    /// drives it asks then whether it still is.
+    pub fn is_completing(&self) -> bool {
+        self.completion.is_near() && self.cause().is_none()
     }
 
     /// Notes whether the session is a link whose orders are all terminal now.
@@ -291,9 +318,10 @@ impl Session {
         } else if self.complete_at().is_some_and(|at| now.instant >= at) && !self.outbox.is_sending() {
             self.close(CloseCause::Complete, None, now);
         } else {
-            if self.started && self.expiry.warns(now.wall) {
-                self.outbox.push(ServerMessage::TokenExpiring { expires_at: self.expiry.expires_at() }.frame());
+            if self.complete_at().is_some_and(|at| now.instant >= at) {
+                self.completion.draw_near();
             }
+            self.tell_expiry(now);
             if self.keepalive.heartbeat_due(now.instant) {
                 self.outbox.push(ServerMessage::Heartbeat { server_time: now.wall }.frame());
                 self.outbox.push(Frame::ping());
@@ -324,21 +352,30 @@ impl Session {
 
     /// Takes the next bytes to write, at most about `limit` unless a single frame is longer. `None`: nothing to write.
     pub fn take_output(&mut self, limit: usize) -> Option<bytes::Bytes> {
-        let output = self.outbox.take(limit);
-        if output.is_none() && self.started && self.cause().is_none() && self.stale != self.told_stale {
+        self.outbox.take(limit).or_else(|| {
             self.tell_stale();
-            return self.outbox.take(limit);
-        }
-        output
+            self.outbox.take(limit)
+        })
     }
 
+    /// Says what has changed about being up to date. Called when nothing else waits to be written, so that who reads slowly
+    /// is told how things are, and not how they were.
     fn tell_stale(&mut self) {
+        if !self.started || self.cause().is_some() || self.stale == self.told_stale {
+            return;
+        }
         self.told_stale = self.stale;
         let message = match (self.stale.is_fresh(), self.stale_since) {
             (false, Some(since)) => ServerMessage::Stale { since, reasons: self.stale },
             _ => ServerMessage::Fresh,
         };
         self.outbox.push(message.frame());
+    }
+
+    fn tell_expiry(&mut self, now: Now) {
+        if self.started && self.expiry.warns(now.wall) {
+            self.outbox.push(ServerMessage::TokenExpiring { expires_at: self.expiry.expires_at() }.frame());
+        }
     }
 
     /// Ends the session for a reason of our own: the client is told, where it still listens. The first cause counts.

@@ -1,6 +1,6 @@
 //! Going on with another token. The core asks for its verification; what comes back decides here.
 
-use super::{Expiry, HubRequest, Now, Session};
+use super::{Expiry, HubRequest, Now, Session, inbound::TOO_MANY_SNAPSHOTS};
 use crate::{
     event::{Timestamp, Viewer},
     protocol::{CloseCause, MessageError, ServerMessage, outbound::RawId},
@@ -29,7 +29,7 @@ impl Session {
     ///
     /// A user stays that user and a link stays a link: a token of somebody else ends the session. Which orders the token
     /// lists may change, and the screen follows. A refused token changes nothing: the session lives on to its old end. The
-    /// error is what metrics call it.
+    /// error is what metrics call it. A change of what may be seen counts as a request for a snapshot.
     pub fn on_renewal(
         &mut self,
         renewal: Result<Renewal, RefusedToken>,
@@ -50,9 +50,16 @@ impl Session {
                 Err("other_user")
             }
             Ok(renewal) => {
+                let same_eyes = self.renewed.as_ref() == Some(&renewal.viewer);
+                let request = HubRequest::Refresh(renewal.viewer.clone());
+                // Other eyes are shown what they see, which costs as much as any snapshot.
+                if !same_eyes && !self.affords(&request, id, now) {
+                    return Err(TOO_MANY_SNAPSHOTS);
+                }
+                self.renewed = Some(renewal.viewer);
                 self.expiry = Expiry::new(renewal.expires_at);
                 self.outbox.push(ServerMessage::TokenRefreshed { expires_at: renewal.expires_at }.frame());
-                Ok(HubRequest::Refresh(renewal.viewer))
+                Ok(request)
             }
             Err(RefusedToken { code, message }) => {
                 self.refuse(&MessageError { code, message, id }, now);

@@ -492,3 +492,123 @@ fn pongs_nobody_asked_for_and_too_many_bytes_end_the_session() {
     session.on_inbound(Inbound::Text(&large), clock.now());
     assert_eq!(session.cause(), Some(CloseCause::TooManyMessages));
 }
+
+fn large_snapshot(clock: &Clock) -> Delivery {
+    let mut snapshot = PendingSnapshot::new(clock.now().wall, false);
+    for n in 0..30 {
+        snapshot.put(&OrderId::parse(&format!("A-{n}")).unwrap(), Some(large_order(clock, 16_000)));
+    }
+    Delivery::Snapshot(snapshot)
+}
+
+#[test]
+fn large_snapshots_that_are_asked_for_too_often_are_refused_by_name_and_counted() {
+    let messages = [
+        r#"{"type":"sync","id":7}"#,
+        r#"{"type":"sync","id":7,"orders":{}}"#,
+        r#"{"type":"subscribe","id":7}"#,
+        r#"{"type":"subscribe","id":7,"order_ids":["A-1"]}"#,
+    ];
+    for message in messages {
+        let clock = Clock::start();
+        let mut session = live(&clock);
+        for asked in 0..5 {
+            assert!(session.on_inbound(Inbound::Text(message), clock.now()).is_some(), "{message} {asked}");
+            session.on_delivery(large_snapshot(&clock), clock.now());
+            sent(&mut session);
+        }
+        for _ in 0..9 {
+            assert_eq!(session.on_inbound(Inbound::Text(message), clock.now()), None);
+            let told = sent(&mut session);
+            assert_eq!((&told[0]["code"], &told[0]["id"]), (&"too_many_snapshots".into(), &7.into()), "{message}");
+        }
+        assert_eq!(session.on_delivery(Delivery::Overflowed, clock.now()), Some(HubRequest::Restart), "it is owed");
+        session.on_inbound(Inbound::Text(message), clock.now());
+        assert_eq!(session.cause(), Some(CloseCause::TooManyErrors));
+    }
+}
+
+#[test]
+fn a_client_that_asks_for_everything_once_a_second_is_never_refused() {
+    let mut clock = Clock::start();
+    let mut session = live(&clock);
+    for asked in 0..300 {
+        let sync = Inbound::Text(r#"{"type":"sync"}"#);
+        assert!(session.on_inbound(sync, clock.forward(Duration::from_secs(1))).is_some(), "{asked}");
+        session.on_delivery(large_snapshot(&clock), clock.now());
+        sent(&mut session);
+    }
+}
+
+#[test]
+fn tokens_that_change_what_is_seen_again_and_again_are_refused_and_the_same_eyes_are_not() {
+    let clock = Clock::start();
+    let mut session = live(&clock);
+    let eyes = [user("u-42", Some(&["A-1"])), user("u-42", None)];
+    let mut refresh = |viewer: &Viewer| {
+        let good = renewal(&clock, viewer.clone(), Duration::from_secs(600));
+        let renewed = session.on_renewal(Ok(good), None, clock.now());
+        session.on_delivery(large_snapshot(&clock), clock.now());
+        sent(&mut session);
+        renewed
+    };
+    for asked in 0..5 {
+        assert!(refresh(&eyes[asked % 2]).is_ok(), "{asked}");
+    }
+    assert!(refresh(&eyes[0]).is_ok(), "as before");
+    assert_eq!(refresh(&eyes[1]), Err("too_many_snapshots"));
+    assert!(refresh(&eyes[0]).is_ok(), "nothing has changed");
+}
+
+fn update() -> Delivery {
+    Delivery::Updates(vec![Frame::text(r#"{"type":"order_status"}"#)])
+}
+
+#[test]
+fn a_reader_for_whom_updates_always_wait_hears_what_else_there_is_to_say_ahead_of_the_next() {
+    let mut clock = Clock::start();
+    let mut session = Session::open(rules(), opening(&clock, Duration::from_secs(90)), clock.now());
+    sent(&mut session);
+    session.on_delivery(Delivery::Snapshot(PendingSnapshot::new(clock.now().wall, false)), clock.now());
+    sent(&mut session);
+    let halted = StaleReasons::from_iter([StaleReason::LogGap]);
+    let mut told = Vec::new();
+    // As a transport does it: the mailbox has an update whenever it is looked into, and each frame is one write.
+    for second in 1..=40 {
+        let now = clock.forward(Duration::from_secs(1));
+        session.on_inbound(Inbound::Pong, now);
+        let reasons = if (10..20).contains(&second) { halted } else { StaleReasons::NONE };
+        session.on_stale(reasons, now.wall, StaleReasons::NONE);
+        if session.wants_delivery() {
+            session.on_delivery(update(), now);
+        }
+        session.on_time(now);
+        let written = session.take_output(1).expect("an update waits");
+        told.push((second, String::from_utf8_lossy(&written).into_owned()));
+    }
+    let at = |kind: &str| told.iter().find(|(_, frame)| frame.contains(kind)).map(|(second, _)| *second);
+    assert_eq!((at("\"stale\""), at("fresh"), at("token_expiring")), (Some(10), Some(20), Some(30)), "{told:?}");
+}
+
+#[test]
+fn a_complete_link_for_which_updates_always_wait_ends_when_what_was_begun_is_out() {
+    let mut clock = Clock::start();
+    let mut session = live(&clock);
+    session.on_complete(true, clock.now());
+    let now = clock.forward(Duration::from_secs(60));
+    session.on_inbound(Inbound::Pong, now);
+    session.on_delivery(update(), now);
+    session.on_time(now);
+    assert_eq!(types(&sent(&mut session))[0], "order_status");
+    assert!(session.is_completing() && !session.wants_delivery());
+    session.on_complete(false, now);
+    assert!(session.wants_delivery(), "an order has changed again meanwhile");
+    session.on_complete(true, now);
+    let now = clock.forward(Duration::from_secs(60));
+    session.on_inbound(Inbound::Pong, now);
+    session.on_delivery(update(), now);
+    session.on_time(now);
+    sent(&mut session);
+    session.on_time(now);
+    assert_eq!(session.cause(), Some(CloseCause::Complete));
+}

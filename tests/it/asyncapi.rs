@@ -204,19 +204,32 @@ fn what_the_service_writes_is_exactly_what_the_document_says() {
 }
 
 #[test]
+fn reasons_and_codes_of_tomorrow_are_legal() {
+    let document = document();
+    for (schema, value) in [
+        ("Stale", json!({"type": "stale", "since": "2026-11-21T10:00:00.000Z", "reasons": ["of_tomorrow"]})),
+        ("Error", json!({"type": "error", "code": "of_tomorrow", "message": "x"})),
+        ("Closing", json!({"type": "closing", "code": 4555, "reason": "of_tomorrow", "retry": false})),
+        ("DeadLetterHeaders", json!({"x-error-code": "of_tomorrow"})),
+    ] {
+        check(&document, schema, &value).unwrap();
+    }
+}
+
+#[test]
 fn lists_of_codes_and_limits_are_those_of_the_code() {
     let document = document();
     let schemas = &document["components"]["schemas"];
     let announced = || CloseCause::ALL.into_iter().filter(|cause| cause.is_announced());
     let closing = &schemas["Closing"]["properties"];
     let codes: BTreeSet<u64> =
-        closing["code"]["enum"].as_array().unwrap().iter().map(|code| code.as_u64().unwrap()).collect();
+        closing["code"]["examples"].as_array().unwrap().iter().map(|code| code.as_u64().unwrap()).collect();
     assert_eq!(codes, announced().map(|cause| cause.code().into()).collect());
-    assert_eq!(names(&closing["reason"]["enum"]), announced().map(CloseCause::reason).collect());
-    assert_eq!(names(&schemas["StaleReason"]["enum"]), StaleReason::ALL.map(StaleReason::as_str).into());
-    let refusals = &schemas["DeadLetterHeaders"]["properties"]["x-error-code"]["enum"];
+    assert_eq!(names(&closing["reason"]["examples"]), announced().map(CloseCause::reason).collect());
+    assert_eq!(names(&schemas["StaleReason"]["examples"]), StaleReason::ALL.map(StaleReason::as_str).into());
+    let refusals = &schemas["DeadLetterHeaders"]["properties"]["x-error-code"]["examples"];
     assert_eq!(names(refusals), RefusalCode::ALL.map(RefusalCode::as_str).into());
-    assert_eq!(names(&schemas["Error"]["properties"]["code"]["enum"]), error_codes());
+    assert_eq!(names(&schemas["Error"]["properties"]["code"]["examples"]), error_codes());
 
     use ordercast::{
         event::{decode, ids, timeline, version},
@@ -272,6 +285,12 @@ fn error_codes() -> BTreeSet<&'static str> {
     }
     let output = String::from_utf8_lossy(&session.take_output(1 << 16).unwrap()).into_owned();
     assert!(output.contains("invalid_token") && output.contains("expired_token"), "{output}");
+    for _ in 0..6 {
+        session.on_inbound(Inbound::Text(r#"{"type":"sync"}"#), now);
+    }
+    let output = String::from_utf8_lossy(&session.take_output(1 << 16).unwrap()).into_owned();
+    assert!(output.contains(r#""code":"too_many_snapshots""#), "{output}");
+    codes.insert("too_many_snapshots");
     codes
 }
 

@@ -37,7 +37,7 @@ use ordercast::{
     },
     hub::{Hub, SharedHub},
     ingest::{KafkaClients, control::ControlWriter, desk::Desk},
-    protocol::{StaleReasons, Staleness},
+    protocol::{StaleReason, StaleReasons, Staleness},
     session::Rules,
     telemetry::Metrics,
 };
@@ -67,7 +67,8 @@ struct Server {
     settings: Settings,
     transport: Transport,
     _listening: Listening,
-    signs: (watch::Sender<Staleness>, watch::Sender<bool>),
+    staleness: watch::Sender<Staleness>,
+    ready: watch::Sender<bool>,
 }
 
 fn position() -> Position {
@@ -95,7 +96,7 @@ impl Server {
         hub.begin(position());
         let hub = Arc::new(SharedHub::new(hub));
         let fresh = Staleness { reasons: StaleReasons::NONE, since: Timestamp::now() };
-        let (stale_sender, stale) = watch::channel(fresh);
+        let (staleness, stale) = watch::channel(fresh);
         let (ready_sender, ready) = watch::channel(true);
         let session = &settings.session;
         let metrics = Metrics::new(Timestamp::now());
@@ -148,7 +149,8 @@ impl Server {
             settings,
             transport,
             _listening: listening,
-            signs: (stale_sender, ready_sender),
+            staleness,
+            ready: ready_sender,
         }
     }
 
@@ -156,8 +158,8 @@ impl Server {
     fn operations(&self) -> Listening {
         let clients = KafkaClients::new(&self.settings.kafka).unwrap();
         let operations = Operations {
-            instance: Arc::new(Instance::new(self.signs.0.subscribe())),
-            ready: self.signs.1.subscribe(),
+            instance: Arc::new(Instance::new(self.staleness.subscribe())),
+            ready: self.ready.subscribe(),
             database_answers: Box::new(|| false),
             metrics: self.metrics.clone(),
             name: "i-1".to_owned(),
@@ -196,6 +198,13 @@ impl Server {
         let text = self.metrics.encode();
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.unwrap_or_else(|| panic!("no metric {name} in\n{text}")).parse().unwrap()
+    }
+
+    /// Tells every session that it may be out of date for this reason.
+    fn doubt(&self, reason: StaleReason) {
+        let stale = Staleness { reasons: [reason].into_iter().collect(), since: Timestamp::now() };
+        self.staleness.send_replace(stale);
+        self.hub.step(|hub| hub.nudge_all());
     }
 
     async fn connect(&self, user: &str) -> Client {
@@ -304,6 +313,35 @@ async fn a_stalled_reader_is_closed_and_nobody_else_waits_for_it() {
         assert_eq!(update["version"], offset);
         tokio::time::sleep(Duration::from_millis(10)).await;
         assert!(begun.elapsed() < Duration::from_secs(20), "the stalled reader still sits there");
+    }
+}
+
+#[tokio::test]
+async fn a_reader_that_is_always_behind_hears_that_a_partition_has_halted() {
+    let server = Server::start().await;
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut reader = socket.connect(server.address).await.unwrap();
+    reader.write_all(handshake(&server, "u-1").as_bytes()).await.unwrap();
+    let (mut read, mut offset) = (Vec::new(), 0);
+    let mut halted_at = None;
+    let says_stale = |read: &Vec<u8>| {
+        let news = &read[read.len().saturating_sub(2_048 + 16)..];
+        String::from_utf8_lossy(news).contains(r#""type":"stale""#)
+    };
+    while !says_stale(&read) {
+        // Three times as much is published as is read.
+        for _ in 0..10 {
+            offset += 1;
+            server.publish(offset, "u-1", "paid", 400);
+        }
+        read.reserve(2_048);
+        assert!((&mut reader).take(2_048).read_buf(&mut read).await.unwrap() > 0, "the session goes on");
+        if halted_at.is_none() && read.len() > 300_000 {
+            server.doubt(StaleReason::LogGap);
+            halted_at = Some(read.len());
+        }
+        assert!(halted_at.is_none_or(|at| read.len() < at + 2_000_000), "{} bytes, and no word", read.len());
     }
 }
 

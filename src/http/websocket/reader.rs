@@ -4,11 +4,16 @@
 //! first bad byte comes, so no more than a message of the largest size is ever held. Called by a connection with the
 //! chunks that the socket gives, of any size.
 
+use std::ops::RangeInclusive;
+
 use actix_web::web::{Buf, Bytes};
 
 use crate::protocol::CloseCause;
 
 const MAX_CONTROL_BYTES: u64 = 125;
+/// RFC 6455, 5.2: a length has its shortest form, and the top bit of the longest is 0.
+const TWO_BYTES: RangeInclusive<u64> = 126..=0xffff;
+const EIGHT_BYTES: RangeInclusive<u64> = 0x1_0000..=u64::MAX >> 1;
 
 /// What frames a client may send.
 #[derive(Debug, Clone, Copy)]
@@ -177,13 +182,19 @@ impl FrameReader {
         if !masked || (is_control && short > MAX_CONTROL_BYTES) || (opcode == Opcode::Close && short == 1) {
             return Err(CloseCause::ProtocolError);
         }
-        let (length_bytes, length) = match short {
-            126 => (2, u64::from(u16::from_be_bytes([rest[0], rest[1]]))),
-            127 => (8, u64::from_be_bytes([rest[0], rest[1], rest[2], rest[3], rest[4], rest[5], rest[6], rest[7]])),
-            short => (0, short),
+        let (length_bytes, length, lengths) = match short {
+            126 => (2, u64::from(u16::from_be_bytes([rest[0], rest[1]])), TWO_BYTES),
+            127 => {
+                let bytes = [rest[0], rest[1], rest[2], rest[3], rest[4], rest[5], rest[6], rest[7]];
+                (8, u64::from_be_bytes(bytes), EIGHT_BYTES)
+            }
+            short => (0, short, 0..=125),
         };
         // As soon as the length is there, before the mask.
         if self.header.len == 2 + length_bytes {
+            if !lengths.contains(&length) {
+                return Err(CloseCause::ProtocolError);
+            }
             self.declare(opcode, length)?;
         }
         if self.header.len == 2 + length_bytes + 4 {

@@ -116,6 +116,9 @@ impl Speaker for Viewing {
     /// Deliveries come before deadlines: what a session is to show is shown before it ends because all is done.
     fn poll(&mut self, now: Now, cx: &mut Context<'_>) {
         self.hear_instance(now);
+        if self.session.is_completing() {
+            self.session.on_complete(self.membership.is_complete(), now);
+        }
         self.take_deliveries(now, cx);
         self.hear_hub(now);
         if let Some(request) = self.session.on_time(now) {

@@ -154,3 +154,16 @@ fn clearing_says_of_what_something_was_pending() {
     assert_eq!(list(forgotten.orders.iter().map(|id| id.to_string())), "A-1 A-2");
     assert_eq!(heard(mailbox), Vec::<String>::new());
 }
+
+#[test]
+fn an_announcement_goes_ahead_of_whatever_else_waits() {
+    let mailbox = Mailbox::new(65_536);
+    mailbox.put_snapshot(snapshot(false, &["A-1"]));
+    mailbox.put_announcement(&frame(1));
+    assert!(matches!(mailbox.take(), Delivery::Snapshot(_)), "but not of the first snapshot");
+    put(&mailbox, "A-1", 2);
+    mailbox.put_snapshot(snapshot(true, &["A-2"]));
+    mailbox.put_not_visible(vec![order("A-9")]);
+    assert!(matches!(mailbox.take(), Delivery::Updates(frames) if frames == [frame(1)]));
+    assert_eq!(heard(mailbox), ["some: A-2 v1/1", "unseen: A-9", "A-1 v2"]);
+}

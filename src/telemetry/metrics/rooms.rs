@@ -177,7 +177,9 @@ impl SessionMetrics {
         for code in ClientCode::ALL {
             drop(closed_by_client.get_or_create(&Code { code: code.as_str() }));
         }
-        for outcome in ["accepted", "invalid_token", "expired_token", "keys_unavailable", "other_user"] {
+        for outcome in
+            ["accepted", "invalid_token", "expired_token", "keys_unavailable", "other_user", "too_many_snapshots"]
+        {
             drop(refreshes.get_or_create(&Outcome { outcome }));
         }
         let metrics = Self { open, closed, closed_by_client, refused, refreshes, stale };

@@ -38,6 +38,7 @@ async fn what_breaks_rfc_6455_is_answered_with_its_close_code() {
         ("binary", frame(0x82, b""), 1003),
         ("bad text", frame(0x81, &[0xff, 0xfe]), 1007),
         ("bad text over fragments", [frame(0x01, b"\xe2\x82"), frame(0x00, b"\x28")].concat(), 1007),
+        ("a length in two bytes for one", [&[0x81, 0xfe, 0x00, 0x17][..], &MASK, &[0; 0x17]].concat(), 1002),
         ("endless frame", endless, 1009),
         ("endless empty fragments", [frame(0x01, b""), frame(0x00, b"").repeat(1100)].concat(), 1009),
         ("pings without end", frame(0x89, b"x").repeat(80), 4013),

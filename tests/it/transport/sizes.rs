@@ -1,5 +1,8 @@
-//! Frames of snapshots, against a client that takes no more of them than it says.
+//! How large frames of snapshots are, and how many bytes a client gets for how few.
 
+use std::time::Instant;
+
+use futures_util::SinkExt;
 use serde_json::{Value, json};
 use tokio_tungstenite::{
     connect_async_with_config,
@@ -54,6 +57,58 @@ async fn an_update_behind_a_large_snapshot_is_not_left_waiting_for_a_heartbeat()
     server.publish(50, "u-1", "packed", 10);
     let update = next_json(&mut client).await;
     assert_eq!((&update["type"], &update["status"]), (&json!("order_status"), &json!("packed")));
-    futures_util::SinkExt::send(&mut client, Message::text(r#"{"type":"ping"}"#)).await.unwrap();
+    client.send(Message::text(r#"{"type":"ping"}"#)).await.unwrap();
     assert_eq!(next_json(&mut client).await["type"], "pong");
+}
+
+/// Asks for everything and reads the answer: its bytes, or `None` for a refusal.
+async fn ask(client: &mut Client) -> Option<usize> {
+    client.send(Message::text(r#"{"type":"sync"}"#)).await.unwrap();
+    let mut bytes = 0;
+    loop {
+        let message = next_json(client).await;
+        bytes += message.to_string().len();
+        match message["type"].as_str().unwrap() {
+            "snapshot" if message["complete"] == true => return Some(bytes),
+            "snapshot" => {}
+            _ => {
+                assert_eq!(message["code"], "too_many_snapshots", "{message}");
+                return None;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_few_bytes_do_not_ask_for_megabytes_without_end() {
+    let server = Server::start().await;
+    (0..50).for_each(|offset| server.publish(offset, "u-1", "paid", 5_500));
+    let mut client = open(&server, "u-1", 65_536).await;
+    assert_eq!(snapshot(&mut client).await.len(), 50);
+    let begun = Instant::now();
+    let (mut answered, mut refused) = (0, 0);
+    for _ in 0..25 {
+        match ask(&mut client).await {
+            Some(bytes) => {
+                assert!((50 * 5_500..350_000).contains(&bytes), "{bytes} bytes");
+                answered += 1;
+            }
+            None => refused += 1,
+        }
+        if refused == 5 {
+            break;
+        }
+    }
+    let most = 5.0 + begun.elapsed().as_secs_f64() / 0.8;
+    assert!(f64::from(answered) <= most, "{answered} were answered, {most} at most");
+    for _ in 0..10 - refused {
+        client.send(Message::text(r#"{"type":"sync"}"#)).await.unwrap();
+    }
+    let told = loop {
+        let message = next_json(&mut client).await;
+        if message["type"] != "snapshot" {
+            break message;
+        }
+    };
+    assert_eq!(told["code"], "too_many_snapshots", "however slow this machine is");
 }

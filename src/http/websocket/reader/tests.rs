@@ -97,7 +97,8 @@ fn fragments_are_counted_even_if_they_are_empty() {
 
 #[test]
 fn what_rfc_6455_forbids_in_a_header_is_refused() {
-    let cases: [(&str, Vec<u8>, CloseCause); 10] = [
+    let long = |length: u64| [vec![0x81, 0xff], length.to_be_bytes().to_vec()].concat();
+    let cases: [(&str, Vec<u8>, CloseCause); 15] = [
         ("unmasked", vec![0x81, 0x01], CloseCause::ProtocolError),
         ("reserved bit", vec![0xc1], CloseCause::ProtocolError),
         ("unknown opcode", vec![0x83], CloseCause::ProtocolError),
@@ -108,6 +109,11 @@ fn what_rfc_6455_forbids_in_a_header_is_refused() {
         ("continuation of nothing", vec![0x80], CloseCause::ProtocolError),
         ("new message inside a message", [frame(0x01, b"a"), vec![0x81]].concat(), CloseCause::ProtocolError),
         ("binary", vec![0x82], CloseCause::BinaryNotSupported),
+        ("23 bytes in two bytes", vec![0x81, 0xfe, 0x00, 0x17], CloseCause::ProtocolError),
+        ("125 bytes in two bytes of a fragment", vec![0x01, 0xfe, 0x00, 0x7d], CloseCause::ProtocolError),
+        ("none in eight bytes", long(0), CloseCause::ProtocolError),
+        ("65,535 bytes in eight bytes", long(0xffff), CloseCause::ProtocolError),
+        ("the top bit of eight bytes", long(1 << 63 | 0x1_0000), CloseCause::ProtocolError),
     ];
     for (name, bytes, cause) in cases {
         let (read, at) = read_in(1, &bytes);
