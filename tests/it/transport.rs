@@ -5,6 +5,7 @@ mod bodies;
 mod frames;
 mod handshakes;
 mod lobby;
+mod origins;
 mod panics;
 mod silence;
 mod tokens;
