@@ -210,6 +210,12 @@ impl App {
         let control = Arc::new(ControlWriter::new(&clients, &kafka.control_topic).map_err(StartError::from)?);
         let (mut public, mut operations) = self.serve(control.clone())?;
         tracing::info!(http.listen = %public.address, operations.listen = %operations.address, "listening");
+        for origin in self.settings.http.allowed_origins.iter().filter(|origin| origin.is_anybodys()) {
+            tracing::warn!(
+                http.allowed_origins = %origin,
+                "anybody can make a page of this origin: where it is listed, the token alone keeps strangers out"
+            );
+        }
         let mut pipelines = None;
         let outcome = tokio::select! {
             () = stop => Ok(()),

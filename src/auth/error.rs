@@ -5,6 +5,9 @@ pub(super) const CONFLICTING: &str = "the request carries two different tokens";
 pub(super) const WITHOUT_SUBPROTOCOL: &str =
     "the subprotocol bearer.<token> must be offered together with ordercast.v1";
 
+/// The parts that may carry a token are no text, so nobody can say whether one is there.
+pub const UNREADABLE: &str = "a header that may carry a token cannot be read";
+
 /// A token is not accepted. Displays what the outside may know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {

@@ -18,7 +18,7 @@ mod ticket;
 mod verify;
 
 pub use claims::{MAX_ORDERS, Principal};
-pub use error::{Flaw, TokenError};
+pub use error::{Flaw, TokenError, UNREADABLE};
 pub use origin::{OriginRequest, Origins};
 pub use present::{Presentation, SUBPROTOCOL};
 pub use revocation::{Revocation, RevocationList, Revocations, Subject};

@@ -37,7 +37,12 @@ impl Origins {
         if self.allowed.contains(&AllowedOrigin::Any) {
             return true;
         }
-        // `null`, and whatever else is no origin, is allowed by `*` only.
+        match request.origin {
+            "null" => return self.allowed.contains(&AllowedOrigin::Null),
+            "file://" => return self.allowed.contains(&AllowedOrigin::File),
+            _ => {}
+        }
+        // Whatever else is no origin is allowed by `*` only.
         let Ok(origin) = request.origin.parse::<WebOrigin>() else { return false };
         self.allowed.iter().any(|allowed| lists(allowed, &origin)) || self.is_same_host(&origin, request)
     }
@@ -63,6 +68,8 @@ fn lists(allowed: &AllowedOrigin, origin: &WebOrigin) -> bool {
         |listed: &WebOrigin| listed.scheme == origin.scheme && listed.effective_port() == origin.effective_port();
     match allowed {
         AllowedOrigin::Any => true,
+        // They are no web origins: `allows` has looked at them.
+        AllowedOrigin::Null | AllowedOrigin::File => false,
         AllowedOrigin::Exactly(listed) => fits(listed) && listed.host == origin.host,
         AllowedOrigin::Below(listed) => {
             let below = origin.host.strip_suffix(listed.host.as_str()).and_then(|rest| rest.strip_suffix('.'));
@@ -147,6 +154,23 @@ mod tests {
     fn a_star_allows_any_origin_and_null() {
         for origin in ["null", "https://anything.example", "file://", ""] {
             assert!(allows("*", origin, "shop.example"), "{origin}");
+        }
+    }
+
+    #[test]
+    fn null_and_files_are_allowed_by_being_listed_themselves_only() {
+        for (listed, origin, wanted) in [
+            ("null", "null", true),
+            ("null", "NULL", false),
+            ("null", "file://", false),
+            ("file://", "file://", true),
+            ("file://", "null", false),
+            ("file://", "file:///", false),
+            ("file://", "file://shop.example", false),
+            ("https://shop.example, null, file://", "file://", true),
+            ("https://*.example, http://null", "null", false),
+        ] {
+            assert_eq!(allows(listed, origin, "null"), wanted, "{origin} by {listed}");
         }
     }
 

@@ -24,18 +24,19 @@ pub struct Presentation<'a> {
 }
 
 impl Presentation<'_> {
-    /// The one token the request carries, perhaps several times. Empty ones do not count.
+    /// The one token the request carries, perhaps several times. White space around it is none of it, wherever it stands: a
+    /// page that reads its token as text has the line break behind it. Empty ones do not count.
     pub fn token(&self) -> Result<SecretString, TokenError> {
         let in_query = form_urlencoded::parse(self.query.as_bytes()).filter(|(name, _)| name == "token");
-        let in_headers = self.authorization.iter().filter_map(|header| bearer(header)).map(Into::into);
-        let in_protocols =
-            self.offered().filter_map(|offered| offered.strip_prefix(BEARER_SUBPROTOCOL)).map(Into::into);
+        let in_query = in_query.map(|(_, token)| token.trim().to_owned());
+        let in_headers = self.authorization.iter().filter_map(|header| bearer(header)).map(str::to_owned);
+        let in_protocols = self.offered().filter_map(|offered| offered.strip_prefix(BEARER_SUBPROTOCOL));
+        let in_protocols = in_protocols.map(|token| token.trim().to_owned());
         if self.offered().any(|offered| offered.starts_with(BEARER_SUBPROTOCOL)) && !self.offers_subprotocol() {
             return Err(TokenError::Malformed(WITHOUT_SUBPROTOCOL));
         }
-        let mut tokens =
-            in_query.map(|(_, token)| token).chain(in_headers).chain(in_protocols).filter(|token| !token.is_empty());
-        let token = tokens.next().map(|token| SecretString::from(token.into_owned())).ok_or(TokenError::Missing)?;
+        let mut tokens = in_query.chain(in_headers).chain(in_protocols).filter(|token| !token.is_empty());
+        let token = tokens.next().map(SecretString::from).ok_or(TokenError::Missing)?;
         if tokens.any(|other| other != token.expose_secret()) {
             Err(TokenError::Malformed(CONFLICTING))
         } else {
@@ -55,7 +56,7 @@ impl Presentation<'_> {
 
 /// The token of a `Bearer` header; other schemes are none of ours.
 fn bearer(header: &str) -> Option<&str> {
-    let (scheme, token) = header.trim().split_once(' ')?;
+    let (scheme, token) = header.trim().split_once(char::is_whitespace)?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
@@ -83,6 +84,29 @@ mod tests {
         ] {
             let found = token(query, authorization, protocols);
             assert_eq!(found.as_deref(), Ok("a.b-c_d"), "{query} {authorization:?} {protocols:?}");
+        }
+    }
+
+    #[test]
+    fn white_space_around_a_token_is_none_of_it() {
+        for (query, authorization, protocols) in [
+            ("token=a.b-c_d%0A", &[][..], &[][..]),
+            ("token=%0D%0Aa.b-c_d", &[], &[]),
+            ("token=+a.b-c_d%20", &[], &[]),
+            ("token=%09a.b-c_d%09&sync=wait", &[], &[]),
+            ("token=%C2%A0a.b-c_d%E2%80%A8", &[], &[]),
+            ("", &["Bearer\ta.b-c_d\t"], &[]),
+            ("", &[" Bearer   a.b-c_d  "], &[]),
+            ("", &[], &["ordercast.v1 ,\tbearer.a.b-c_d\t"]),
+            ("", &[], &["bearer. a.b-c_d , ordercast.v1"]),
+            ("token=a.b-c_d%0A", &["Bearer a.b-c_d "], &["ordercast.v1, bearer.a.b-c_d "]),
+        ] {
+            let found = token(query, authorization, protocols);
+            assert_eq!(found.as_deref(), Ok("a.b-c_d"), "{query} {authorization:?} {protocols:?}");
+        }
+        assert_eq!(token("token=a.b%20c", &[], &[]).as_deref(), Ok("a.b c"), "within, it is part of it");
+        for query in ["token=%0A", "token=+", "token=%20%09"] {
+            assert_eq!(token(query, &[], &[]), Err(TokenError::Missing), "{query}");
         }
     }
 

@@ -250,11 +250,12 @@ fn what_is_no_token_is_invalid_and_what_is_too_large_is_not_looked_at() {
         &unsigned_but_signed,
         &good[1..],
         &format!("{good}.x"),
-        &format!(" {good}"),
+        &format!("{head} .{signature}"),
         head,
     ] {
         assert!(matches!(verifier.verify(bad, now()), Err(TokenError::Invalid(_))), "{bad}");
     }
+    assert!(verifier.verify(&format!("\t{good}\r\n"), now()).is_ok(), "white space around it is none of it");
     assert_eq!(verifier.verify(&format!("{head}."), now()), Err(TokenError::Invalid(Flaw::Signature)));
     assert_eq!(
         verifier.verify(&format!("{head}.{}", &signature[4..]), now()),

@@ -69,9 +69,10 @@ impl Verifier {
         }
     }
 
-    /// Whom `token` speaks for at `now`. Where its key would have to be fetched first, that is asked for, and the answer is
+    /// Whom `token` speaks for at `now`; white space around it is none of it. Where its key would have to be fetched first, that is asked for, and the answer is
     /// [`TokenError::KeysUnavailable`].
     pub fn verify(&self, token: &str, now: Timestamp) -> Result<Principal, TokenError> {
+        let token = token.trim();
         if token.len() > MAX_TOKEN_BYTES {
             return Err(TokenError::Malformed(TOO_LARGE));
         }

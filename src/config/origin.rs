@@ -73,18 +73,47 @@ pub fn host_and_port(authority: &str) -> Option<(String, Option<u16>)> {
 pub enum AllowedOrigin {
     /// `*`: any origin, `null` too.
     Any,
+    /// `null`: pages that have no origin of their own, such as files in most browsers, and every sandboxed frame.
+    Null,
+    /// `file://`: files, in Electron and some web views.
+    File,
     /// `https://shop.example`: this one.
     Exactly(WebOrigin),
     /// `https://*.shop.example`: every host below the one named here, but not that one.
     Below(WebOrigin),
 }
 
+impl AllowedOrigin {
+    /// Whether pages of anybody have this origin, so that listing it may let in more than was meant. `*` says what it does.
+    pub fn is_anybodys(&self) -> bool {
+        matches!(self, Self::Null | Self::File)
+    }
+}
+
+impl fmt::Display for AllowedOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => f.write_str("*"),
+            Self::Null => f.write_str("null"),
+            Self::File => f.write_str("file://"),
+            Self::Exactly(origin) => origin.fmt(f),
+            Self::Below(WebOrigin { scheme, host, port }) => {
+                write!(f, "{scheme}://*.{host}")?;
+                port.map_or(Ok(()), |port| write!(f, ":{port}"))
+            }
+        }
+    }
+}
+
 pub(super) fn allowed_origin() -> Rule<AllowedOrigin> {
-    let allowed =
-        "*, an origin such as https://shop.example (without a path; a host in punycode), or https://*.shop.example";
+    let allowed = "*, an origin such as https://shop.example (without a path; a host in punycode), \
+                   https://*.shop.example, null, or file://";
     Rule::new(allowed, |text| {
-        if text == "*" {
-            return Some(AllowedOrigin::Any);
+        match text {
+            "*" => return Some(AllowedOrigin::Any),
+            "null" => return Some(AllowedOrigin::Null),
+            "file://" => return Some(AllowedOrigin::File),
+            _ => {}
         }
         let origin: WebOrigin = text.parse().ok()?;
         match origin.host.strip_prefix("*.") {

@@ -8,13 +8,17 @@ use std::{
 use actix_web::{
     HttpRequest,
     dev::RequestHead,
-    http::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL},
+    http::header::{AUTHORIZATION, HOST, HeaderName, ORIGIN, SEC_WEBSOCKET_PROTOCOL},
 };
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{public::Public, refusal::Refusal};
+use super::{
+    headers::{Said, texts},
+    public::Public,
+    refusal::Refusal,
+};
 use crate::{
-    auth::{OriginRequest, Origins, Presentation, Principal, TicketDigest, TokenError},
+    auth::{OriginRequest, Origins, Presentation, Principal, TicketDigest, TokenError, UNREADABLE},
     event::Timestamp,
     ingest::desk::DatabaseUnavailable,
 };
@@ -25,23 +29,43 @@ pub(super) fn query<'a>(request: &'a HttpRequest, name: &str) -> Option<Cow<'a, 
         .find_map(|(key, value)| (key == name).then_some(value))
 }
 
-/// Checks the page's origin. `true`: the request comes from a page, which may connect; `false`: from no page.
-pub(super) fn check_origin(request: &HttpRequest, public: &Public) -> Result<bool, Refusal> {
-    let Some(origin) = header(request, ORIGIN) else { return Ok(false) };
-    if allows_origin(&public.origins, origin, request.head()) {
-        return Ok(true);
-    }
-    let host = header(request, HOST).unwrap_or("");
-    tracing::info!(http.origin = origin, http.host = host, "refused a page of another origin");
-    Err(Refusal::OriginNotAllowed)
+/// Which page a request comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Page {
+    /// From none.
+    Nobody,
+    /// From one that may connect.
+    Allowed,
+    /// From one that may not, or nobody can say from which.
+    Foreign,
 }
 
-/// Whether a page of `origin` may connect to the host that was asked for.
-pub(super) fn allows_origin(origins: &Origins, origin: &str, head: &RequestHead) -> bool {
-    let header = |name| head.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+/// Which page a request comes from, and whether it may connect to the host that was asked for.
+pub(super) fn page(head: &RequestHead, origins: &Origins) -> Page {
+    let headers = head.headers();
+    let origin = match Said::once(headers, ORIGIN) {
+        Said::Nothing => return Page::Nobody,
+        Said::Unreadable => return Page::Foreign,
+        Said::Text(origin) => origin,
+    };
     let peer = head.peer_addr.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
-    let (host, forwarded_host) = (header(HOST), header(HeaderName::from_static("x-forwarded-host")));
-    origins.allows(&OriginRequest { origin, host, forwarded_host, peer })
+    let host = Said::once(headers, HOST).or_empty();
+    let forwarded_host = Said::first(headers, HeaderName::from_static("x-forwarded-host")).or_empty();
+    if origins.allows(&OriginRequest { origin, host, forwarded_host, peer }) { Page::Allowed } else { Page::Foreign }
+}
+
+/// Checks the page's origin. `true`: the request comes from a page, which may connect; `false`: from no page.
+pub(super) fn check_origin(request: &HttpRequest, public: &Public) -> Result<bool, Refusal> {
+    match page(request.head(), &public.origins) {
+        Page::Nobody => Ok(false),
+        Page::Allowed => Ok(true),
+        Page::Foreign => {
+            let shown = |name| Said::once(request.headers(), name).or_empty();
+            let (origin, host) = (shown(ORIGIN), shown(HOST));
+            tracing::info!(http.origin = origin, http.host = host, "refused a page of another origin");
+            Err(Refusal::OriginNotAllowed)
+        }
+    }
 }
 
 /// Who was let in, and the ticket that is still to be used up.
@@ -56,8 +80,8 @@ pub(super) struct Admission {
 pub(super) async fn admit(request: &HttpRequest, public: &Public) -> Result<Admission, Refusal> {
     let presented = Presentation {
         query: request.query_string(),
-        authorization: &headers(request, AUTHORIZATION),
-        protocols: &headers(request, SEC_WEBSOCKET_PROTOCOL),
+        authorization: &headers(request, AUTHORIZATION)?,
+        protocols: &headers(request, SEC_WEBSOCKET_PROTOCOL)?,
     };
     let shown = presented.token()?;
     let ticket = TicketDigest::of(shown.expose_secret());
@@ -82,7 +106,7 @@ impl Admission {
 
 /// Checks the token of the `Authorization` header. A ticket is none: it cannot be changed for another.
 pub(super) async fn bearer(request: &HttpRequest, public: &Public) -> Result<Principal, Refusal> {
-    let presented = Presentation { authorization: &headers(request, AUTHORIZATION), ..Presentation::default() };
+    let presented = Presentation { authorization: &headers(request, AUTHORIZATION)?, ..Presentation::default() };
     let principal = verify(&presented.token()?, public).await?;
     check_revocation(&principal, public)?;
     Ok(principal)
@@ -120,10 +144,6 @@ impl From<TokenError> for Refusal {
     }
 }
 
-fn header(request: &HttpRequest, name: HeaderName) -> Option<&str> {
-    request.headers().get(name)?.to_str().ok()
-}
-
-fn headers(request: &HttpRequest, name: HeaderName) -> Vec<&str> {
-    request.headers().get_all(name).filter_map(|value| value.to_str().ok()).collect()
+fn headers(request: &HttpRequest, name: HeaderName) -> Result<Vec<&str>, TokenError> {
+    texts(request.headers(), name).ok_or(TokenError::Malformed(UNREADABLE))
 }

@@ -6,6 +6,8 @@
 
 mod access;
 mod conduct;
+mod front;
+mod headers;
 pub mod instance;
 mod line;
 pub mod lobby;

@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use actix_cors::Cors;
 use actix_http::{HttpService, KeepAlive, Request, Response, error::DispatchError};
 use actix_service::{
     IntoServiceFactory, Service as _, ServiceFactory, ServiceFactoryExt, apply_fn_factory, map_config,
@@ -17,18 +16,16 @@ use actix_service::{
 use actix_web::{
     App,
     body::MessageBody,
-    dev::{AppConfig, RequestHead, Server, ServerHandle, ServiceRequest, ServiceResponse},
-    http::header::{
-        AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, REFERRER_POLICY, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
-    },
-    middleware::{DefaultHeaders, Next, from_fn},
+    dev::{AppConfig, Server, ServerHandle},
+    http::header::{CACHE_CONTROL, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS},
+    middleware::{DefaultHeaders, from_fn},
     rt::net::TcpStream,
     web,
 };
 
 use super::{
-    access::allows_origin,
     conduct::conduct,
+    front::admit,
     line::{Guest, House, Line, REQUEST_TIMEOUT},
     lobby::{Entrance, Lobby},
     operations::{self, Operations},
@@ -47,13 +44,6 @@ use crate::telemetry::{ConnectionMetrics, Cut};
 const WRITE_BUFFER_BYTES: usize = 1024;
 /// Connections without a session that the public listener takes.
 pub const LOBBY: usize = 4096;
-/// Longest path and query together: room for a token of the largest size, percent-encoded.
-const MAX_TARGET_BYTES: usize = 32 * 1024;
-/// Most bytes of headers: room for a token of the largest size twice, and for a browser's cookies.
-const MAX_HEADER_BYTES: usize = 32 * 1024;
-/// A browser may keep a preflight's answer.
-const PREFLIGHT_SECONDS: usize = 600;
-
 /// A listener that is being served. Dropping it does not stop it: see [`stop`](Listening::stop).
 pub struct Listening {
     /// The address it was given, or took.
@@ -219,7 +209,6 @@ pub fn serve_public(
         App::new()
             .app_data(public.clone())
             .wrap(from_fn(admit))
-            .wrap(cors(public.clone()))
             .wrap(security_headers())
             .configure(extra.clone())
             .service(web::resource("/order-status").get(websocket::order_status).default_service(web::to(other_method)))
@@ -228,33 +217,6 @@ pub fn serve_public(
             .service(web::resource("/tickets").post(tickets::issue).default_service(web::to(other_method)))
             .default_service(web::to(nothing_here))
     })
-}
-
-/// Lets a request in, if it is of a sensible size and its address does not ask too often.
-async fn admit(
-    public: web::Data<Public>,
-    request: ServiceRequest,
-    next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
-    let head = request.head();
-    let header_bytes: usize = head.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
-    let target_bytes = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
-    let refusal = if target_bytes > MAX_TARGET_BYTES {
-        Some(Refusal::BadRequest("the address of the request is too long"))
-    } else if header_bytes > MAX_HEADER_BYTES {
-        Some(Refusal::BadRequest("the headers of the request are too long"))
-    } else if !public.rate.admits(public.client_address(head)) {
-        Some(Refusal::RateLimited)
-    } else {
-        None
-    };
-    match refusal {
-        Some(refusal) => {
-            public.metrics.refused(refusal.code());
-            Ok(request.into_response(refusal.response()).map_into_right_body())
-        }
-        None => next.call(request).await.map(ServiceResponse::map_into_left_body),
-    }
 }
 
 /// Serves the operations listener.
@@ -285,17 +247,4 @@ fn security_headers() -> DefaultHeaders {
         .add((CACHE_CONTROL, "no-store"))
         .add((REFERRER_POLICY, "no-referrer"))
         .add((X_CONTENT_TYPE_OPTIONS, "nosniff"))
-}
-
-/// The same origins that may open a WebSocket may read the other endpoints.
-fn cors(public: web::Data<Public>) -> Cors {
-    Cors::default()
-        .allowed_origin_fn(move |origin: &HeaderValue, head: &RequestHead| {
-            origin.to_str().is_ok_and(|origin| allows_origin(&public.origins, origin, head))
-        })
-        .allowed_methods(["GET", "POST"])
-        .allowed_headers([AUTHORIZATION, CONTENT_TYPE])
-        .expose_headers([RETRY_AFTER])
-        .block_on_origin_mismatch(false)
-        .max_age(PREFLIGHT_SECONDS)
 }

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use actix_web::http::header::{FORWARDED, HeaderMap, HeaderName};
+use actix_web::http::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -31,27 +31,43 @@ impl TrustedProxies {
         if !self.contains(peer) {
             return peer;
         }
-        let values =
-            |name| headers.get_all(name).filter_map(|value| value.to_str().ok()).flat_map(|all| all.split(','));
-        let plain = self.last_untrusted(values(X_FORWARDED_FOR).map(address_of).collect());
-        let standard = self.last_untrusted(values(FORWARDED).map(for_of).collect());
+        let plain = self.last_untrusted(headers, X_FORWARDED_FOR, address_of);
+        let standard = self.last_untrusted(headers, FORWARDED, for_of);
         match (plain, standard) {
-            (Some(plain), Some(standard)) if plain != standard => peer,
-            (plain, standard) => plain.or(standard).unwrap_or(peer),
+            (Chain::Ends(address), Chain::Absent) | (Chain::Absent, Chain::Ends(address)) => address,
+            (Chain::Ends(plain), Chain::Ends(standard)) if plain == standard => plain,
+            _ => peer,
         }
     }
 
-    /// An address that cannot be read ends the search: whoever wrote it is no proxy of ours.
-    fn last_untrusted(&self, chain: Vec<Option<IpAddr>>) -> Option<IpAddr> {
-        let mut nearest = None;
-        for address in chain.into_iter().rev() {
-            nearest = Some(address?);
-            if nearest.is_some_and(|address| !self.contains(address)) {
+    /// An address that cannot be read ends the search: whoever wrote it is no proxy of ours. Each is read by itself, because a
+    /// proxy writes its own behind whatever a client sent.
+    fn last_untrusted(&self, headers: &HeaderMap, name: HeaderName, read: fn(&str) -> Option<IpAddr>) -> Chain {
+        let lines: Vec<&[u8]> = headers.get_all(name).map(HeaderValue::as_bytes).collect();
+        let elements = lines.iter().rev().flat_map(|line| line.rsplit(|byte| *byte == b','));
+        // An empty element of a list is none (RFC 9110, 5.6.1).
+        let elements = elements.filter(|element| !element.trim_ascii().is_empty());
+        let mut nearest = Chain::Absent;
+        for element in elements {
+            let Some(address) = std::str::from_utf8(element).ok().and_then(read) else { return Chain::Unreadable };
+            nearest = Chain::Ends(address);
+            if !self.contains(address) {
                 break;
             }
         }
         nearest
     }
+}
+
+/// What one of the headers says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Chain {
+    /// It did not come.
+    Absent,
+    /// The last address that is no proxy of ours, or the first where all are.
+    Ends(IpAddr),
+    /// Nobody knows where it begins.
+    Unreadable,
 }
 
 /// What counts as one client for limits: an IPv4 address, or the /64 that an IPv6 host may choose its addresses from.
@@ -87,18 +103,21 @@ fn for_of(element: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use actix_web::http::header::HeaderValue;
-
     use super::*;
 
     fn client(peer: &str, forwarded_for: &[&str], forwarded: &[&str]) -> String {
+        let bytes = |values: &[&str]| values.iter().map(|value| value.as_bytes().to_vec()).collect::<Vec<_>>();
+        client_of(peer, &bytes(forwarded_for), &bytes(forwarded))
+    }
+
+    fn client_of(peer: &str, forwarded_for: &[Vec<u8>], forwarded: &[Vec<u8>]) -> String {
         let proxies = TrustedProxies::new(&["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()]);
         let mut headers = HeaderMap::new();
         for value in forwarded_for {
-            headers.append(X_FORWARDED_FOR, HeaderValue::from_str(value).unwrap());
+            headers.append(X_FORWARDED_FOR, HeaderValue::from_bytes(value).unwrap());
         }
         for value in forwarded {
-            headers.append(FORWARDED, HeaderValue::from_str(value).unwrap());
+            headers.append(FORWARDED, HeaderValue::from_bytes(value).unwrap());
         }
         proxies.client(peer.parse().unwrap(), &headers).to_string()
     }
@@ -126,6 +145,22 @@ mod tests {
         assert_eq!(client("fd00::1", &[], &["for=1.1.1.1, For=\"[2001:db8::1]:80\";proto=https"]), "2001:db8::1");
         assert_eq!(client("10.0.0.1", &["192.0.2.1"], &["for=192.0.2.1"]), "192.0.2.1");
         assert_eq!(client("10.0.0.1", &["192.0.2.1"], &["for=192.0.2.2"]), "10.0.0.1", "one of them is made up");
+    }
+
+    #[test]
+    fn what_cannot_be_read_hides_nothing_that_a_proxy_wrote_and_makes_room_for_nothing_that_a_client_wrote() {
+        let client = |forwarded_for: &[&[u8]], forwarded: &[&[u8]]| {
+            let owned = |values: &[&[u8]]| values.iter().map(|value| value.to_vec()).collect::<Vec<_>>();
+            client_of("10.0.0.1", &owned(forwarded_for), &owned(forwarded))
+        };
+        // The client's bytes, and behind them what a proxy of ours saw.
+        assert_eq!(client(&[b"\xff\xfe, 192.0.2.1"], &[]), "192.0.2.1");
+        assert_eq!(client(&["ü".as_bytes(), b"192.0.2.1, 10.0.0.2"], &[]), "192.0.2.1");
+        assert_eq!(client(&[b"192.0.2.1, \xff"], &[]), "10.0.0.1");
+        assert_eq!(client(&[b"192.0.2.1", b"\xff"], &[]), "10.0.0.1", "not the one before it");
+        assert_eq!(client(&[b"\xff"], &[b"for=192.0.2.1"]), "10.0.0.1", "not what the other header says");
+        assert_eq!(client(&[b" , 192.0.2.1, "], &[b""]), "192.0.2.1", "an empty element is none");
+        assert_eq!(client(&[b"192.0.2.1"], &[b"for=unknown"]), "10.0.0.1");
     }
 
     #[test]

@@ -37,8 +37,7 @@ const EXCEPTIONS: [(&str, &str, &str); 5] = [
 ];
 
 /// Foreign crates that only these rooms name, so that each can be replaced in one place.
-const FOREIGN: [(&str, &[&str]); 15] = [
-    ("actix_cors", &["http"]),
+const FOREIGN: [(&str, &[&str]); 14] = [
     ("actix_http", &["http"]),
     ("actix_web", &["app", "dev", "http"]),
     ("actix_ws", &["http"]),

@@ -6,6 +6,7 @@ mod closing;
 mod frames;
 mod handshakes;
 mod lobby;
+mod origins;
 mod panics;
 mod silence;
 mod sizes;

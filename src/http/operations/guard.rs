@@ -15,7 +15,13 @@ use sha2::{Digest, Sha256};
 use url::{Host, Url};
 
 use super::Operations;
-use crate::{auth::Presentation, http::refusal::Refusal};
+use crate::{
+    auth::{Presentation, UNREADABLE},
+    http::{
+        headers::{Said, texts},
+        refusal::Refusal,
+    },
+};
 
 /// Decides by `operations.token` or, without that setting, by where the listener is.
 #[derive(Debug)]
@@ -41,15 +47,17 @@ impl Guard {
         })
     }
 
-    fn check(&self, authorization: &[&str], host: Option<&str>) -> Result<(), Refusal> {
+    /// `authorization` is `None` where it cannot be read.
+    fn check(&self, authorization: Option<&[&str]>, host: Said<'_>) -> Result<(), Refusal> {
         match &self.0 {
             Rule::Token(wanted) => {
+                let authorization = authorization.ok_or(Refusal::BadRequest(UNREADABLE))?;
                 let shown = Presentation { authorization, ..Presentation::default() }.token()?;
                 let same = is_same(&digest(shown.expose_secret()), wanted);
                 if same { Ok(()) } else { Err(Refusal::InvalidToken) }
             }
             // A page in the operator's browser can make its own name point here, but not call itself localhost.
-            Rule::Loopback if host.is_none_or(is_local) => Ok(()),
+            Rule::Loopback if host.or_empty().is_none_or(is_local) => Ok(()),
             Rule::Loopback | Rule::Nobody => Err(Refusal::NotFound),
         }
     }
@@ -82,11 +90,11 @@ impl FromRequest for Operator {
     type Future = Ready<Result<Self, Refusal>>;
 
     fn from_request(request: &HttpRequest, _: &mut dev::Payload) -> Self::Future {
-        let authorization: Vec<&str> =
-            request.headers().get_all(AUTHORIZATION).filter_map(|value| value.to_str().ok()).collect();
-        let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+        let authorization = texts(request.headers(), AUTHORIZATION);
+        let host = Said::once(request.headers(), HOST);
         let operations = request.app_data::<web::Data<Operations>>().ok_or(Refusal::NotFound);
-        ready(operations.and_then(|operations| operations.guard.check(&authorization, host)).map(|()| Self))
+        let check = |operations: &web::Data<Operations>| operations.guard.check(authorization.as_deref(), host);
+        ready(operations.and_then(check).map(|()| Self))
     }
 }
 
@@ -102,13 +110,15 @@ mod tests {
     fn with_a_token_only_who_shows_it_passes_wherever_the_listener_is() {
         for listen in ["127.0.0.1:9090", "0.0.0.0:9090"] {
             let guard = guard(Some("open sesame"), listen);
-            assert_eq!(guard.check(&["Bearer open sesame"], Some("ops.example")), Ok(()));
+            assert_eq!(guard.check(Some(&["Bearer open sesame"]), Said::Text("ops.example")), Ok(()));
+            let local = Said::Text("localhost");
             for shown in ["Bearer open sesam", "Bearer open sesame2", "Bearer OPEN SESAME"] {
-                assert_eq!(guard.check(&[shown], Some("localhost")), Err(Refusal::InvalidToken), "{shown}");
+                assert_eq!(guard.check(Some(&[shown]), local), Err(Refusal::InvalidToken), "{shown}");
             }
             for shown in [&[][..], &["open sesame"], &["Basic open sesame"], &["Bearer "]] {
-                assert_eq!(guard.check(shown, Some("localhost")), Err(Refusal::MissingToken), "{shown:?}");
+                assert_eq!(guard.check(Some(shown), local), Err(Refusal::MissingToken), "{shown:?}");
             }
+            assert_eq!(guard.check(None, local), Err(Refusal::BadRequest(UNREADABLE)));
             assert!(!format!("{guard:?}").contains("sesame"));
         }
     }
@@ -130,7 +140,9 @@ mod tests {
             ("10.0.0.1:9090", Some("localhost"), false),
         ] {
             let wanted = if passes { Ok(()) } else { Err(Refusal::NotFound) };
-            assert_eq!(guard(None, listen).check(&[], host), wanted, "{listen} {host:?}");
+            let host = host.map_or(Said::Nothing, Said::Text);
+            assert_eq!(guard(None, listen).check(Some(&[]), host), wanted, "{listen} {host:?}");
         }
+        assert_eq!(guard(None, "127.0.0.1:9090").check(Some(&[]), Said::Unreadable), Err(Refusal::NotFound));
     }
 }
