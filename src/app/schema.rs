@@ -16,7 +16,7 @@ pub(super) async fn wait_until_current(store: &dyn Store) {
         let reason = error.to_string();
         if reason != told {
             match error {
-                StoreError::SchemaBehind { .. } | StoreError::SchemaAhead { .. } => {
+                StoreError::SchemaBehind { .. } | StoreError::SchemaAhead { .. } | StoreError::Encoding { .. } => {
                     tracing::error!(%error, "waiting for a database schema that fits");
                 }
                 _ => tracing::warn!(%error, "waiting for the database"),

@@ -22,6 +22,17 @@ pub enum StoreError {
     /// Two recorders touched one order at once; try the batch again.
     #[error("another recorder changed the same order at the same time")]
     Contended,
+    /// The database keeps text in another encoding than all that events may hold.
+    #[error(
+        "the database {database} has the encoding {encoding}, and Ordercast needs UTF8, which only a new database can have: \
+         `create database NAME encoding 'UTF8' template template0`, then name that in database.url"
+    )]
+    Encoding {
+        /// Its name.
+        database: String,
+        /// As it calls it: `LATIN1`, `SQL_ASCII`, …
+        encoding: String,
+    },
     /// The schema is older than this binary.
     #[error("the database schema is at version {found}, this binary needs {needed}: run `ordercast migrate`")]
     SchemaBehind {

@@ -23,6 +23,7 @@ fn migrator() -> Migrator {
 pub(super) async fn migrate(mut connection: PoolConnection<Postgres>) -> Result<(), StoreError> {
     connection.close_on_drop();
     let mut transaction = connection.begin().await?;
+    check_encoding(&mut transaction).await?;
     // The migrator prepares statements under names, which behind a pooler outlive this connection.
     transaction.execute("deallocate all").await?;
     transaction.execute(LOCK).await?;
@@ -34,8 +35,16 @@ pub(super) async fn migrate(mut connection: PoolConnection<Postgres>) -> Result<
     Ok(transaction.commit().await?)
 }
 
+/// Refuses a database that cannot hold all text: the migrations' own comments may be what it fails at first.
+async fn check_encoding(connection: &mut PgConnection) -> Result<(), StoreError> {
+    let asked = "select current_database()::text, current_setting('server_encoding')";
+    let (database, encoding): (String, String) = sqlx::query_as(asked).persistent(false).fetch_one(connection).await?;
+    if encoding == "UTF8" { Ok(()) } else { Err(StoreError::Encoding { database, encoding }) }
+}
+
 /// Compares the schema with this binary's.
 pub(super) async fn check(connection: &mut PgConnection) -> Result<(), StoreError> {
+    check_encoding(connection).await?;
     let exists = "select to_regclass('_sqlx_migrations') is not null";
     let version = "select coalesce(max(version), 0) from _sqlx_migrations where success";
     let found = if sqlx::query_scalar(exists).persistent(false).fetch_one(&mut *connection).await? {

@@ -34,9 +34,14 @@ impl Database {
     }
 
     pub(super) async fn empty_postgres() -> Self {
+        Self::postgres_with("").await
+    }
+
+    /// An empty database that was made with these options.
+    pub(super) async fn postgres_with(options: &str) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("store_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        administer(&format!("create database {name}")).await;
+        administer(&format!("create database {name} {options}")).await;
         let mut url: url::Url = server().parse().unwrap();
         url.set_path(&name);
         Self { store: connect(url.as_str(), LIMITS).unwrap(), url: url.into(), directory: None }
