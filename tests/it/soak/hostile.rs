@@ -88,10 +88,11 @@ enum Act {
     UseRevokedTokens,
     BeKicked,
     ClaimForeignOrders,
+    AskForEverything,
 }
 
 /// What they do, how many of them at once, the pause between two times, and what comes of it.
-const ACTS: [(Act, u64, u64, &str); 10] = [
+const ACTS: [(Act, u64, u64, &str); 11] = [
     (Act::ReadNothing, 4, 500, "readers that read nothing cut"),
     (Act::HalfAHandshake, 3, 50, "half handshakes let go"),
     (Act::BreakFrames, 4, 100, "frames that break the rules answered with their close code"),
@@ -102,6 +103,7 @@ const ACTS: [(Act, u64, u64, &str); 10] = [
     (Act::UseRevokedTokens, 1, 500, "revoked tokens ended on the other instance"),
     (Act::BeKicked, 1, 500, "sessions ended by an operator of the other instance"),
     (Act::ClaimForeignOrders, 1, 200, "claims of foreign orders answered with nothing"),
+    (Act::AskForEverything, 1, 500, "those who ask for everything again and again ended"),
 ];
 
 impl Hostile {
@@ -152,6 +154,11 @@ impl Act {
                     .await?
                     .until_closed(&nonsense.repeat(12), 4513)
                     .await
+            }
+            Self::AskForEverything => {
+                // At once, so that none of the answers can be there before the next is asked for.
+                let sync = frame(0x81, br#"{"type":"sync"}"#);
+                Raw::open(here, &field.world.token(STALLED), rng).await?.until_closed(&sync.repeat(20), 4513).await
             }
             Self::ForgeTokens => {
                 let good = field.world.token("u-1");
