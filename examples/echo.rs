@@ -106,7 +106,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         keep_alive: SEND_TIMEOUT,
         send_timeout: SEND_TIMEOUT,
         rate: Arc::new(RequestRate::new(NonZeroU32::MAX)),
-        metrics: Metrics::new(Timestamp::now()).connections,
+        metrics: Metrics::new(Timestamp::now()),
     };
     let mut listening =
         serve(bind(address, "the first argument")?, transport, || App::new().default_service(web::to(echo)))?;

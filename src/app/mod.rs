@@ -157,6 +157,7 @@ impl App {
                 send_timeout: settings.session.send_timeout,
             },
             metrics: metrics.sessions.clone(),
+            outside: metrics.outside.clone(),
         });
         Ok(Self {
             public: bind(settings.http.listen, "http.listen")?,
@@ -270,7 +271,7 @@ impl App {
             keep_alive: self.settings.http.keep_alive,
             send_timeout: session.send_timeout,
             rate: self.public_state.rate.clone(),
-            metrics: self.metrics.connections.clone(),
+            metrics: self.metrics.clone(),
         };
         let inner = Transport {
             workers: 1,

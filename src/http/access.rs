@@ -21,6 +21,7 @@ use crate::{
     auth::{OriginRequest, Origins, Presentation, Principal, TicketDigest, TokenError, UNREADABLE},
     event::Timestamp,
     ingest::desk::DatabaseUnavailable,
+    telemetry::{OutsideLine, shown},
 };
 
 /// A parameter of the query string, decoded.
@@ -60,9 +61,16 @@ pub(super) fn check_origin(request: &HttpRequest, public: &Public) -> Result<boo
         Page::Nobody => Ok(false),
         Page::Allowed => Ok(true),
         Page::Foreign => {
-            let shown = |name| Said::once(request.headers(), name).or_empty();
-            let (origin, host) = (shown(ORIGIN), shown(HOST));
-            tracing::info!(http.origin = origin, http.host = host, "refused a page of another origin");
+            let said = |name| Said::once(request.headers(), name).or_empty().unwrap_or_default();
+            let (origin, host) = (said(ORIGIN), said(HOST));
+            if let Some(left_out) = public.outside.admits_origin(origin) {
+                tracing::warn!(
+                    http.origin = shown(origin),
+                    http.host = shown(host),
+                    log.left_out = left_out.told(),
+                    "refused a page of another origin; add it to http.allowed_origins"
+                );
+            }
             Err(Refusal::OriginNotAllowed)
         }
     }
@@ -114,8 +122,10 @@ pub(super) async fn bearer(request: &HttpRequest, public: &Public) -> Result<Pri
 
 async fn verify(token: &SecretString, public: &Public) -> Result<Principal, TokenError> {
     public.verifier.verify_fetching(token.expose_secret(), Timestamp::now).await.inspect_err(|error| {
-        if let Some(flaw) = error.flaw() {
-            tracing::debug!(auth.flaw = ?flaw, "refused a token");
+        if let Some(flaw) = error.flaw()
+            && let Some(left_out) = public.outside.admits(OutsideLine::RefusedToken)
+        {
+            tracing::debug!(auth.flaw = ?flaw, log.left_out = left_out.told(), "refused a token");
         }
     })
 }

@@ -15,7 +15,7 @@ use crate::{
     hub::SharedHub,
     ingest::desk::Desk,
     session::Rules,
-    telemetry::SessionMetrics,
+    telemetry::{OutsideLog, SessionMetrics},
 };
 
 /// The public side of this instance.
@@ -44,6 +44,8 @@ pub struct Public {
     pub limits: Limits,
     /// Counts sessions and refusals.
     pub metrics: Arc<SessionMetrics>,
+    /// Says which lines are written that somebody outside can cause.
+    pub outside: Arc<OutsideLog>,
 }
 
 /// What sessions may take, as the settings of the same names say.

@@ -37,7 +37,7 @@ use super::{
     source::TrustedProxies,
     tickets, websocket,
 };
-use crate::telemetry::{ConnectionMetrics, Cut};
+use crate::telemetry::{Cut, Metrics, OutsideLine, OutsideLog};
 
 /// A body is asked for more only while less than this waits to be written: enough for the head and body of a small
 /// answer to be one write, and so little that a session's deliveries stay in its mailbox until the socket takes them.
@@ -99,8 +99,8 @@ pub struct Transport {
     pub send_timeout: Duration,
     /// Who sends too much.
     pub rate: Arc<RequestRate>,
-    /// Counts connections that are cut.
-    pub metrics: Arc<ConnectionMetrics>,
+    /// Counts connections that are cut, and what is left out of the log.
+    pub metrics: Metrics,
 }
 
 /// Serves `app` on a listener, each connection and each request within its bounds.
@@ -162,6 +162,7 @@ where
 struct Door {
     house: Rc<House>,
     lobby: Arc<Lobby>,
+    outside: Arc<OutsideLog>,
     proxies: TrustedProxies,
     send_timeout: Duration,
 }
@@ -169,7 +170,18 @@ struct Door {
 impl Door {
     fn new(transport: &Transport, lobby: Arc<Lobby>) -> Self {
         let Transport { keep_alive, rate, metrics, proxies, send_timeout, .. } = transport.clone();
-        Self { house: Rc::new(House { keep_alive, rate, metrics }), lobby, proxies, send_timeout }
+        let Metrics { connections, outside, .. } = metrics;
+        let house = House { keep_alive, rate, metrics: connections };
+        Self { house: Rc::new(house), lobby, outside, proxies, send_timeout }
+    }
+
+    fn prepare(&self, stream: &TcpStream) {
+        // The peer may be gone already; then reading says so.
+        if let Err(error) = socket::prepare(stream, self.send_timeout)
+            && let Some(left_out) = self.outside.admits(OutsideLine::SocketOptions)
+        {
+            tracing::debug!(%error, log.left_out = left_out.told(), "socket options could not be set");
+        }
     }
 
     /// Takes a connection, unless there is no place for it, or its address is not listened to.
@@ -186,7 +198,7 @@ impl Door {
                 if displaced {
                     self.house.metrics.cut(Cut::GaveWay);
                 }
-                socket::prepare(&stream, self.send_timeout);
+                self.prepare(&stream);
                 Some((Line::new(stream, Guest::new(self.house.clone(), address, place)), peer))
             }
             Err(why) => {

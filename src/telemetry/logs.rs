@@ -69,9 +69,10 @@ where
         LogFormat::Json => fmt::layer().json().flatten_event(true).with_span_list(false).with_writer(writer).boxed(),
         LogFormat::Text => fmt::layer().with_ansi(is_terminal).with_writer(writer).boxed(),
     };
-    // The web server's own start-up chatter says nothing that our lines do not, and sqlx warns of a line of a password file by
-    // repeating it. A directive of the settings wins.
-    let level = format!("actix_server=warn,sqlx_postgres::options=error,{}", log.level);
+    // The web server's own start-up chatter says nothing that our lines do not. What it says of requests it cannot read anybody
+    // can cause without end, so they are counted in its place. And sqlx warns of a line of a password file by repeating it. A
+    // directive of the settings wins.
+    let level = format!("actix_server=warn,actix_http=off,sqlx_postgres::options=error,{}", log.level);
     // The settings have refused what does not parse, so nothing is lost here.
     tracing_subscriber::registry().with(lines).with(EnvFilter::builder().parse_lossy(level))
 }
@@ -104,6 +105,7 @@ mod tests {
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!(session.id = "s-1", session.orders = 3, "session ended");
             tracing::debug!("a detail");
+            tracing::error!(target: "actix_http::h1::dispatcher", "stream error: request parse error");
         });
         let bytes = buffer.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
@@ -130,6 +132,13 @@ mod tests {
     fn directives_decide_what_is_logged() {
         assert_eq!(logged("off", None, false), "");
         assert_eq!(logged("warn,ordercast::telemetry=debug", None, false).lines().count(), 2);
+    }
+
+    #[test]
+    fn requests_that_cannot_be_read_are_not_told_unless_somebody_asks() {
+        for (level, told) in [("info", false), ("error", false), ("trace", false), ("info,actix_http=error", true)] {
+            assert_eq!(logged(level, None, false).contains("stream error"), told, "{level}");
+        }
     }
 
     #[test]

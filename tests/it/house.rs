@@ -224,6 +224,17 @@ fn foreign_crates_stay_in_their_rooms() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// The lines of the other rooms are about brokers, the database and the process.
+#[test]
+fn every_line_of_http_is_one_that_somebody_outside_can_cause_and_asks_before_it_is_written() {
+    for source in sources().iter().filter(|source| source.room == "http") {
+        let written = ["error!(", "warn!(", "info!(", "debug!(", "trace!("];
+        let lines: usize = written.iter().map(|name| source.code.matches(&format!("tracing::{name}")).count()).sum();
+        let asked = source.code.matches(".admits(").count() + source.code.matches(".admits_origin(").count();
+        assert!(lines <= asked, "{} writes {lines} lines and asks for {asked}", source.path);
+    }
+}
+
 #[test]
 fn every_room_stands_in_the_library_and_in_its_picture() {
     let library = fs::read_to_string(repository("src/lib.rs")).unwrap();

@@ -1,6 +1,7 @@
 //! The binary under what production does to it: SIGTERM with many sessions, a hostile stream, secrets in every input.
 
 mod leaks;
+mod outsiders;
 mod readers;
 
 use std::time::{Duration, Instant};

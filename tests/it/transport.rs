@@ -126,6 +126,7 @@ impl Server {
                 send_timeout: session.send_timeout,
             },
             metrics: metrics.sessions.clone(),
+            outside: metrics.outside.clone(),
         };
         let transport = Transport {
             workers: 1,
@@ -136,7 +137,7 @@ impl Server {
             keep_alive: settings.http.keep_alive,
             send_timeout: session.send_timeout,
             rate: public.rate.clone(),
-            metrics: metrics.connections.clone(),
+            metrics: metrics.clone(),
         };
         let listener = bind("127.0.0.1:0".parse().unwrap(), "http.listen").unwrap();
         let public = actix_web::web::Data::new(public);

@@ -10,6 +10,7 @@ use crate::{
     event::{Timestamp, UserId},
     http::refusal::Refusal,
     ingest::control::{Announcement, ControlMessage, Kick, MAX_CONTENT_CHARS},
+    telemetry::{OutsideLine, shown},
 };
 
 const MAX_BODY_BYTES: usize = 16 * 1024;
@@ -136,8 +137,11 @@ pub(super) async fn lift(
     };
     let subject = revoked.subject()?;
     let keys = operations.revocations.read(|revocations| revocations.keys_of(&subject));
-    operations.control.erase(&keys).await.map_err(|error| unavailable(&error))?;
-    tracing::info!(records = keys.len(), "an operator lifted a revocation");
+    operations.control.erase(&keys).await.map_err(|error| unavailable(&operations, &error))?;
+    if let Some(left_out) = operations.metrics.outside.admits(OutsideLine::Operator) {
+        let (records, left_out) = (keys.len(), left_out.told());
+        tracing::info!(records, log.left_out = left_out, "an operator lifted a revocation");
+    }
     Ok(HttpResponse::Accepted().json(Lifted { lifted: keys.len() }))
 }
 
@@ -146,13 +150,19 @@ async fn send(operations: &Operations, message: ControlMessage) -> Result<HttpRe
     struct Accepted {
         accepted: String,
     }
-    let accepted = operations.control.send(&message).await.map_err(|error| unavailable(&error))?;
-    tracing::info!(control.key = accepted, "an operator told all instances");
+    let sent = operations.control.send(&message).await;
+    let accepted = sent.map_err(|error| unavailable(operations, &error))?;
+    if let Some(left_out) = operations.metrics.outside.admits(OutsideLine::Operator) {
+        let (key, left_out) = (shown(&accepted), left_out.told());
+        tracing::info!(control.key = key, log.left_out = left_out, "an operator told all instances");
+    }
     Ok(HttpResponse::Accepted().json(Accepted { accepted }))
 }
 
-fn unavailable(error: &crate::ingest::producer::ProduceError) -> Refusal {
-    tracing::warn!(%error, "the control topic did not take a record");
+fn unavailable(operations: &Operations, error: &crate::ingest::producer::ProduceError) -> Refusal {
+    if let Some(left_out) = operations.metrics.outside.admits(OutsideLine::ControlTopic) {
+        tracing::warn!(%error, log.left_out = left_out.told(), "the control topic did not take a record");
+    }
     Refusal::KafkaUnavailable
 }
 

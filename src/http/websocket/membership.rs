@@ -8,7 +8,7 @@ use crate::{
     hub::{Joining, Mailbox, SessionKey, SharedHub, TooManySessions},
     protocol::{ClientCode, CloseCause},
     session::HubRequest,
-    telemetry::SessionMetrics,
+    telemetry::{OutsideLine, OutsideLog, SessionMetrics},
 };
 
 /// Membership of one open session.
@@ -23,6 +23,7 @@ pub(super) struct Membership {
     replaces: Option<usize>,
     joined: Instant,
     metrics: Arc<SessionMetrics>,
+    outside: Arc<OutsideLog>,
 }
 
 impl Membership {
@@ -32,12 +33,13 @@ impl Membership {
         joining: Joining,
         session_id: String,
         metrics: Arc<SessionMetrics>,
+        outside: Arc<OutsideLog>,
     ) -> Result<Self, TooManySessions> {
         let mailbox = joining.mailbox.clone();
         let is_link = joining.viewer.user().is_none();
         let replaces = joining.max_per_user.filter(|_| joining.closes_oldest);
         let key = hub.step(|hub| hub.join(joining))?;
-        Ok(Self { hub, key, mailbox, session_id, is_link, replaces, joined: Instant::now(), metrics })
+        Ok(Self { hub, key, mailbox, session_id, is_link, replaces, joined: Instant::now(), metrics, outside })
     }
 
     /// Nothing refuses it any more: from now on there is an end to be told. Whoever has to go for it goes only now, because
@@ -75,7 +77,8 @@ impl Membership {
         self.hub.step(|hub| hub.exchange_token(self.key, token_id, principal.issued_at, principal.expires_at));
     }
 
-    /// Leaves after [`open`](Self::open), for this reason. `client_code` is that of the client's Close, where that was it.
+    /// Leaves after [`open`](Self::open), for this reason. `client_code` is that of the client's Close, where that was it. Its
+    /// line is left out where too many end in one second.
     pub(super) fn end(&mut self, cause: CloseCause, client_code: Option<u16>) {
         let orders = self.hub.step(|hub| {
             let orders = hub.shown_orders(self.key);
@@ -86,12 +89,14 @@ impl Membership {
         if let Some(code) = client_code {
             self.metrics.closed_by_client(ClientCode::of(code));
         }
+        let Some(left_out) = self.outside.admits(OutsideLine::SessionEnded) else { return };
         tracing::info!(
             session.id = %self.session_id,
             session.cause = cause.reason(),
             session.code = client_code.unwrap_or(cause.code()),
             session.seconds = self.joined.elapsed().as_secs(),
             session.orders = orders,
+            log.left_out = left_out.told(),
             "session ended"
         );
     }

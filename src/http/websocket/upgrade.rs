@@ -170,7 +170,8 @@ fn join(request: &HttpRequest, public: &Public, principal: &Principal) -> Result
         badge: Some(badge),
         closes_oldest: public.limits.closes_oldest,
     };
-    let membership = Membership::join(public.hub.clone(), joining, opening.session_id.clone(), public.metrics.clone())
+    let (metrics, outside) = (public.metrics.clone(), public.outside.clone());
+    let membership = Membership::join(public.hub.clone(), joining, opening.session_id.clone(), metrics, outside)
         .map_err(|_| Refusal::TooManySessions)?;
     Ok((Session::open(public.rules.clone(), opening, Now::read()), membership))
 }

@@ -15,10 +15,12 @@ use prometheus_client::{
 };
 
 pub use pipeline::PipelineMetrics;
+pub(super) use rooms::Kind;
 pub use rooms::{
     ConnectionMetrics, ControlMetrics, Cut, DeadLetterMetrics, HubMetrics, SessionMetrics, SnapshotMetrics,
 };
 
+use super::outside::OutsideLog;
 use crate::event::Timestamp;
 
 /// The content type of [`Metrics::encode`].
@@ -48,6 +50,8 @@ pub struct Metrics {
     pub sessions: Arc<SessionMetrics>,
     /// Connections of both listeners.
     pub connections: Arc<ConnectionMetrics>,
+    /// What is left out of the log.
+    pub outside: Arc<OutsideLog>,
     /// Fetches of the key set.
     pub key_fetches: Counter,
     /// Those that failed: the keys stay as they were.
@@ -156,6 +160,12 @@ impl Metrics {
             Family::default(),
         ));
 
+        let outside = OutsideLog::new(names.add(
+            "log_lines_left_out",
+            "Lines that somebody outside caused and that were not written, by kind",
+            Family::default(),
+        ));
+
         let control = ControlMetrics::new(
             names.add("revocations", "Tokens and users with something revoked", Gauge::default()),
             names.add("control_records", "Records read from the control topic, by kind", Family::default()),
@@ -187,6 +197,7 @@ impl Metrics {
             control: Arc::new(control),
             sessions: Arc::new(sessions),
             connections: Arc::new(connections),
+            outside: Arc::new(outside),
             key_fetches,
             key_fetch_failures,
             key_file_reads,

@@ -228,8 +228,8 @@ pub(super) struct Code {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct Kind {
-    kind: &'static str,
+pub(in crate::telemetry) struct Kind {
+    pub(in crate::telemetry) kind: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]

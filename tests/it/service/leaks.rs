@@ -44,7 +44,7 @@ async fn world_of_canaries() -> World {
         ("session.complete_after", "1s"),
         ("session.max_per_user", "3"),
         ("session.per_user_policy", "close_oldest"),
-        ("log.level", "trace"),
+        ("log.level", "trace,actix_http=trace"),
     ] {
         world.set(key, value);
     }

@@ -87,7 +87,7 @@ async fn a_panic_ends_its_own_session_only() {
         keep_alive: Duration::from_secs(5),
         send_timeout: Duration::from_secs(5),
         rate: Arc::new(RequestRate::new(NonZeroU32::MAX)),
-        metrics: Metrics::new(Timestamp::now()).connections,
+        metrics: Metrics::new(Timestamp::now()),
     };
     let listener = bind("127.0.0.1:0".parse().unwrap(), "a test").unwrap();
     let listening = serve(listener, transport, move || {
