@@ -42,6 +42,8 @@ pub struct Metrics {
     pub control: Arc<ControlMetrics>,
     /// Sockets.
     pub sessions: Arc<SessionMetrics>,
+    /// Recorded versions that jumped.
+    pub version_jumps: Counter,
     /// Fetches of the key set.
     pub key_fetches: Counter,
     /// Those that failed: the keys stay as they were.
@@ -73,6 +75,11 @@ impl Metrics {
             "version_kind_changed",
             "Events that replaced a version of the other kind, by log order",
             Family::default(),
+        );
+        let version_jumps = names.add(
+            "version_jumps",
+            "Events recorded whose version lies far above the one before",
+            Counter::default(),
         );
         let lag =
             names.add("lag_records", "Records of a partition that a pipeline has still to take", Family::default());
@@ -166,6 +173,7 @@ impl Metrics {
             snapshots: Arc::new(snapshots),
             control: Arc::new(control),
             sessions: Arc::new(sessions),
+            version_jumps,
             key_fetches,
             key_fetch_failures,
             key_file_reads,
