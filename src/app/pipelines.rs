@@ -51,6 +51,7 @@ impl Pipelines {
                 look_now,
                 progress: progress_views.clone(),
                 policies,
+                version_jump: app.settings.event.version_jump,
                 stale_after: kafka.stale_after,
                 metrics: app.metrics.clone(),
             },

@@ -14,9 +14,11 @@ mod healthcheck;
 mod migrate;
 mod output;
 mod publish;
+mod reset_order;
 mod serve;
 mod service;
 mod signals;
+mod target;
 mod token;
 mod watch;
 
@@ -56,6 +58,8 @@ enum Command {
     Token(token::Token),
     /// Publish an order event, or erase an order
     Publish(publish::Publish),
+    /// Erase an order and forget its version, so that its next event is taken whatever its version
+    ResetOrder(reset_order::ResetOrder),
     /// Follow the orders a token may see
     Watch(watch::Watch),
     /// Check a running deployment: does every screen end at the truth?
@@ -102,6 +106,7 @@ fn execute(command: Command, context: &Context) -> Result<(), CommandError> {
         Command::Dev(dev) => dev.run(context),
         Command::Token(token) => token.run(context),
         Command::Publish(publish) => publish.run(context),
+        Command::ResetOrder(reset) => reset.run(context),
         Command::Watch(watch) => watch.run(context),
         Command::Check(check) => check.run(context),
         Command::Migrate => migrate::run(context),

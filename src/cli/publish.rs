@@ -1,27 +1,19 @@
 //! `ordercast publish`: one order event, as any producer would write it.
 
-use std::time::Duration;
-
 use clap::Args;
 use serde_json::value::RawValue;
 
 use super::{
-    block_on,
     context::Context,
     error::CommandError,
     event::{Event, check},
     output::print,
+    target::{self, Target},
 };
 use crate::{
-    config::{Kafka, Need, Settings, parse_broker},
     event::{OrderId, Timestamp, UserId},
-    ingest::{
-        KafkaClients,
-        producer::{Delivered, Outgoing, Producer},
-    },
+    ingest::producer::Outgoing,
 };
-
-const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Arguments of `ordercast publish`.
 #[derive(Debug, Args)]
@@ -47,41 +39,20 @@ pub(super) struct Publish {
     /// Erase the order: publish a tombstone
     #[arg(long, conflicts_with_all = ["user", "status", "version", "viewer", "details"])]
     delete: bool,
-    /// Brokers, instead of kafka.brokers
-    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', value_parser = parse_broker)]
-    brokers: Vec<String>,
-    /// Topic, instead of kafka.topic
-    #[arg(long)]
-    topic: Option<String>,
+    #[command(flatten)]
+    target: Target,
 }
 
 impl Publish {
     /// Publishes and prints where the record went.
     pub(super) fn run(self, context: &Context) -> Result<(), CommandError> {
-        let settings = self.settings(context)?;
+        let settings = self.target.settings(context)?;
         let value = self.value(Timestamp::now());
         check(&settings, &self.order, value.as_deref())?;
         let record =
             Outgoing { key: Some(self.order.as_str().as_bytes()), value: value.as_deref(), ..Outgoing::default() };
-        let delivered = block_on(produce(&settings.kafka, &record))??;
+        let delivered = target::publish(&settings.kafka, &record)?;
         print(format_args!("partition {}, offset {}", delivered.partition, delivered.offset))
-    }
-
-    /// Where to publish: by the arguments, else by the settings, else to the `ordercast dev` of this directory.
-    fn settings(&self, context: &Context) -> Result<Settings, CommandError> {
-        let mut settings = context.settings(&[])?;
-        if !self.brokers.is_empty() {
-            settings.kafka.brokers.clone_from(&self.brokers);
-        } else if settings.kafka.brokers.is_empty() {
-            let dev = context.dev()?;
-            let Some(dev) = dev else { return context.settings(&[Need::Brokers]) };
-            settings.kafka.brokers = vec![dev.kafka_brokers];
-            settings.kafka.topic = dev.topic;
-        }
-        if let Some(topic) = &self.topic {
-            settings.kafka.topic.clone_from(topic);
-        }
-        Ok(settings)
     }
 
     /// The record's value; `None` is a tombstone.
@@ -98,14 +69,6 @@ impl Publish {
         };
         Some(event.to_bytes())
     }
-}
-
-async fn produce(kafka: &Kafka, record: &Outgoing<'_>) -> Result<Delivered, CommandError> {
-    let clients = KafkaClients::new(kafka)?;
-    let producer = Producer::new(&clients, DELIVERY_TIMEOUT).map_err(CommandError::failed)?;
-    producer.produce(&kafka.topic, record).await.map_err(|error| {
-        CommandError::Failed(format!("{error} (topic {} at {})", kafka.topic, kafka.brokers.join(",")))
-    })
 }
 
 fn json(text: &str) -> Result<Box<RawValue>, serde_json::Error> {

@@ -2,14 +2,19 @@
 
 use super::{
     reader::{Reader, Section},
-    rule::{Rule, boolean},
+    rule::{Rule, boolean, number},
 };
+
+/// The largest version there is.
+const MAX_VERSION: u64 = (1 << 53) - 1;
 
 /// How events are read.
 #[derive(Debug, Clone)]
 pub struct Event {
     /// Whether white space around ids and statuses is left out. Default `false`.
     pub trim: bool,
+    /// A version that grows by more is counted. 1 to 2^53 − 1, default 1,000,000.
+    pub version_jump: u64,
     /// Where each field stands.
     pub fields: Fields,
 }
@@ -40,7 +45,11 @@ pub struct Fields {
 impl Event {
     pub(super) fn read(reader: &mut Reader) -> Self {
         let mut section = reader.section("event");
-        Self { trim: section.value("trim", "false", boolean()), fields: Fields::read(reader.section("event.fields")) }
+        Self {
+            trim: section.value("trim", "false", boolean()),
+            version_jump: section.value("version_jump", "1000000", number(1..=MAX_VERSION)),
+            fields: Fields::read(reader.section("event.fields")),
+        }
     }
 }
 

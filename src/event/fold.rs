@@ -13,10 +13,10 @@ pub enum Known {
     Erased(Marker),
 }
 
-/// Left by a tombstone: nothing at or below its version brings the order back.
+/// Left by a tombstone: nothing at or below its version brings the order back. After a reset everything does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Marker {
-    /// The version the order had when it was erased.
+    /// The version the order had when it was erased; [`Version::RESET`] after a reset.
     pub version: Version,
     /// The tombstone's record.
     pub stamp: Stamp,
@@ -64,7 +64,7 @@ pub enum Verdict {
     Duplicate,
     /// The known version with another status.
     Conflict,
-    /// A tombstone of an order that is unknown or erased already.
+    /// A tombstone of an order that is unknown, erased or reset already.
     NothingToErase,
 }
 
@@ -75,7 +75,11 @@ pub fn judge(known: Option<&Known>, event: &OrderEvent) -> Verdict {
             known: Known::Erased(Marker { version: state.version, stamp: event.stamp }),
             kind_changed: false,
         },
-        (Change::Erase, _) => Verdict::NothingToErase,
+        (Change::Reset, Some(known)) if known.version() != Version::RESET => Verdict::Applies {
+            known: Known::Erased(Marker { version: Version::RESET, stamp: event.stamp }),
+            kind_changed: false,
+        },
+        (Change::Erase | Change::Reset, _) => Verdict::NothingToErase,
         (Change::Set(state), None) => Verdict::Applies { known: Known::Order(state.clone()), kind_changed: false },
         (Change::Set(state), Some(known)) => judge_set(known, state),
     }
@@ -86,7 +90,7 @@ fn judge_set(known: &Known, state: &Arc<OrderState>) -> Verdict {
     if state.version.supersedes(before) {
         return Verdict::Applies {
             known: Known::Order(state.clone()),
-            kind_changed: state.version.kind != before.kind,
+            kind_changed: state.version.kind != before.kind && before != Version::RESET,
         };
     }
     match known {
@@ -132,10 +136,14 @@ pub(in crate::event) mod tests {
         OrderEvent { order_id, stamp: stamp(offset), change: Change::Erase }
     }
 
+    pub(in crate::event) fn reset(offset: i64) -> OrderEvent {
+        OrderEvent { change: Change::Reset, ..erase(offset) }
+    }
+
     fn known(event: &OrderEvent) -> Known {
         match &event.change {
             Change::Set(state) => Known::Order(state.clone()),
-            Change::Erase => panic!("a tombstone alone makes nothing known"),
+            Change::Erase | Change::Reset => panic!("a tombstone alone makes nothing known"),
         }
     }
 
@@ -173,6 +181,29 @@ pub(in crate::event) mod tests {
         let Verdict::Applies { known, kind_changed: false } = verdict else { panic!("{verdict:?}") };
         assert!(known.order().is_none());
         assert_eq!((known.version(), known.stamp()), (Version { kind: FIELD, number: 3 }, stamp(6)));
+    }
+
+    #[test]
+    fn after_a_reset_any_version_is_taken() {
+        use crate::event::version::MAX_VERSION;
+        let frozen = known(&set(5, FIELD, MAX_VERSION, "packed"));
+        let erased = Known::Erased(Marker { version: frozen.version(), stamp: stamp(5) });
+        for held in [frozen, erased] {
+            assert!(matches!(judge(Some(&held), &set(6, FIELD, 0, "shipped")), Verdict::Late));
+            let verdict = judge(Some(&held), &reset(6));
+            let Verdict::Applies { known, kind_changed: false } = verdict else { panic!("{verdict:?}") };
+            assert!(known.order().is_none());
+            assert_eq!((known.version(), known.stamp()), (Version::RESET, stamp(6)));
+            for kind in [FIELD, LOG] {
+                let verdict = judge(Some(&known), &set(7, kind, 0, "shipped"));
+                let applies = matches!(verdict, Verdict::Applies { known: Known::Order(_), kind_changed: false });
+                assert!(applies, "{verdict:?}");
+            }
+            for nothing in [reset(7), erase(7)] {
+                assert!(matches!(judge(Some(&known), &nothing), Verdict::NothingToErase));
+            }
+        }
+        assert!(matches!(judge(None, &reset(2)), Verdict::NothingToErase));
     }
 
     #[test]

@@ -25,6 +25,9 @@ pub enum Change {
     Set(Arc<OrderState>),
     /// Erases the order (a tombstone).
     Erase,
+    /// Erases the order and forgets its version: whatever comes next is newer. An operator's way out where a version
+    /// that was never meant holds all others off.
+    Reset,
 }
 
 /// The whole order as one record set it. Shared, never changed.

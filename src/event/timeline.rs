@@ -129,7 +129,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::event::fold::tests::{FIELD, LOG, erase, set};
+    use crate::event::fold::tests::{FIELD, LOG, erase, reset, set};
 
     fn fold(events: impl IntoIterator<Item = OrderEvent>) -> Option<History> {
         events.into_iter().fold(None, |history, event| History::fold(history, &event).0)
@@ -198,6 +198,16 @@ mod tests {
     }
 
     #[test]
+    fn an_order_that_was_reset_starts_anew_with_any_version() {
+        let frozen = fold([set(1, FIELD, 1, "created"), set(2, FIELD, 9_000, "packed"), reset(3)]);
+        assert!(steps(&frozen).is_empty());
+        for kind in [FIELD, LOG] {
+            let (back, _) = History::fold(frozen.clone(), &set(4, kind, 2, "packed"));
+            assert_eq!(steps(&back), [step(0, 2, "packed")]);
+        }
+    }
+
+    #[test]
     fn the_last_50_steps_are_kept() {
         let history = fold((1..=60).map(|number| set(number as i64, FIELD, number * 10, "moved")));
         let versions = |history: &Option<History>| steps(history).iter().map(|step| step.1).collect::<Vec<_>>();
@@ -218,10 +228,11 @@ mod tests {
 
     /// Any record of the order: a change of one of two kinds, or a tombstone.
     fn records() -> impl Strategy<Value = Vec<OrderEvent>> {
-        prop::collection::vec((0..8_u8, 0..80_u64, 0..3_u8), 0..120).prop_map(|records| {
+        prop::collection::vec((0..9_u8, 0..80_u64, 0..3_u8), 0..120).prop_map(|records| {
             let event = |(offset, (what, number, status)): (usize, (u8, u64, u8))| match what {
                 0 => erase(offset as i64),
                 1 => set(offset as i64, LOG, number, &status.to_string()),
+                2 => reset(offset as i64),
                 _ => set(offset as i64, FIELD, number, &status.to_string()),
             };
             records.into_iter().enumerate().map(event).collect()

@@ -16,7 +16,8 @@ impl Epoch {
     pub fn of(log_id: &str, generation: i32) -> Self {
         let digest = Sha256::new().chain_update(log_id).chain_update(generation.to_be_bytes()).finalize();
         let (head, _) = digest.as_slice().split_at(8);
-        Self(head.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))
+        // None has the epoch 0, which a version has that was reset.
+        Self(head.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)).max(1))
     }
 }
 
@@ -39,6 +40,9 @@ pub struct Version {
 }
 
 impl Version {
+    /// The version of an order that was reset: of a kind that no event has, so that every event supersedes it.
+    pub const RESET: Self = Self { kind: VersionKind::Log(Epoch(0)), number: 0 };
+
     /// Whether an event of this version replaces what `known` set: its number is greater, or of another kind, in
     /// which case log order decides and the later record wins.
     pub fn supersedes(self, known: Self) -> bool {
@@ -109,6 +113,13 @@ mod tests {
         assert!(!version(FIELD, 2).supersedes(version(FIELD, 3)));
         assert!(version(FIELD, 2).supersedes(version(LOG, 1000)));
         assert!(version(LOG, 1).supersedes(version(VersionKind::Log(Epoch(8)), 1000)));
+    }
+
+    #[test]
+    fn everything_supersedes_a_version_that_was_reset() {
+        for newer in [version(FIELD, 0), version(LOG, 1), version(VersionKind::Log(Epoch::of("log", 0)), 0)] {
+            assert!(newer.supersedes(Version::RESET), "{newer:?}");
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@
 
 mod audit;
 mod badge;
+mod erased;
 mod mailbox;
 mod overdue;
 mod reads;
@@ -41,13 +42,14 @@ pub use self::{
     tail::Tail,
 };
 use self::{
+    erased::Erased,
     overdue::Doubts,
     reads::ReadQueue,
     registry::{Answer, Delivered, Phase, Registry, Session, ShownOrder},
     rules::{Rule, Rules},
 };
 use crate::{
-    event::{Known, OrderEvent, OrderId, OrderState, Position, Stamp, Verdict, Viewer, judge},
+    event::{Change, Known, Marker, OrderEvent, OrderId, OrderState, Position, Stamp, Verdict, Viewer, judge},
     protocol::{Frame, outbound},
 };
 
@@ -58,6 +60,7 @@ pub struct Hub {
     registry: Registry,
     reads: ReadQueue,
     doubts: Doubts,
+    erased: Erased,
     /// Records the store refused that the fanout has not reached yet.
     refused: HashSet<Stamp>,
     rules: Rules,
@@ -105,6 +108,7 @@ impl Hub {
             registry: Registry::default(),
             reads: ReadQueue::default(),
             doubts: Doubts::default(),
+            erased: Erased::default(),
             refused: HashSet::new(),
             rules: Rules::default(),
         }
@@ -151,19 +155,27 @@ impl Hub {
         if let Some(state) = before.as_ref().filter(|state| state.stamp.is_at_or_after(event.stamp)) {
             // A start without proof has shown what a later record set; the store had folded this one before that.
             // Everybody else is shown it when that record comes.
+            self.erased.forget(&event.order_id);
             if state.stamp == event.stamp {
-                self.on_state(state, None);
+                let named = self.registry.live_viewers(state);
+                self.on_state(state, None, named);
                 self.registry.forget_overflowed();
             }
             return None;
         }
-        let before = before.map(Known::Order);
-        let verdict = judge(before.as_ref(), event);
+        let named = match &event.change {
+            Change::Set(state) => self.registry.live_viewers(state),
+            Change::Erase | Change::Reset => Vec::new(),
+        };
+        let known = before.clone().map(Known::Order).or_else(|| self.remembered(event, !named.is_empty()));
+        let verdict = judge(known.as_ref(), event);
         if let Verdict::Applies { known, .. } = &verdict {
-            let before = before.as_ref().and_then(Known::order);
             match known {
-                Known::Order(state) => self.on_state(state, before),
-                Known::Erased(_) => self.on_erased(&event.order_id),
+                Known::Order(state) => {
+                    self.erased.forget(&event.order_id);
+                    self.on_state(state, before.as_ref(), named);
+                }
+                Known::Erased(marker) => self.on_erased(&event.order_id, *marker),
             }
             self.registry.forget_overflowed();
         }
@@ -182,6 +194,7 @@ impl Hub {
     /// Forgets what lies below `positions`, and reads that nobody waits for. To be called about once a second.
     pub fn trim(&mut self, positions: &[Position]) {
         self.tail.trim(positions);
+        self.erased.forget_but_held(&self.tail);
         self.sweep_reads();
     }
 
@@ -226,8 +239,7 @@ impl Hub {
         }
     }
 
-    fn on_state(&mut self, state: &Arc<OrderState>, before: Option<&Arc<OrderState>>) {
-        let named = self.registry.live_viewers(state);
+    fn on_state(&mut self, state: &Arc<OrderState>, before: Option<&Arc<OrderState>>, named: Vec<SessionKey>) {
         let order_id = &state.order_id;
         let is_known = self.registry.orders.contains_key(order_id);
         if !is_known && named.is_empty() {
@@ -260,8 +272,10 @@ impl Hub {
         }
     }
 
-    fn on_erased(&mut self, order_id: &OrderId) {
-        let Some(order) = self.registry.orders.get(order_id) else { return };
+    fn on_erased(&mut self, order_id: &OrderId, marker: Marker) {
+        let order = self.registry.orders.get(order_id);
+        self.erased.note(order_id, marker, order);
+        let Some(order) = order else { return };
         if self.rules.hold(Rule::OrderIndex) {
             for key in order.sessions.iter().copied().collect::<Vec<_>>() {
                 self.registry.withdraw(key, order_id);

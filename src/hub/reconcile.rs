@@ -161,7 +161,7 @@ impl Hub {
         }
         for order_id in read.user.iter().flat_map(|user| self.tail.orders_naming(user, snapshot.positions())) {
             truths.entry(order_id.clone()).or_insert_with(|| Truth {
-                history: self.tail.complete(order_id, None, snapshot.positions()),
+                history: self.tail.complete(order_id, self.remembered_history(order_id), snapshot.positions()),
                 known: false,
             });
         }

@@ -23,6 +23,8 @@ pub(crate) enum Rule {
     Refused,
     /// A read covers the orders the session shows.
     PointRead,
+    /// What the tail knows of an order that nobody shows is heeded before the order is shown.
+    Memory,
 }
 
 /// All rules hold, but one that a test has switched off.

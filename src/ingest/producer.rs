@@ -21,12 +21,14 @@ pub struct Producer {
 /// A record to produce.
 #[derive(Debug, Default)]
 pub struct Outgoing<'a> {
-    /// The key; decides the partition.
+    /// The key; decides the partition, unless that is named.
     pub key: Option<&'a [u8]>,
     /// The value; `None` is a tombstone.
     pub value: Option<&'a [u8]>,
     /// Names and values.
     pub headers: &'a [(&'a str, &'a [u8])],
+    /// The partition; `None` leaves it to the key.
+    pub partition: Option<i32>,
 }
 
 /// Where a record went.
@@ -62,7 +64,7 @@ impl Producer {
         let headers = record.headers.iter().fold(OwnedHeaders::new(), |headers, (name, value)| {
             headers.insert(Header { key: name, value: Some(*value) })
         });
-        self.send(topic, record.key, record.value, Some(headers)).await
+        self.send_to(topic, record.partition, None, record.key, record.value, Some(headers)).await
     }
 
     /// The same with headers in rdkafka's own form, which keeps every byte.

@@ -216,7 +216,7 @@ impl Client {
         let records = order.rev.parse::<Stamp>().ok().into_iter().flat_map(|stamp| topic.records(stamp));
         let mut states = records.filter_map(|record| match &record.event.as_ref().ok()?.change {
             Change::Set(state) => Some(state),
-            Change::Erase => None,
+            Change::Erase | Change::Reset => None,
         });
         let same_status = states.clone().find(|state| *state.status == *order.status);
         let state = same_status.or_else(|| states.next());

@@ -6,7 +6,7 @@ use rand::{Rng, rngs::SmallRng, seq::IndexedRandom};
 
 use crate::event::{
     Epoch, History, Known, OrderEvent, OrderId, Stamp, Timestamp, UserId,
-    decode::{Decoder, DecoderOptions, LogContext, RawRecord, Refusal},
+    decode::{Decoder, DecoderOptions, LogContext, RESET_HEADER, RawRecord, Refusal},
 };
 
 /// Names the log, as every instance does.
@@ -56,6 +56,8 @@ pub(super) struct Record {
     pub(super) event: Result<OrderEvent, Refusal>,
     /// The database refuses it although decode accepts it.
     pub(super) rejected: bool,
+    /// If it is a tombstone, it resets the order.
+    reset: bool,
 }
 
 /// What is true of an order from one moment on.
@@ -131,7 +133,8 @@ impl Topic {
         if record.stamp.epoch == epoch {
             return record.event.clone();
         }
-        decode(&self.decoder, Stamp { epoch, ..record.stamp }, &record.key, record.value.as_deref(), 0)
+        let stamp = Stamp { epoch, ..record.stamp };
+        decode(&self.decoder, stamp, &record.key, record.value.as_deref(), record.reset, 0)
     }
 
     /// The producer writes something about some order.
@@ -141,6 +144,10 @@ impl Topic {
         let kind = if calm { 1.0 } else { rng.random::<f64>() };
         let key = self.orders[order].as_str().as_bytes().to_vec();
         let known = self.versions[order];
+        let reset = kind < 0.02;
+        if reset {
+            self.versions[order] = 0;
+        }
         let value = match kind {
             x if x < 0.06 => None,
             x if x < 0.10 => Some(br#"{"order_id":"#.to_vec()),
@@ -149,7 +156,7 @@ impl Topic {
             x if x < 0.20 && !self.partitions[place].slots.is_empty() => {
                 let again = self.partitions[place].slots.choose(rng).cloned().flatten();
                 let Some(again) = again else { return };
-                return self.append(place, again.key.clone(), again.value.clone(), now, again.rejected);
+                return self.append(place, again.key.clone(), again.value.clone(), again.reset, now, again.rejected);
             }
             x => {
                 let late = x < 0.35 && known > 0;
@@ -164,14 +171,14 @@ impl Topic {
             }
         };
         let rejected = rejects && value.is_some() && rng.random_bool(0.05);
-        self.append(place, key, value, now, rejected);
+        self.append(place, key, value, reset, now, rejected);
     }
 
-    fn append(&mut self, place: usize, key: Vec<u8>, value: Option<Vec<u8>>, now: u64, rejected: bool) {
+    fn append(&mut self, place: usize, key: Vec<u8>, value: Option<Vec<u8>>, reset: bool, now: u64, rejected: bool) {
         let partition = &mut self.partitions[place];
         let epoch = self.epochs[partition.life];
         let stamp = Stamp { epoch, partition: place as i32, offset: partition.high() };
-        let event = decode(&self.decoder, stamp, &key, value.as_deref(), now);
+        let event = decode(&self.decoder, stamp, &key, value.as_deref(), reset, now);
         let digest = (stamp.epoch.0 ^ (place as u64) << 40).wrapping_add(stamp.offset as u64);
         let rejected = rejected && event.is_ok();
         if let (Ok(event), false) = (&event, rejected)
@@ -182,7 +189,7 @@ impl Topic {
             self.histories[order] = history;
             self.truths[order].push(Truth { since: now, known });
         }
-        partition.slots.push(Some(Arc::new(Record { stamp, key, value, digest, event, rejected })));
+        partition.slots.push(Some(Arc::new(Record { stamp, key, value, digest, event, rejected, reset })));
     }
 
     /// The whole log is replaced by an empty one.
@@ -206,7 +213,15 @@ impl Topic {
     }
 }
 
-fn decode(decoder: &Decoder, stamp: Stamp, key: &[u8], value: Option<&[u8]>, now: u64) -> Result<OrderEvent, Refusal> {
+fn decode(
+    decoder: &Decoder,
+    stamp: Stamp,
+    key: &[u8],
+    value: Option<&[u8]>,
+    reset: bool,
+    now: u64,
+) -> Result<OrderEvent, Refusal> {
+    let headers = [(RESET_HEADER, Some(&b"true"[..]))];
     let log = LogContext { epoch: stamp.epoch, accepts_unversioned: true };
     let raw = RawRecord {
         partition: stamp.partition,
@@ -215,7 +230,7 @@ fn decode(decoder: &Decoder, stamp: Stamp, key: &[u8], value: Option<&[u8]>, now
         received_at: Timestamp::from_millis(BEGINNING).unwrap(),
         key: Some(key),
         value,
-        headers: &[],
+        headers: if reset { &headers } else { &[] },
     };
     decoder.decode(&raw, &log).map(|decoded| decoded.event)
 }

@@ -233,6 +233,8 @@ pub struct Batch {
     pub topic: String,
     /// One part per partition, in partition order.
     pub partitions: Vec<PartitionBatch>,
+    /// A version that grows by more is counted as a jump.
+    pub version_jump: u64,
 }
 
 /// One partition's part of a batch.
@@ -297,6 +299,8 @@ pub struct Applied {
     pub nothing_to_erase: u64,
     /// Applied because versions of another kind came; counted in `applied`, too.
     pub kind_changed: u64,
+    /// Applied with a version that jumped; counted in `applied`, too.
+    pub jumped: u64,
 }
 
 /// A partition's progress moves for another reason than records applied.

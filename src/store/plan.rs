@@ -10,7 +10,9 @@ use super::{
     Applied, Batch, PartitionBatch, Progress, StoreError,
     rows::{MarkerRow, OrderRow, ViewerRow},
 };
-use crate::event::{History, Known, OrderEvent, OrderId, OrderState, Verdict};
+use crate::event::{
+    History, Known, OrderEvent, OrderId, OrderState, Verdict, Version, VersionKind, version::MAX_VERSION,
+};
 
 /// The rows to write. All lists are sorted by order id, so that two recorders take their locks in one order.
 #[derive(Debug, Default)]
@@ -61,15 +63,18 @@ pub(crate) fn check_positions(batch: &Batch, stored: &[Progress]) -> Result<(), 
 }
 
 impl Plan {
-    /// Folds `events`, in log order, over what is `stored` of their orders.
-    pub(super) fn fold(events: &[&OrderEvent], stored: &HashMap<OrderId, History>) -> Self {
+    /// Folds `events`, in log order, over what is `stored` of their orders. A version that grows by more than
+    /// `version_jump` is counted.
+    pub(super) fn fold(events: &[&OrderEvent], stored: &HashMap<OrderId, History>, version_jump: u64) -> Self {
         let mut plan = Self::default();
         let mut folded: HashMap<&OrderId, Option<History>> = HashMap::with_capacity(events.len());
         for &event in events {
             let history = folded.entry(&event.order_id).or_insert_with(|| stored.get(&event.order_id).cloned());
+            let before = history.as_ref().map(|history| history.known.version());
             let (after, verdict) = History::fold(history.take(), event);
             *history = after;
             plan.applied.count(&verdict);
+            plan.applied.jumped += u64::from(jumps(before, &verdict, version_jump));
         }
         let mut folded: Vec<_> = folded.into_iter().collect();
         folded.sort_unstable_by_key(|(order, _)| *order);
@@ -126,6 +131,15 @@ impl Plan {
         self.hidden.extend(old.difference(&new).cloned());
         self.shown.extend(new.difference(&old).cloned());
     }
+}
+
+/// Whether an event brought a version that lies far above the one before. The first version may be any but one so high
+/// that hardly another can follow.
+fn jumps(before: Option<Version>, verdict: &Verdict, version_jump: u64) -> bool {
+    let Verdict::Applies { known: Known::Order(state), .. } = verdict else { return false };
+    let before = before.filter(|before| before.kind == state.version.kind);
+    let highest = before.map_or(MAX_VERSION / 2, |before| before.number.saturating_add(version_jump));
+    state.version.kind == VersionKind::Field && state.version.number > highest
 }
 
 impl Applied {

@@ -56,6 +56,9 @@ fn wrong_usage_ends_with_2_and_says_what_is_missing() {
         (&["publish", "--order", "A-1", "--user", "u"], "--status"),
         (&["publish", "--order", "A-1", "--delete", "--status", "x"], "--delete"),
         (&["publish", "--order", "A-1", "--user", "u", "--status", "x", "--details", "{"], "--details"),
+        (&["reset-order"], "ORDER_ID"),
+        (&["reset-order", ""], "ORDER_ID"),
+        (&["reset-order", "A-1"], "kafka.brokers"),
         (&["watch"], "--url"),
         (&["watch", "--url", "ftp://x", "--token", "t"], "ftp"),
         (&["check", "--url", "http://127.0.0.1:1"], "kafka.brokers"),
@@ -83,9 +86,19 @@ fn the_version_and_help_are_answers() {
     assert!(version.stdout.starts_with(concat!("ordercast ", env!("CARGO_PKG_VERSION"))), "{}", version.stdout);
     let help = call(&["--help"], &[]);
     assert_eq!(help.code, Some(0));
-    for command in
-        ["serve", "dev", "token", "publish", "watch", "migrate", "check", "config", "dead-letters", "healthcheck"]
-    {
+    for command in [
+        "serve",
+        "dev",
+        "token",
+        "publish",
+        "reset-order",
+        "watch",
+        "migrate",
+        "check",
+        "config",
+        "dead-letters",
+        "healthcheck",
+    ] {
         assert!(help.stdout.contains(&format!("\n  {command} ")), "{}", help.stdout);
     }
 }

@@ -1,5 +1,6 @@
 //! What producers write, from the broker over the database to the screen.
 
+use ordercast::event::version::MAX_VERSION;
 use serde_json::json;
 
 use crate::{
@@ -80,6 +81,45 @@ async fn a_tombstone_under_a_binary_key_erases_nobodys_order() {
             && world.database.number("select count(*) from orders").await == Some(1)
     })
     .await;
+    instance.stop().await;
+}
+
+#[tokio::test]
+async fn an_order_that_a_version_has_frozen_is_reset_and_taken_up_again() {
+    let world = World::create().await;
+    let instance = world.serve().await;
+    let mut screen = world.watch(&instance, "u-1").await;
+    let event =
+        |status: &str, version: u64| json!({"order_id": "A-1", "user_id": "u-1", "status": status, "version": version});
+    world.publish(event("created", MAX_VERSION)).await;
+    screen.expect_status("A-1", "created").await;
+    world.publish(event("paid", 2)).await;
+    world.topic.produce(Record::tombstone("A-1")).await;
+    screen.expect_gone("A-1").await;
+    world.publish(event("paid", 2)).await;
+    let late = r#"ordercast_records_total{pipeline="recorder",outcome="late"}"#;
+    eventually("neither is newer", async || instance.metric(late).await == 2.0).await;
+    assert_eq!(instance.metric("ordercast_version_jumps_total").await, 1.0);
+
+    let reset = world.call(&["reset-order", "A-1"]).await;
+    assert_eq!(reset.code, Some(0), "{}", reset.stderr);
+    assert!(reset.stdout.starts_with("partition ") && reset.stdout.contains(", offset "), "{}", reset.stdout);
+    world.publish(event("packed", 3)).await;
+    screen.expect_status("A-1", "packed").await;
+    world.publish(event("shipped", 4)).await;
+    screen.expect_status("A-1", "shipped").await;
+    eventually("it is stored", async || {
+        world.database.number("select version_number from orders where order_id = 'A-1'").await == Some(4)
+    })
+    .await;
+    assert!(!screen.statuses_of("A-1").contains(&"paid".to_owned()));
+    let told = instance
+        .log()
+        .lines()
+        .filter(|line| line.contains("an order was reset"))
+        .map(str::to_owned)
+        .collect::<Vec<_>>();
+    assert!(told.len() == 1 && told[0].contains("A-1"), "{told:?}");
     instance.stop().await;
 }
 

@@ -47,6 +47,8 @@ contract! {
         an_order_may_come_and_go_within_a_batch,
         who_is_no_longer_named_loses_the_order,
         events_whose_data_is_refused_are_named_among_good_ones,
+        a_reset_lets_any_version_follow,
+        versions_that_jump_are_counted_and_applied,
         markers_are_forgotten_by_age;
     reading:
         a_list_leaves_out_old_terminal_orders_only,

@@ -37,7 +37,7 @@ pub(super) async fn publish(
         Ok(order_id) => order_id,
         Err(refusal) => return problem(StatusCode::UNPROCESSABLE_ENTITY, refusal.code.as_str(), &refusal.message),
     };
-    let record = Outgoing { key: Some(order_id.as_bytes()), value: Some(&value), headers: &[] };
+    let record = Outgoing { key: Some(order_id.as_bytes()), value: Some(&value), ..Outgoing::default() };
     match page.producer.produce(&page.topic, &record).await {
         Ok(delivered) => {
             #[derive(Serialize)]

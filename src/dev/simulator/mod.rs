@@ -112,7 +112,7 @@ impl Simulator {
     async fn publish(&self, event: &Event) -> Result<(), TurnError> {
         let value = serde_json::to_vec(event).expect("its keys are strings, and writing to memory succeeds");
         let key = event.order_id.as_bytes();
-        let record = Outgoing { key: Some(key), value: Some(&value), headers: &[] };
+        let record = Outgoing { key: Some(key), value: Some(&value), ..Outgoing::default() };
         self.producer.produce(&self.topic, &record).await?;
         Ok(())
     }

@@ -2,8 +2,13 @@
 
 use std::str;
 
+use crate::event::Change;
+
 /// Carries the version that a replayed record had when it was first in the log.
 pub const VERSION_HEADER: &str = "ordercast-version";
+
+/// On a tombstone, with the value `true`: the order's version is forgotten with it.
+pub const RESET_HEADER: &str = "ordercast-reset";
 
 /// A record's known headers. What is null or not UTF-8 counts as absent; of repeated ones the last counts.
 #[derive(Default)]
@@ -18,6 +23,8 @@ pub(super) struct Headers<'a> {
     pub(super) content_type: Option<&'a str>,
     /// [`VERSION_HEADER`], unread: a broken one must not pass for an absent one.
     pub(super) version: Option<&'a [u8]>,
+    /// [`RESET_HEADER`].
+    pub(super) reset: bool,
 }
 
 impl<'a> Headers<'a> {
@@ -30,6 +37,7 @@ impl<'a> Headers<'a> {
                 "ce_time" => known.cloud_event_time = text(),
                 "id" => known.id = text(),
                 VERSION_HEADER => known.version = *value,
+                RESET_HEADER => known.reset = text().is_some_and(|text| text.eq_ignore_ascii_case("true")),
                 _ if name.eq_ignore_ascii_case("content-type") || name.eq_ignore_ascii_case("contentType") => {
                     known.content_type = text();
                 }
@@ -37,6 +45,11 @@ impl<'a> Headers<'a> {
             }
         }
         known
+    }
+
+    /// What a tombstone with these headers does.
+    pub(super) fn erasure(&self) -> Change {
+        if self.reset { Change::Reset } else { Change::Erase }
     }
 
     /// Whether the content type says that the value is a CloudEvent in JSON.

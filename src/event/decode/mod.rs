@@ -46,7 +46,7 @@ mod tests;
 
 pub use details::stored as stored_details;
 pub use fields::{MAX_DETAILS_BYTES, MAX_STATUS_CHARS, MAX_VIEWERS};
-pub use headers::VERSION_HEADER;
+pub use headers::{RESET_HEADER, VERSION_HEADER};
 pub use options::{DecoderOptions, FieldPointers, InvalidSetting, MissingVersion};
 pub use refusal::{Refusal, RefusalCode};
 pub use text::MAX_DEPTH;
@@ -130,10 +130,8 @@ impl Decoder {
             Some(value) => self.decode_order(value, record, log, stamp),
             None => {
                 let order_id = key::order_id(record.key, self.trim)?;
-                Ok(Decoded {
-                    event: OrderEvent { order_id, stamp, change: Change::Erase },
-                    occurred_at_unreadable: false,
-                })
+                let change = Headers::read(record.headers).erasure();
+                Ok(Decoded { event: OrderEvent { order_id, stamp, change }, occurred_at_unreadable: false })
             }
         }
     }
@@ -152,7 +150,7 @@ impl Decoder {
 
         let order_id = self.fields.order_id(event)?;
         if self.fields.deleted(event) {
-            let event = OrderEvent { order_id, stamp, change: Change::Erase };
+            let event = OrderEvent { order_id, stamp, change: headers.erasure() };
             return Ok(Decoded { event, occurred_at_unreadable: false });
         }
         let user_id = self.fields.user_id(event)?;

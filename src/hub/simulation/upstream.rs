@@ -66,6 +66,10 @@ impl Upstream {
         let stamp = Stamp { epoch: log.epoch, partition: partition as i32, offset: log.end() };
         let order_id = self.orders[order].clone();
         let kind = rng.random::<f64>();
+        if kind < 0.02 {
+            self.versions[order] = 0;
+            return log.append(OrderEvent { order_id, stamp, change: Change::Reset });
+        }
         if kind < 0.08 {
             return log.append(OrderEvent { order_id, stamp, change: Change::Erase });
         }

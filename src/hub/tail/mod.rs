@@ -11,7 +11,7 @@ use std::{
 };
 
 use self::listing::{Listing, Place};
-use crate::event::{Change, Epoch, History, OrderEvent, OrderId, Position, UserId};
+use crate::event::{Change, Epoch, History, Known, OrderEvent, OrderId, Position, Stamp, UserId, Verdict, judge};
 
 /// The tail of every partition of the topic.
 #[derive(Debug)]
@@ -145,6 +145,31 @@ impl Tail {
         })
     }
 
+    /// What the events held say of an order, but for one of them, which is the newest. `None` where there are none, or
+    /// where they stand in several partitions: then the recorder may take them in another order.
+    ///
+    /// Folded from nothing, so the truth may be a version above it; never one below.
+    pub fn known_before(&self, newest: &OrderEvent) -> Option<Known> {
+        let events = self.events(&self.by_order, &newest.order_id);
+        let events = events.filter(|event| event.order_id == newest.order_id && event.stamp != newest.stamp);
+        let mut known = None;
+        for event in events {
+            if event.stamp.partition != newest.stamp.partition {
+                return None;
+            }
+            if let Verdict::Applies { known: after, .. } = judge(known.as_ref(), event) {
+                known = Some(after);
+            }
+        }
+        known
+    }
+
+    /// Whether the record is held.
+    pub fn holds(&self, record: Stamp) -> bool {
+        let tail = self.partitions.get(&record.partition).filter(|tail| tail.epoch == record.epoch);
+        tail.is_some_and(|tail| tail.event(record.offset).is_some())
+    }
+
     /// The orders in which an event at or after `positions` names the user; with repeats.
     pub fn orders_naming(&self, user: &UserId, positions: &[Position]) -> impl Iterator<Item = &OrderId> {
         let events = self.events(&self.by_user, user).filter(|event| names(event, user));
@@ -200,7 +225,7 @@ fn names(event: &OrderEvent, user: &UserId) -> bool {
 fn cost(event: &OrderEvent) -> usize {
     let (state_bytes, names) = match &event.change {
         Change::Set(state) => (state.size_bytes(), 1 + state.named().count()),
-        Change::Erase => (0, 1),
+        Change::Erase | Change::Reset => (0, 1),
     };
     size_of::<OrderEvent>() + state_bytes + names * listing::BYTES_PER_PLACE
 }

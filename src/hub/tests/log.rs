@@ -1,7 +1,10 @@
 //! What records do: order of versions, withdrawal, refusals, gaps.
 
 use super::*;
-use crate::{event::Verdict, hub::rules::Rule};
+use crate::{
+    event::{Verdict, version::MAX_VERSION},
+    hub::rules::Rule,
+};
 
 #[test]
 fn an_update_is_shown_to_whom_it_names_and_to_nobody_else() {
@@ -76,6 +79,173 @@ fn a_tombstone_withdraws_from_everybody() {
         assert_eq!(seat.hear(), ["-A-1"]);
         assert_eq!(scene.hub.shown_orders(seat.key), 0);
     }
+}
+
+/// What the tail still holds of the order, what the hub showed of it, and what nobody here has seen.
+#[test]
+fn a_late_event_brings_back_no_order_whose_tombstone_was_seen() {
+    for rule_holds in [true, false] {
+        for trimmed in [0, 1] {
+            let mut scene = Scene::new();
+            scene.hub.rules.off = (!rule_holds).then_some(Rule::Memory);
+            let ann = scene.live("ann");
+            scene.set("A-1", 5, &["ann"]);
+            scene.fan();
+            scene.save();
+            scene.answer();
+            assert_eq!(ann.hear(), ["A-1 v5"]);
+            scene.hub.trim(&[position(trimmed)]);
+            scene.erase("A-1");
+            scene.set("A-1", 1, &["ann"]);
+            scene.set("A-1", 5, &["ann"]);
+            scene.fan();
+            assert_eq!(ann.hear() == ["-A-1"], rule_holds, "trimmed: {trimmed}");
+            scene.save();
+            scene.answer();
+            ann.hear();
+            assert_eq!(scene.hub.shown_orders(ann.key), 0);
+            scene.set("A-1", 6, &["ann"]);
+            scene.fan();
+            assert_eq!(ann.hear(), ["A-1 v6"]);
+        }
+    }
+}
+
+#[test]
+fn a_late_event_shows_no_order_that_others_saw_overtaken_or_erased() {
+    let mut scene = Scene::new();
+    let ann = scene.live("ann");
+    scene.set("A-1", 5, &["bob"]);
+    scene.set("A-1", 4, &["ann"]);
+    scene.set("A-2", 5, &["bob"]);
+    scene.erase("A-2");
+    scene.set("A-2", 5, &["ann"]);
+    scene.fan();
+    assert!(ann.hear().is_empty());
+    scene.set("A-2", 6, &["ann"]);
+    scene.fan();
+    assert_eq!(ann.hear(), ["A-2 v6"]);
+}
+
+#[test]
+fn a_session_that_starts_is_shown_no_late_event_of_an_erased_order() {
+    let mut scene = Scene::new();
+    let ann = scene.live("ann");
+    scene.set("A-1", 5, &["ann"]);
+    scene.fan();
+    scene.save();
+    scene.answer();
+    ann.hear();
+    scene.hub.trim(&[position(1)]);
+    scene.erase("A-1");
+    scene.set("A-1", 1, &["ann", "bob"]);
+    scene.fan();
+    let bob = scene.join(Viewer::User { id: user("bob"), only: None }, true);
+    scene.answer();
+    assert_eq!(bob.hear(), ["all: "]);
+}
+
+#[test]
+fn what_is_remembered_of_an_erased_order_goes_with_its_tombstone() {
+    let mut scene = Scene::new();
+    let ann = scene.live("ann");
+    scene.set("A-1", 5, &["ann"]);
+    scene.fan();
+    scene.save();
+    scene.answer();
+    ann.hear();
+    scene.erase("A-1");
+    scene.fan();
+    assert_eq!(ann.hear(), ["-A-1"]);
+    scene.save();
+    scene.hub.trim(&[position(2)]);
+    scene.set("A-1", 1, &["ann"]);
+    scene.fan();
+    assert_eq!(ann.hear(), ["A-1 v1"], "only the database knows better");
+    scene.save();
+    scene.answer();
+    assert_eq!(ann.hear(), ["some: -A-1"]);
+}
+
+/// A kind that changed is newer, whatever its number; what came before it is not remembered against what follows.
+#[test]
+fn what_is_remembered_holds_off_nothing_that_is_newer() {
+    let log = |number| Version { kind: VersionKind::Log(EPOCH), number };
+    let mut scene = Scene::new();
+    let ann = scene.live("ann");
+    scene.set("A-1", 5, &["ann"]);
+    scene.fan();
+    scene.save();
+    scene.answer();
+    scene.erase("A-1");
+    scene.set_as("A-1", log(3), &["bob"]);
+    scene.set("A-1", 2, &["ann"]);
+    scene.fan();
+    assert_eq!(ann.hear().last().map(String::as_str), Some("A-1 v2"));
+}
+
+#[test]
+fn a_tombstone_that_the_store_refused_is_not_remembered() {
+    let mut scene = Scene::new();
+    let ann = scene.live("ann");
+    scene.set("A-1", 5, &["ann"]);
+    scene.fan();
+    scene.save();
+    scene.answer();
+    scene.erase("A-1");
+    scene.fan();
+    scene.hub.refused(stamp(1));
+    scene.saved = 2;
+    scene.answer();
+    ann.hear();
+    assert_eq!(scene.hub.shown_orders(ann.key), 1, "it is there again");
+}
+
+#[test]
+fn a_reset_takes_the_order_away_and_any_version_brings_it_back() {
+    for proved in [true, false] {
+        let mut scene = Scene::new();
+        let ann = scene.live("ann");
+        scene.set("A-1", MAX_VERSION, &["ann"]);
+        scene.fan();
+        if proved {
+            scene.save();
+            scene.answer();
+        }
+        scene.set("A-1", 3, &["ann"]);
+        scene.fan();
+        assert_eq!(ann.hear(), [format!("A-1 v{MAX_VERSION}")]);
+        scene.reset("A-1");
+        scene.set("A-1", 3, &["ann"]);
+        scene.fan();
+        assert_eq!(ann.hear(), ["-A-1", "A-1 v3"]);
+        scene.save();
+        scene.hub.retry_postponed(&scene.progress());
+        scene.answer();
+        assert!(ann.hear().is_empty(), "that is the truth");
+        assert_eq!(scene.hub.shown_orders(ann.key), 1);
+    }
+}
+
+#[test]
+fn a_reset_of_an_order_that_nobody_shows_is_heeded_as_well() {
+    let mut scene = Scene::new();
+    let ann = scene.live("ann");
+    scene.set("A-1", MAX_VERSION, &["ann"]);
+    scene.fan();
+    scene.save();
+    scene.answer();
+    ann.hear();
+    scene.erase("A-1");
+    scene.fan();
+    assert_eq!(ann.hear(), ["-A-1"]);
+    scene.reset("A-1");
+    scene.set("A-1", 1, &["ann"]);
+    scene.set("A-2", MAX_VERSION, &["bob"]);
+    scene.reset("A-2");
+    scene.set("A-2", 1, &["ann"]);
+    scene.fan();
+    assert_eq!(ann.hear(), ["A-1 v1", "A-2 v1"]);
 }
 
 #[test]

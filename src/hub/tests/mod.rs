@@ -96,6 +96,11 @@ impl Scene {
         self.append(Change::Erase, id)
     }
 
+    /// Appends a tombstone that resets the order.
+    fn reset(&mut self, id: &str) -> OrderEvent {
+        self.append(Change::Reset, id)
+    }
+
     fn append(&mut self, change: Change, id: &str) -> OrderEvent {
         let stamp = stamp(self.log.len() as i64);
         let event = OrderEvent { order_id: order(id), stamp, change };

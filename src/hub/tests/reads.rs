@@ -63,6 +63,7 @@ fn a_late_event_that_was_shown_of_an_unknown_order_is_taken_back() {
     scene.set("A-1", 9, &["bob"]);
     scene.save();
     scene.fan();
+    scene.hub.trim(&scene.progress());
     let ann = scene.live("ann");
     scene.set("A-1", 2, &["ann"]);
     scene.fan();

@@ -41,7 +41,7 @@ impl ControlWriter {
     }
 
     async fn produce(&self, key: &str, value: Option<&[u8]>) -> Result<(), ProduceError> {
-        let record = Outgoing { key: Some(key.as_bytes()), value, headers: &[] };
+        let record = Outgoing { key: Some(key.as_bytes()), value, ..Outgoing::default() };
         self.producer.produce(&self.topic, &record).await.map(drop)
     }
 }

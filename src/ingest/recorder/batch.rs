@@ -110,7 +110,7 @@ impl Collected {
 
 impl Work {
     fn empty(topic: &str) -> Self {
-        let batch = Batch { topic: topic.to_owned(), partitions: Vec::new() };
+        let batch = Batch { topic: topic.to_owned(), partitions: Vec::new(), version_jump: u64::MAX };
         Self { batch, numbers: BTreeMap::new(), refused: BTreeMap::new() }
     }
 
@@ -129,6 +129,12 @@ impl Work {
         (!work.batch.partitions.is_empty()).then_some(work)
     }
 
+    /// The same, which counts versions that grow by more than this.
+    pub(crate) fn counting_jumps_beyond(mut self, version_jump: u64) -> Self {
+        self.batch.version_jump = version_jump;
+        self
+    }
+
     /// Divides it into works of about the same size, which can be stored side by side, if it has `large` events or more. A
     /// partition stays in one work.
     pub(crate) fn divide(self, large: usize) -> Vec<Self> {
@@ -136,9 +142,10 @@ impl Work {
         if self.batch.partitions.iter().map(size).sum::<usize>() < large {
             return vec![self];
         }
-        let Self { batch: Batch { topic, mut partitions }, mut numbers, mut refused } = self;
+        let Self { batch: Batch { topic, mut partitions, version_jump }, mut numbers, mut refused } = self;
         partitions.sort_by_key(|part| std::cmp::Reverse(size(part)));
-        let mut works: Vec<(usize, Self)> = (0..SIDES).map(|_| (0, Self::empty(&topic))).collect();
+        let mut works: Vec<(usize, Self)> =
+            (0..SIDES).map(|_| (0, Self::empty(&topic).counting_jumps_beyond(version_jump))).collect();
         for part in partitions {
             let Some((events, work)) = works.iter_mut().min_by_key(|(events, _)| *events) else { break };
             *events += size(&part);

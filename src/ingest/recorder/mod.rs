@@ -73,6 +73,8 @@ pub struct RecorderParts {
     pub progress: ProgressViews,
     /// What the settings say about logs that do not go on.
     pub policies: Policies,
+    /// `event.version_jump`.
+    pub version_jump: u64,
     /// `kafka.stale_after`: brokers that were silent for longer count as away.
     pub stale_after: Duration,
     /// What is counted.

@@ -234,6 +234,7 @@ impl RecorderThread {
         let work = Work::take(&self.parts.topic, self.consumer.context().assignment().reading());
         self.gathering = Gathering::default();
         if let Some(work) = work {
+            let work = work.counting_jumps_beyond(self.parts.version_jump);
             self.give(work.divide(LARGE_BATCH).into_iter().map(Task::Apply).collect());
         }
     }

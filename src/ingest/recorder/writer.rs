@@ -17,8 +17,9 @@ use super::{
     writing::{Next, Reply, Task, Writing},
 };
 use crate::{
+    event::Change,
     ingest::producer::ProduceError,
-    store::{DeadLetter, Store, StoreError},
+    store::{Batch, DeadLetter, Store, StoreError},
 };
 
 /// The first pause before something is tried again; doubles.
@@ -83,8 +84,12 @@ impl Writer {
                 }
                 Next::Apply(batch) => {
                     let applied = self.store.apply(batch).await;
-                    if let Err(StoreError::LostPartition { partition }) = &applied {
-                        tracing::info!(kafka.partition = partition, "progress has moved on without this recorder");
+                    match &applied {
+                        Ok(_) => tell_of_resets(batch),
+                        Err(StoreError::LostPartition { partition }) => {
+                            tracing::info!(kafka.partition = partition, "progress has moved on without this recorder");
+                        }
+                        Err(_) => {}
                     }
                     (writing.on_applied(applied, &self.hand), "a batch cannot be stored")
                 }
@@ -118,6 +123,19 @@ impl Writer {
             tracing::warn!(%error, "{what}; trying again");
         }
         tokio::time::sleep(backoff.next()).await;
+    }
+}
+
+/// Whoever resets an order changes what counts as its truth: that stands in the log of the instance that recorded it.
+fn tell_of_resets(batch: &Batch) {
+    let events = batch.partitions.iter().flat_map(|part| &part.events);
+    for event in events.filter(|event| matches!(event.change, Change::Reset)) {
+        tracing::warn!(
+            order.id = %event.order_id,
+            kafka.partition = event.stamp.partition,
+            kafka.offset = event.stamp.offset,
+            "an order was reset: it is erased, and its next event is taken whatever its version"
+        );
     }
 }
 

@@ -40,15 +40,19 @@ pub(super) async fn apply(connection: &mut PgConnection, batch: &Batch) -> Resul
         .await?;
     let stored: Vec<Progress> = stored.into_iter().map(Progress::from).collect();
     plan::check_positions(batch, &stored)?;
-    let applied = apply_events(connection, &plan::events_of(batch)).await?;
+    let applied = apply_events(connection, &plan::events_of(batch), batch.version_jump).await?;
     write::progress(connection, batch).await?;
     write::dead_letters(connection, batch).await?;
     Ok(applied)
 }
 
-async fn apply_events(connection: &mut PgConnection, events: &[&OrderEvent]) -> Result<Applied, StoreError> {
+async fn apply_events(
+    connection: &mut PgConnection,
+    events: &[&OrderEvent],
+    version_jump: u64,
+) -> Result<Applied, StoreError> {
     let stored = lock_stored(connection, &plan::orders_of(events)).await?;
-    let plan = Plan::fold(events, &stored);
+    let plan = Plan::fold(events, &stored, version_jump);
     write::plan(connection, &plan).await?;
     Ok(plan.applied)
 }
@@ -82,7 +86,7 @@ struct Savepoint<'c>(&'c mut PgConnection);
 impl Trial for Savepoint<'_> {
     async fn try_events(&mut self, events: &[&OrderEvent]) -> Result<Result<(), String>, StoreError> {
         self.0.execute("savepoint trial").await?;
-        let outcome = apply_events(self.0, events).await;
+        let outcome = apply_events(self.0, events, u64::MAX).await;
         let said = match outcome {
             Ok(_) => Ok(()),
             Err(error) => Err(error.data_refusal().ok_or(error)?),

@@ -25,13 +25,17 @@ const MARKERS: &str = "
 
 pub(super) async fn apply(connection: &mut SqliteConnection, batch: &Batch) -> Result<Applied, StoreError> {
     plan::check_positions(batch, &progress::partitions(connection, &batch.topic).await?)?;
-    let applied = apply_events(connection, &plan::events_of(batch)).await?;
+    let applied = apply_events(connection, &plan::events_of(batch), batch.version_jump).await?;
     write::progress(connection, batch).await?;
     write::dead_letters(connection, batch).await?;
     Ok(applied)
 }
 
-async fn apply_events(connection: &mut SqliteConnection, events: &[&OrderEvent]) -> Result<Applied, StoreError> {
+async fn apply_events(
+    connection: &mut SqliteConnection,
+    events: &[&OrderEvent],
+    version_jump: u64,
+) -> Result<Applied, StoreError> {
     let orders = json(&plan::orders_of(events));
     let mut stored: HashMap<OrderId, History> = HashMap::new();
     let rows: Vec<OrderRow> = query_as(ORDERS).bind(&orders).fetch_all(&mut *connection).await?;
@@ -42,7 +46,7 @@ async fn apply_events(connection: &mut SqliteConnection, events: &[&OrderEvent])
     for row in rows {
         stored.extend([row.into_history()?]);
     }
-    let plan = Plan::fold(events, &stored);
+    let plan = Plan::fold(events, &stored, version_jump);
     write::plan(connection, &plan).await?;
     Ok(plan.applied)
 }
@@ -60,7 +64,7 @@ struct Savepoint<'c>(&'c mut SqliteConnection);
 impl Trial for Savepoint<'_> {
     async fn try_events(&mut self, events: &[&OrderEvent]) -> Result<Result<(), String>, StoreError> {
         self.0.execute("savepoint trial").await?;
-        let said = match apply_events(self.0, events).await {
+        let said = match apply_events(self.0, events, u64::MAX).await {
             Ok(_) => Ok(()),
             Err(error) => Err(error.data_refusal().ok_or(error)?),
         };

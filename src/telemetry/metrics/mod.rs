@@ -52,6 +52,8 @@ pub struct Metrics {
     pub connections: Arc<ConnectionMetrics>,
     /// What is left out of the log.
     pub outside: Arc<OutsideLog>,
+    /// Recorded versions that jumped.
+    pub version_jumps: Counter,
     /// Fetches of the key set.
     pub key_fetches: Counter,
     /// Those that failed: the keys stay as they were.
@@ -83,6 +85,11 @@ impl Metrics {
             "version_kind_changed",
             "Events that replaced a version of the other kind, by log order",
             Family::default(),
+        );
+        let version_jumps = names.add(
+            "version_jumps",
+            "Events recorded whose version lies far above the one before",
+            Counter::default(),
         );
         let lag =
             names.add("lag_records", "Records of a partition that a pipeline has still to take", Family::default());
@@ -198,6 +205,7 @@ impl Metrics {
             sessions: Arc::new(sessions),
             connections: Arc::new(connections),
             outside: Arc::new(outside),
+            version_jumps,
             key_fetches,
             key_fetch_failures,
             key_file_reads,

@@ -36,10 +36,10 @@ async fn the_embedded_broker_carries_events_and_a_second_one_goes_on_with_the_fi
         }
         let producer = Producer::new(&KafkaClients::new(&settings.kafka).unwrap(), Duration::from_secs(10)).unwrap();
         let sent = value("A-1", status, life);
-        let record = Outgoing { key: Some(b"A-1"), value: Some(sent.as_bytes()), headers: &[] };
+        let record = Outgoing { key: Some(b"A-1"), value: Some(sent.as_bytes()), ..Outgoing::default() };
         producer.produce("order-status", &record).await.unwrap();
         screen.until("A-1", Some(status)).await;
-        let bad = Outgoing { key: Some(b"B"), value: Some(b"{"), headers: &[] };
+        let bad = Outgoing { key: Some(b"B"), value: Some(b"{"), ..Outgoing::default() };
         producer.produce("order-status", &bad).await.unwrap();
         database.until("select count(*) from dead_letters", life as i64).await;
         database.until("select count(*) from orders where version_number = 2", i64::from(life == 2)).await;

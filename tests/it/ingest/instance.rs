@@ -162,6 +162,7 @@ impl Instance {
         let (halts, halts_seen) = watch::channel(recorder::Halts::new());
         let (writer, recorder) = recorder::start(
             recorder::RecorderParts {
+                version_jump: u64::MAX,
                 clients: clients.clone(),
                 topic: kafka.topic.clone(),
                 dead_letter_topic: kafka.dead_letter_topic.clone(),

@@ -9,7 +9,7 @@ use ordercast::{
 
 use super::{
     databases::{Database, LOG_ID},
-    drafts::{apply, batch, by_name, erase, listed, part, set, short, state, steps},
+    drafts::{apply, batch, by_name, erase, listed, part, reset, set, short, state, steps},
 };
 
 pub(super) async fn rows_hold_the_fold_of_the_events(database: &Database) {
@@ -188,6 +188,55 @@ pub(super) async fn events_whose_data_is_refused_are_named_among_good_ones(datab
     }
     assert_eq!(store.apply(&refused).await.unwrap().applied, 4);
     assert_eq!(database.count("orders").await, 4);
+}
+
+pub(super) async fn a_reset_lets_any_version_follow(database: &Database) {
+    database.open(1).await;
+    let store = &database.store;
+    apply(
+        store,
+        0,
+        0,
+        [set("A-1", MAX_VERSION, "packed").seen_by(&["m-1"]), set("A-2", MAX_VERSION, "x"), erase("A-2")],
+    )
+    .await;
+    assert_eq!(apply(store, 0, 3, [set("A-1", 4, "shipped"), set("A-2", 4, "shipped")]).await.late, 2);
+    assert_eq!(apply(store, 0, 5, [reset("A-1"), reset("A-2"), reset("A-3")]).await.applied, 2);
+    let snapshot = by_name(store, &["A-1", "A-2", "A-3"]).await;
+    assert_eq!(
+        ["A-1", "A-2"].map(|order| short(&snapshot, order)),
+        [Some((0, "erased".into())), Some((0, "erased".into()))]
+    );
+    assert_eq!(short(&snapshot, "A-3"), None, "of an unknown order nothing is left");
+    assert_eq!(database.count("orders").await + database.count("order_viewers").await, 0);
+    let again = apply(store, 0, 8, [reset("A-1"), erase("A-2")]).await;
+    assert_eq!(again, Applied { nothing_to_erase: 2, ..Applied::default() });
+
+    // In a batch of its own, and together with what comes before and after it.
+    let after = [set("A-1", 0, "shipped"), set("A-2", 3, "paid").unversioned()];
+    assert_eq!(apply(store, 0, 10, after).await, Applied { applied: 2, ..Applied::default() });
+    apply(store, 0, 12, [set("A-3", 9, "x"), reset("A-3"), set("A-3", 1, "created"), set("A-4", 9, "x"), reset("A-4")])
+        .await;
+    let snapshot = by_name(store, &["A-1", "A-2", "A-3", "A-4"]).await;
+    assert_eq!((short(&snapshot, "A-1"), steps(&snapshot, "A-1")), (Some((0, "shipped".into())), vec![0]));
+    assert_eq!(short(&snapshot, "A-2"), Some((12, "paid".into())));
+    assert_eq!((short(&snapshot, "A-3"), steps(&snapshot, "A-3")), (Some((1, "created".into())), vec![1]));
+    assert_eq!(apply(store, 0, 17, [set("A-4", 2, "created")]).await.applied, 1);
+    assert_eq!(database.count("erased_orders").await, 0);
+    assert_eq!(listed(store, "u-1").await.len(), 4);
+}
+
+pub(super) async fn versions_that_jump_are_counted_and_applied(database: &Database) {
+    database.open(1).await;
+    let store = &database.store;
+    let applied = apply(store, 0, 0, [set("A-1", 1, "a"), set("A-1", 1_001, "b"), set("A-1", 2_002, "c")]).await;
+    assert_eq!(applied, Applied { applied: 3, jumped: 1, ..Applied::default() });
+    let others =
+        [set("A-1", MAX_VERSION, "d"), set("A-1", 5, "e"), set("A-2", 1 << 40, "a"), set("A-3", MAX_VERSION, "a")];
+    let applied = apply(store, 0, 3, others).await;
+    assert_eq!(applied, Applied { applied: 3, late: 1, jumped: 2, ..Applied::default() });
+    let unversioned = [set("A-1", 0, "f").unversioned(), set("A-1", 7, "g")];
+    assert_eq!(apply(store, 0, 7, unversioned).await.jumped, 0, "versions of another kind are not compared");
 }
 
 pub(super) async fn markers_are_forgotten_by_age(database: &Database) {

@@ -17,6 +17,7 @@ use super::databases::{LOG_ID, TOPIC};
 pub(super) struct Draft {
     order: OrderId,
     state: Option<StateDraft>,
+    resets: bool,
 }
 
 #[derive(Clone)]
@@ -43,12 +44,17 @@ pub(super) fn set(order: &str, version: u64, status: &str) -> Draft {
         details: None,
         event_id: None,
     };
-    Draft { order: OrderId::parse(order).unwrap(), state: Some(state) }
+    Draft { order: OrderId::parse(order).unwrap(), state: Some(state), resets: false }
 }
 
 /// The order's tombstone.
 pub(super) fn erase(order: &str) -> Draft {
-    Draft { order: OrderId::parse(order).unwrap(), state: None }
+    Draft { order: OrderId::parse(order).unwrap(), state: None, resets: false }
+}
+
+/// A tombstone that resets the order.
+pub(super) fn reset(order: &str) -> Draft {
+    Draft { resets: true, ..erase(order) }
 }
 
 impl Draft {
@@ -87,8 +93,9 @@ impl Draft {
     }
 
     pub(super) fn place(self, stamp: Stamp) -> OrderEvent {
-        let Self { order, state } = self;
-        let change = state.map_or(Change::Erase, |state| {
+        let Self { order, state, resets } = self;
+        let erasure = if resets { Change::Reset } else { Change::Erase };
+        let change = state.map_or(erasure, |state| {
             let (kind, number) = match state.version {
                 Some(number) => (VersionKind::Field, number),
                 None => (VersionKind::Log(stamp.epoch), stamp.offset as u64 + 1),
@@ -130,7 +137,7 @@ pub(super) fn part(partition: i32, read_from: i64, drafts: impl IntoIterator<Ite
 
 /// A batch of these parts.
 pub(super) fn batch(partitions: impl IntoIterator<Item = PartitionBatch>) -> Batch {
-    Batch { topic: TOPIC.into(), partitions: partitions.into_iter().collect() }
+    Batch { topic: TOPIC.into(), partitions: partitions.into_iter().collect(), version_jump: 1_000 }
 }
 
 /// Applies one partition's records, which must succeed.

@@ -27,12 +27,14 @@ pub(crate) fn check(decoder: &Decoder, input: &[u8]) {
         headers: &[],
     };
     let binary = [("ce_specversion", Some(&b"1.0"[..])), ("ce_id", Some(input)), ("ce_time", Some(input))];
+    let reset = [("ordercast-reset", Some(&b"true"[..]))];
     let replayed = [("id", Some(input)), ("ordercast-version", Some(input)), ("content-type", Some(input))];
     for record in [
         plain,
         RawRecord { headers: &binary, ..plain },
         RawRecord { headers: &replayed, key: Some(input), timestamp_millis: None, ..plain },
         RawRecord { value: None, key: Some(input), ..plain },
+        RawRecord { value: None, key: Some(input), headers: &reset, ..plain },
     ] {
         let answer = decoder.decode(&record, &LOG);
         let again = decoder.decode(&record, &LOG);

@@ -47,7 +47,7 @@ fn decode(record: &RawRecord<'_>) -> Arc<OrderState> {
 fn set(decoded: Decoded) -> Arc<OrderState> {
     match decoded.event.change {
         Change::Set(state) => state,
-        Change::Erase => panic!("expected an order, got a tombstone"),
+        Change::Erase | Change::Reset => panic!("expected an order, got a tombstone"),
     }
 }
 

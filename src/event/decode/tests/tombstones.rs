@@ -125,6 +125,21 @@ fn white_space_around_an_order_in_a_key_is_left_out_where_the_settings_say_so() 
 }
 
 #[test]
+fn a_tombstone_with_the_header_resets_its_order() {
+    let change = |value: Option<&[u8]>, header: &[u8]| {
+        let headers = [("ordercast-reset", Some(header))];
+        decoder().decode(&RawRecord { value, headers: &headers, ..record(b"") }, &LOG).unwrap().event.change
+    };
+    for yes in [&b"true"[..], b"True"] {
+        assert!(matches!(change(None, yes), Change::Reset));
+    }
+    for no in [&b""[..], b"false", b"1", b"\xff"] {
+        assert!(matches!(change(None, no), Change::Erase));
+    }
+    assert!(matches!(change(Some(event_with("").as_bytes()), b"true"), Change::Set(_)), "an event is no tombstone");
+}
+
+#[test]
 fn an_empty_value_is_no_tombstone() {
     assert_eq!(refusal_code(""), RefusalCode::Empty);
 }

@@ -36,6 +36,7 @@ impl RecorderThread {
                 metrics.recorder.conflict.inc_by(applied.conflict);
                 metrics.recorder.nothing_to_erase.inc_by(applied.nothing_to_erase);
                 metrics.recorder.kind_changed.inc_by(applied.kind_changed);
+                metrics.version_jumps.inc_by(applied.jumped);
                 dead_letters.iter().for_each(|code| metrics.dead_letters.put_aside(*code));
                 metrics.dead_letters.topic_failures.inc_by(blocked.len() as u64);
                 self.uncommitted.extend(positions.iter().copied());

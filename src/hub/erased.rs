@@ -1,0 +1,63 @@
+//! What the hub remembers of orders that nobody shows: that a late event would bring one back for a moment, which was
+//! erased or overtaken before this instance's eyes. The truth is in SQL; what is not known here is read there.
+
+use hashbrown::HashMap;
+
+use super::{Hub, Rule, ShownOrder, Tail};
+use crate::event::{Change, History, Known, Marker, OrderEvent, OrderId};
+
+/// Markers of orders whose state was proved when their tombstone came, for as long as the tail holds the tombstone. So
+/// there are no more of them than the tail has room for.
+#[derive(Debug, Default)]
+pub(super) struct Erased(HashMap<OrderId, Marker>);
+
+impl Erased {
+    /// Notes a marker, in the place of what was known of the order. `order`: what was shown of it.
+    pub(super) fn note(&mut self, order_id: &OrderId, marker: Marker, order: Option<&ShownOrder>) {
+        // Of records in two partitions the recorder may take the tombstone first.
+        let is_sure = |order: &ShownOrder| !order.unproven && order.state.stamp.partition == marker.stamp.partition;
+        if order.is_none_or(is_sure) {
+            self.0.insert(order_id.clone(), marker);
+        } else {
+            self.0.remove(order_id);
+        }
+    }
+
+    /// Forgets an order: something newer than its tombstone came.
+    pub(super) fn forget(&mut self, order_id: &OrderId) {
+        // Most events pay for no hash.
+        if !self.0.is_empty() {
+            self.0.remove(order_id);
+        }
+    }
+
+    /// Forgets what the tail does not hold any more.
+    pub(super) fn forget_but_held(&mut self, tail: &Tail) {
+        self.0.retain(|_, marker| tail.holds(marker.stamp));
+    }
+}
+
+impl Hub {
+    /// What is known of the order of `event` although nobody shows it. `matters`: somebody would be shown the event.
+    pub(super) fn remembered(&self, event: &OrderEvent, matters: bool) -> Option<Known> {
+        if !self.rules.hold(Rule::Memory) {
+            return None;
+        }
+        let marker = self.marker(&event.order_id).filter(|marker| marker.stamp.partition == event.stamp.partition);
+        match (marker, &event.change) {
+            (Some(marker), _) => Some(Known::Erased(marker)),
+            (None, Change::Set(_)) if matters => self.tail.known_before(event),
+            (None, _) => None,
+        }
+    }
+
+    /// What is known of an order that the snapshot said nothing of.
+    pub(super) fn remembered_history(&self, order_id: &OrderId) -> Option<History> {
+        let marker = self.marker(order_id).filter(|_| self.rules.hold(Rule::Memory))?;
+        Some(History { known: Known::Erased(marker), timeline: Default::default() })
+    }
+
+    fn marker(&self, order_id: &OrderId) -> Option<Marker> {
+        self.erased.0.get(order_id).copied().filter(|marker| self.tail.holds(marker.stamp))
+    }
+}
