@@ -2,7 +2,12 @@
 
 use secrecy::ExposeSecret;
 
-use super::{block_on, context::Context, error::CommandError, output::print};
+use super::{
+    block_on,
+    context::Context,
+    error::CommandError,
+    output::{print, say},
+};
 use crate::{
     config::{Need, Settings},
     ingest::{
@@ -32,11 +37,19 @@ async fn migrate(settings: &Settings) -> Result<(), CommandError> {
     print(format_args!("the dead-letter topic {} {}", kafka.dead_letter_topic, did(dead_letters)))?;
     let control = topics.prepare_control(kafka).await.map_err(CommandError::failed)?;
     print(format_args!("the control topic {} {}", kafka.control_topic, did(control)))?;
-    if topics.is_compacted(&kafka.topic).await == Some(true) {
-        super::output::say(format_args!(
+    match topics.is_compacted(&kafka.topic).await {
+        Some(true) => say(format_args!(
             "warning: the topic {} is compacted, which keeps the last record of an order, and that may be a late one",
             kafka.topic
-        ));
+        )),
+        Some(false) => {}
+        None if !topics.is_missing(&kafka.topic) => say(format_args!(
+            "warning: the brokers do not tell how large records of the topic {} may be (a new dead-letter topic takes them \
+             up to Kafka's default), nor whether it is compacted: perhaps {}",
+            kafka.topic,
+            topics.lacks_describe_configs(&kafka.topic)
+        )),
+        None => {}
     }
     Ok(())
 }

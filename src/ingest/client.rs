@@ -12,7 +12,7 @@ use super::{
     events::{ClientEvents, Shared},
     proof,
     reach::Reach,
-    secrets::Secrets,
+    rights::Rights,
 };
 use crate::config::{self, SettingsError};
 
@@ -37,7 +37,7 @@ impl KafkaClients {
         common.set("bootstrap.servers", settings.brokers.join(","));
         // Why a broker closes a connection is said at this level; what becomes a line of the log is decided by `events`.
         common.set_log_level(RDKafkaLogLevel::Info);
-        let shared = Arc::new(Shared::new(Secrets::of(settings), Reach::new(&settings.brokers)));
+        let shared = Arc::new(Shared::new(settings));
         let (group_id, session_timeout) = (settings.group_id.clone(), settings.session_timeout);
         let clients = Self { common, group_id, session_timeout, shared };
         let problems = proof::problems(settings, &clients.shared.secrets, clients.recorder(), clients.producer());
@@ -52,6 +52,16 @@ impl KafkaClients {
     /// What all clients know of the brokers.
     pub(super) fn reach(&self) -> &Reach {
         &self.shared.reach
+    }
+
+    /// What the brokers may refuse all clients.
+    pub(super) fn rights(&self) -> &Rights {
+        &self.shared.rights
+    }
+
+    /// What all clients share.
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
     }
 
     /// Which brokers do not answer, and why, as one clause.

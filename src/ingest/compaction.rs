@@ -71,7 +71,9 @@ pub(super) async fn ask(topics: Topics, topic: String, answer: Answer) {
             ),
             Some(Compaction::Untold) => tracing::info!(
                 kafka.topic = topic,
-                "the brokers do not tell whether the topic is compacted: that its last recorded record is missing proves nothing"
+                "the brokers do not tell whether the topic is compacted: that its last recorded record is missing proves \
+                 nothing; perhaps {}",
+                topics.lacks_describe_configs(&topic)
             ),
             Some(Compaction::Off) | None => {}
         }

@@ -12,7 +12,12 @@ use rdkafka::{
     error::RDKafkaErrorCode, util::Timeout,
 };
 
-use super::{reach::Reach, secrets::Secrets};
+use super::{
+    reach::Reach,
+    rights::{MissingRight, Rights},
+    secrets::Secrets,
+};
+use crate::config;
 
 /// How often one kind of error is logged at most: with all brokers down librdkafka repeats itself 20 times a second.
 const ERROR_LOG_INTERVAL: Duration = Duration::from_secs(60);
@@ -22,6 +27,7 @@ const ERROR_LOG_INTERVAL: Duration = Duration::from_secs(60);
 pub(super) struct Shared {
     pub(super) secrets: Secrets,
     pub(super) reach: Reach,
+    pub(super) rights: Rights,
     errors: Mutex<HashMap<String, Repeated>>,
 }
 
@@ -32,8 +38,20 @@ struct Repeated {
 }
 
 impl Shared {
-    pub(super) fn new(secrets: Secrets, reach: Reach) -> Self {
-        Self { secrets, reach, errors: Mutex::default() }
+    pub(super) fn new(settings: &config::Kafka) -> Self {
+        Self {
+            secrets: Secrets::of(settings),
+            reach: Reach::new(&settings.brokers),
+            rights: Rights::of(settings),
+            errors: Mutex::default(),
+        }
+    }
+
+    /// Says which right is missing, however many notice it.
+    pub(super) fn on_missing_right(&self, missing: &MissingRight) {
+        if self.admit(&missing.to_string(), Instant::now()).is_some() {
+            tracing::error!("{missing}; it has to be granted");
+        }
     }
 
     /// Whether an error of this kind is to be logged now, and how many like it were not.
@@ -73,6 +91,10 @@ impl ClientContext for ClientEvents {
         let is_known = facility == "FAIL" && self.shared.reach.on_failure(message, Instant::now());
         let message = self.shared.secrets.hide(message);
         match level {
+            // It comes as an error, too, which says what is missing where that is a right.
+            _ if facility == "FATAL" => {
+                tracing::debug!(kafka.client = client, kafka.facility = facility, "librdkafka: {message}");
+            }
             // What matters comes as an error, too; the lines are for those who look closer.
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
                 tracing::error!(kafka.client = client, kafka.facility = facility, "librdkafka: {message}");
@@ -111,7 +133,9 @@ impl ClientContext for ClientEvents {
         let is_known = self.shared.reach.on_failure(reason, Instant::now());
         let reason = self.shared.secrets.hide(reason);
         let kind = code.map_or_else(|| error.to_string(), |code| format!("{code:?}"));
-        if is_known || code == Some(RDKafkaErrorCode::AllBrokersDown) {
+        if let Some(missing) = code.and_then(|code| self.shared.rights.of_error(client, code)) {
+            self.shared.on_missing_right(&missing);
+        } else if is_known || code.is_some_and(is_told_elsewhere) {
             tracing::debug!(kafka.client = client, error = kind, "kafka client error: {reason}");
         } else if let Some(suppressed) = self.shared.admit(&kind, Instant::now()) {
             tracing::warn!(kafka.client = client, error = kind, suppressed, "kafka client error: {reason}");
@@ -126,6 +150,12 @@ impl ConsumerContext for ClientEvents {
     }
 }
 
+/// What `reach` says of the brokers, and `log_watch` of the topic.
+fn is_told_elsewhere(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(code, Code::AllBrokersDown | Code::UnknownTopic | Code::UnknownTopicOrPartition)
+}
+
 /// Requests that were not answered: that brokers do not answer is told once, for all clients.
 fn is_about_silence(facility: &str) -> bool {
     matches!(facility, "REQTMOUT" | "FAIL")
@@ -137,7 +167,8 @@ mod tests {
 
     #[test]
     fn an_error_that_repeats_is_logged_once_in_a_while_with_the_number_of_repeats() {
-        let (shared, start) = (Shared::new(Secrets::default(), Reach::new(&[])), Instant::now());
+        let (shared, start) =
+            (Shared::new(&config::load(&config::Sources::default(), &[]).unwrap().kafka), Instant::now());
         assert_eq!(shared.admit("InvalidRecord", start), Some(0));
         for millis in 1..=600 {
             assert_eq!(shared.admit("InvalidRecord", start + Duration::from_millis(millis * 99)), None);

@@ -26,6 +26,8 @@ use super::{
     log_check::Watermarks,
     metadata,
     polling::WallClock,
+    reach::is_silence,
+    rights::Right,
     topics::Topics,
 };
 use crate::config;
@@ -120,19 +122,6 @@ fn wait(stop: &CancellationToken, asked: &mpsc::Receiver<()>) {
     while !stop.is_cancelled() && Instant::now() < next && asked.recv_timeout(STOP_INTERVAL).is_err() {}
 }
 
-/// Whether no broker has answered at all.
-fn is_silence(error: &KafkaError) -> bool {
-    use RDKafkaErrorCode as Code;
-    let silent = [
-        Code::BrokerTransportFailure,
-        Code::OperationTimedOut,
-        Code::AllBrokersDown,
-        Code::Resolve,
-        Code::Authentication,
-    ];
-    error.rdkafka_error_code().is_some_and(|code| silent.contains(&code))
-}
-
 struct Watcher {
     consumer: BaseConsumer<ClientEvents>,
     clients: KafkaClients,
@@ -222,6 +211,10 @@ impl Watcher {
     }
 
     fn complain(&mut self, error: &KafkaError) {
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::TopicAuthorizationFailed) {
+            let missing = self.clients.rights().on_topic(Right::Read, &self.topic);
+            return self.clients.shared().on_missing_right(&missing);
+        }
         let now = Instant::now();
         if self.reminded_at.is_some_and(|at| now.saturating_duration_since(at) < REMINDER_INTERVAL) {
             return;

@@ -33,6 +33,7 @@ mod reach;
 pub(crate) mod record;
 pub mod recorder;
 pub mod recording;
+pub mod rights;
 pub(crate) mod rules;
 mod secrets;
 pub mod snapshots;

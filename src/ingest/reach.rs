@@ -9,12 +9,29 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
 /// How often an outage that lasts is told.
 const REMINDER_INTERVAL: Duration = Duration::from_secs(60);
 /// librdkafka repeats a failure that stays the same every 30 s only, so one that is older is over.
 const LIFE: Duration = Duration::from_secs(45);
 /// A broker that fails again after this long is away while others answer, and was not just restarted.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Whether this error says that no broker has answered at all.
+pub(super) fn is_silence(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    let silent = [
+        Code::AllBrokersDown,
+        Code::Authentication,
+        Code::BrokerTransportFailure,
+        Code::MessageTimedOut,
+        Code::OperationTimedOut,
+        Code::RequestTimedOut,
+        Code::Resolve,
+    ];
+    error.rdkafka_error_code().is_some_and(|code| silent.contains(&code))
+}
 
 /// What is known of the brokers.
 #[derive(Debug)]
@@ -104,6 +121,12 @@ impl Reach {
     pub(super) fn on_silence(&self, now: Instant) {
         let line = self.with(|state| state.silence(&self.brokers, now));
         line.into_iter().for_each(Line::write);
+    }
+
+    /// Whether something failed lately, so that silence can be the brokers'.
+    pub(super) fn is_silent(&self) -> bool {
+        let now = Instant::now();
+        self.with(|state| state.failures.values().any(|failure| now.saturating_duration_since(failure.last) < LIFE))
     }
 
     /// Who does not answer, and why, as one clause: for an error whose reader can do something about it.

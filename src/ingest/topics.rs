@@ -10,6 +10,8 @@ use rdkafka::{
 use super::{
     client::{KafkaClients, create, retire},
     events::ClientEvents,
+    reach::is_silence,
+    rights::{MissingRight, Right},
 };
 use crate::config;
 
@@ -36,6 +38,12 @@ pub enum TopicError {
     /// The client could not ask, or the brokers do not answer.
     #[error("the brokers could not be asked: {0}")]
     Client(#[from] KafkaError),
+    /// No broker answers.
+    #[error("{0}: start them, or correct kafka.brokers")]
+    NoAnswer(String),
+    /// Who asks may not.
+    #[error("{0}; it has to be granted")]
+    Forbidden(MissingRight),
     /// The brokers refused.
     #[error("the topic {topic} could not be made: {code}")]
     Refused {
@@ -49,19 +57,22 @@ pub enum TopicError {
 /// Asks and orders what concerns topics as a whole.
 pub struct Topics {
     admin: Option<AdminClient<ClientEvents>>,
+    clients: KafkaClients,
 }
 
 impl Topics {
     /// Connects later.
     pub fn new(clients: &KafkaClients) -> Result<Self, KafkaError> {
-        Ok(Self { admin: Some(create(&clients.inquirer(), clients.events("admin"))?) })
+        let admin = create(&clients.inquirer(), clients.events("admin"))?;
+        Ok(Self { admin: Some(admin), clients: clients.clone() })
     }
 
     /// Makes the dead-letter topic if it is missing: as many replicas as the cluster's default, one partition, records
     /// 64 KiB larger than the source topic takes. Records stay until somebody deletes them: they are what nobody has
     /// looked at yet.
     pub async fn prepare_dead_letters(&self, settings: &config::Kafka) -> Result<Prepared, TopicError> {
-        let source = self.config(&settings.topic, "max.message.bytes", TIMEOUT).await?;
+        let source = self.config(&settings.topic, "max.message.bytes", TIMEOUT).await;
+        let source = source.map_err(|error| self.unasked(error))?;
         let source = source.and_then(|bytes| bytes.parse().ok()).unwrap_or(DEFAULT_MAX_MESSAGE_BYTES);
         let max_message_bytes = (source + DEAD_LETTER_EXTRA_BYTES).to_string();
         let topic = NewTopic::new(&settings.dead_letter_topic, 1, TopicReplication::Fixed(-1))
@@ -80,12 +91,47 @@ impl Topics {
     }
 
     async fn create(&self, topic: &NewTopic<'_>) -> Result<Prepared, TopicError> {
-        let made = self.admin().create_topics([topic], &within(TIMEOUT)).await?;
+        use RDKafkaErrorCode as Code;
+        let made = self.admin().create_topics([topic], &within(TIMEOUT)).await.map_err(|error| self.unasked(error))?;
         match made.into_iter().next() {
-            Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(Prepared::Existing),
+            Some(Err((_, Code::TopicAlreadyExists))) => Ok(Prepared::Existing),
+            // An administrator may have made it for one who must not.
+            Some(Err((topic, Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed))) => {
+                match self.exists(&topic) {
+                    true => Ok(Prepared::Existing),
+                    false => Err(TopicError::Forbidden(self.clients.rights().on_topic(Right::Create, &topic))),
+                }
+            }
             Some(Err((topic, code))) => Err(TopicError::Refused { topic, code }),
             _ => Ok(Prepared::Created),
         }
+    }
+
+    /// Whether the brokers say that there is such a topic. Blocks until they answer.
+    fn exists(&self, topic: &str) -> bool {
+        self.standing(topic) == Some(None)
+    }
+
+    /// Whether the brokers say that there is no such topic, which they tell only whom they let see it. Blocks until they
+    /// answer.
+    pub fn is_missing(&self, topic: &str) -> bool {
+        self.standing(topic) == Some(Some(RDKafkaErrorCode::UnknownTopicOrPartition))
+    }
+
+    /// The error with which a topic is listed, if it is with one; `None`: no answer.
+    fn standing(&self, topic: &str) -> Option<Option<RDKafkaErrorCode>> {
+        let metadata = self.admin().inner().fetch_metadata(Some(topic), TIMEOUT).ok()?;
+        let found = metadata.topics().iter().find(|found| found.name() == topic)?;
+        Some(found.error().map(RDKafkaErrorCode::from))
+    }
+
+    fn unasked(&self, error: KafkaError) -> TopicError {
+        if is_silence(&error) { TopicError::NoAnswer(self.clients.why_silent()) } else { TopicError::Client(error) }
+    }
+
+    /// What is missing where the brokers tell nothing of a topic's settings, if they know the question.
+    pub fn lacks_describe_configs(&self, topic: &str) -> MissingRight {
+        self.clients.rights().on_topic(Right::DescribeConfigs, topic)
     }
 
     /// Whether the source topic is compacted: then its last record of a key stays, which may be a late one, and the

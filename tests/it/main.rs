@@ -25,6 +25,7 @@ mod parts;
 mod parts_smoke;
 mod producers;
 mod properties;
+mod rights;
 mod secrets;
 mod service;
 mod settings;

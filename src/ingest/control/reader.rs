@@ -27,6 +27,8 @@ use crate::{
         events::ClientEvents,
         metadata,
         polling::{self, WallClock},
+        reach::is_silence,
+        rights::{MissingRight, Right},
         topics::Topics,
     },
     protocol::{CloseCause, ServerMessage},
@@ -49,6 +51,8 @@ enum Unfit {
     Missing,
     #[error("the brokers do not tell about the topic kafka.control_topic: {0}")]
     Silent(KafkaError),
+    #[error("{0}")]
+    Forbidden(MissingRight),
     #[error("the topic kafka.control_topic has {0} partitions, and must have one: what it says has an order")]
     Partitions(usize),
     #[error(
@@ -145,6 +149,8 @@ impl Reader {
             while self.consumer.poll(Duration::ZERO).is_some() {}
             match self.check(runtime) {
                 Ok(policy) => return Some(policy),
+                // That the brokers do not answer is said once for all clients.
+                Err(Unfit::Silent(error)) if is_silence(&error) => {}
                 Err(unfit) if told.as_ref() != Some(&unfit) => {
                     let topic = &self.parts.topic;
                     tracing::error!(kafka.topic = topic, "{unfit}; not ready before that");
@@ -159,16 +165,23 @@ impl Reader {
 
     fn check(&self, runtime: &Handle) -> Result<Policy, Unfit> {
         let topic = &self.parts.topic;
-        let unknown = Some(RDKafkaErrorCode::UnknownTopicOrPartition);
+        let rights = self.parts.clients.rights();
         let partitions = metadata::partitions(&self.consumer, topic, QUERY_TIMEOUT).map_err(|error| {
-            if error.rdkafka_error_code() == unknown { Unfit::Missing } else { Unfit::Silent(error) }
+            match error.rdkafka_error_code() {
+                Some(RDKafkaErrorCode::UnknownTopicOrPartition) => Unfit::Missing,
+                Some(RDKafkaErrorCode::TopicAuthorizationFailed) => {
+                    Unfit::Forbidden(rights.on_topic(Right::Read, topic))
+                }
+                _ => Unfit::Silent(error),
+            }
         })?;
         if partitions.len() != 1 {
             return Err(Unfit::Partitions(partitions.len()));
         }
         let policy = Policy::of(runtime.block_on(self.topics.cleanup_policy(topic)))?;
         if policy == Policy::Untold {
-            tracing::info!(kafka.topic = topic, "the brokers do not tell whether the control topic is compacted");
+            let missing = rights.on_topic(Right::DescribeConfigs, topic);
+            tracing::info!("the brokers do not tell whether the control topic is compacted: perhaps {missing}");
         }
         Ok(policy)
     }

@@ -20,6 +20,7 @@ use self::topic::TopicReader;
 use super::{
     client::KafkaClients,
     producer::{Delivered, ProduceError, Producer},
+    rights::MissingRight,
 };
 use crate::{
     config,
@@ -32,6 +33,12 @@ pub enum ReadError {
     /// There is no such topic.
     #[error("there is no dead-letter topic {0}: `ordercast migrate` makes it")]
     NoTopic(String),
+    /// Who reads may not.
+    #[error("the dead-letter topic cannot be read: {0}")]
+    Forbidden(MissingRight),
+    /// No broker answers.
+    #[error("the dead-letter topic cannot be read: {0}")]
+    NoAnswer(String),
     /// The brokers do not answer, or refuse.
     #[error("the dead-letter topic cannot be read: {0}")]
     Kafka(#[from] KafkaError),

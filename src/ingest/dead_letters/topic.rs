@@ -20,10 +20,13 @@ use crate::{
         client::{KafkaClients, create},
         component::Component,
         events::ClientEvents,
-        metadata, record,
+        metadata,
+        reach::is_silence,
+        record,
     },
 };
 
+const CLIENT: &str = "dead-letters";
 /// How long the brokers may take for an answer, and how long nothing may come while there is something to come.
 const TIMEOUT: Duration = Duration::from_secs(10);
 const POLL_TIMEOUT: Duration = Duration::from_millis(200);
@@ -42,13 +45,13 @@ impl TopicReader {
         topic: &str,
         source: &str,
     ) -> Result<(Self, Receiver<Result<Letter, ReadError>>), ReadError> {
-        let consumer: BaseConsumer<ClientEvents> = create(&clients.fanout(), clients.events("dead-letters"))?;
+        let consumer: BaseConsumer<ClientEvents> = create(&clients.fanout(), clients.events(CLIENT))?;
         let (letters, receiver) = channel(QUEUED_LETTERS);
-        let (topic, source) = (topic.to_owned(), source.to_owned());
+        let (clients, topic, source) = (clients.clone(), topic.to_owned(), source.to_owned());
         let thread = Component::thread("dead-letters", move |stop| {
             if let Err(error) = read(&consumer, &topic, &source, &letters, &stop) {
                 // Who has left does not need to know.
-                let _ = letters.blocking_send(Err(error));
+                let _ = letters.blocking_send(Err(explained(error, &clients)));
             }
         })?;
         Ok((Self { _thread: thread }, receiver))
@@ -106,6 +109,17 @@ fn read(
         }
     }
     Ok(())
+}
+
+/// The error in words that say what to do, where it is one of the brokers.
+fn explained(error: ReadError, clients: &KafkaClients) -> ReadError {
+    let ReadError::Kafka(kafka) = &error else { return error };
+    let missing = kafka.rdkafka_error_code().and_then(|code| clients.rights().of_error(CLIENT, code));
+    match missing {
+        Some(missing) => ReadError::Forbidden(missing),
+        None if is_silence(kafka) => ReadError::NoAnswer(clients.why_silent()),
+        None => error,
+    }
 }
 
 /// The end of every partition that has records.

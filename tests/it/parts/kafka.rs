@@ -31,7 +31,7 @@ impl Cluster {
         let cluster_id = ulid::Ulid::generate().to_string()[4..].to_owned();
         let mut brokers = Vec::new();
         for node in nodes {
-            brokers.push(Broker::launch(node, &cluster_id, &voters, size).await);
+            brokers.push(Broker::launch(node, &cluster_id, &voters, size, Vec::new()).await);
         }
         for broker in &mut brokers {
             broker.until_ready().await;
@@ -81,6 +81,26 @@ impl Broker {
         cluster.brokers.remove(0)
     }
 
+    /// A cluster of one that asks who is there, and lets them do only what they were [granted](super::rights::grant). Returns the
+    /// address where it asks; the password of each is their name and `-password`. By its other addresses all may do everything.
+    pub async fn start_guarded(users: &[String]) -> (Self, String) {
+        let (node, guarded_port) = (Node::new(1), free_port());
+        let voters = format!("1@127.0.0.1:{}", node.controller_port);
+        let users: Vec<String> = users.iter().map(|user| format!("user_{user}=\"{user}-password\"")).collect();
+        let login = "org.apache.kafka.common.security.plain.PlainLoginModule required";
+        let more = vec![
+            "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer".to_owned(),
+            "super.users=User:ANONYMOUS".to_owned(),
+            "sasl.enabled.mechanisms=PLAIN".to_owned(),
+            format!("listener.name.guarded.plain.sasl.jaas.config={login} {};", users.join(" ")),
+            format!("listeners=GUARDED://127.0.0.1:{guarded_port}"),
+            format!("advertised.listeners=GUARDED://127.0.0.1:{guarded_port}"),
+        ];
+        let mut broker = Self::launch(node, "Z3VhcmRlZC1icm9rZXJz", &voters, 1, more).await;
+        broker.until_ready().await;
+        (broker, format!("127.0.0.1:{guarded_port}"))
+    }
+
     /// The broker's own address: what the test itself uses, so that it sees the broker whatever the proxy does.
     pub fn bootstrap(&self) -> String {
         format!("127.0.0.1:{}", self.node.port)
@@ -122,7 +142,8 @@ impl Broker {
         self.process.resume();
     }
 
-    async fn launch(node: Node, cluster_id: &str, voters: &str, size: usize) -> Self {
+    /// `more` are properties; listeners among them are added to those that all have.
+    async fn launch(node: Node, cluster_id: &str, voters: &str, size: usize, more: Vec<String>) -> Self {
         let proxy = Proxy::start(node.proxied_port).await;
         let Node { id, port, proxied_port, controller_port, directory } = &node;
         let replicas = size.min(3);
@@ -146,6 +167,13 @@ impl Broker {
         }
         for topics in ["min.insync.replicas", "transaction.state.log.min.isr"] {
             arguments.push(format!("{topics}={available}"));
+        }
+        for property in more {
+            let (name, value) = property.split_once('=').expect("a property");
+            match arguments.iter_mut().find(|known| known.split_once('=').is_some_and(|(known, _)| known == name)) {
+                Some(known) => *known += &format!(",{value}"),
+                None => arguments.push(property),
+            }
         }
         let process = start_process(&node, &arguments);
         Self { process, arguments, proxy, node }

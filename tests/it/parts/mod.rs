@@ -8,6 +8,7 @@ pub mod kafka;
 pub mod postgres;
 mod process;
 pub mod proxy;
+pub mod rights;
 pub mod topic;
 
 use std::net::TcpListener;
