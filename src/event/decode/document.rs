@@ -14,7 +14,7 @@ use super::{
     logical::{Logical, Schema},
     number,
     pointer::Pointer,
-    text::{self, Findings},
+    text,
     texts::Texts,
 };
 
@@ -24,8 +24,6 @@ pub(super) struct Document<'a> {
     root: Container<'a>,
     /// Inner containers that pointers have led through: each is opened once.
     opened: Vec<(&'a RawValue, Container<'a>)>,
-    /// What is known of its text, and of all text that strings in it held.
-    findings: Findings,
     /// What Kafka Connect says of its values.
     schema: Option<Schema<'a>>,
     texts: &'a Texts,
@@ -59,16 +57,15 @@ impl<'a> Found<'a> {
 impl<'a> Document<'a> {
     /// Accepts any JSON text that passes [`text::check`].
     pub(super) fn parse(text: &'a str, texts: &'a Texts) -> Result<Self, Refusal> {
-        let findings = text::check(text)?;
+        text::check(text)?;
         // serde_json names line and column and never quotes the text when it only splits it.
         let root = Container::parse(text).map_err(|error| Refusal::new(RefusalCode::NotJson, error.to_string()))?;
-        Ok(Self { text, root, opened: Vec::new(), findings, schema: None, texts })
+        Ok(Self { text, root, opened: Vec::new(), schema: None, texts })
     }
 
     /// A value inside this document, and what is said of it.
     pub(super) fn inner(&self, value: &'a RawValue, schema: Option<Schema<'a>>) -> Self {
-        let (root, opened) = (Container::open(value), Vec::new());
-        Self { text: value.get(), root, opened, findings: self.findings, schema, texts: self.texts }
+        Self { text: value.get(), root: Container::open(value), opened: Vec::new(), schema, texts: self.texts }
     }
 
     /// The members, if the value is an object.
@@ -93,13 +90,12 @@ impl<'a> Document<'a> {
         self.held().unwrap_or(Ok(self))
     }
 
-    /// What a string holds, if that is an object, an array or null; any other value as it is. The second answer is what
-    /// has been seen of it.
-    pub(super) fn unquote(&self, value: &'a RawValue) -> Result<(&'a RawValue, Findings), Refusal> {
-        let Some(text) = held_text(value) else { return Ok((value, self.findings)) };
+    /// What a string holds, if that is an object, an array or null; any other value as it is.
+    pub(super) fn unquote(&self, value: &'a RawValue) -> Result<&'a RawValue, Refusal> {
+        let Some(text) = held_text(value) else { return Ok(value) };
         let text = self.texts.keep(text);
-        let findings = text::check(text)?;
-        Ok(serde_json::from_str(text).map_or((value, self.findings), |held| (held, findings)))
+        text::check(text)?;
+        Ok(serde_json::from_str(text).unwrap_or(value))
     }
 
     /// The value as a whole, unless it is null.
@@ -143,11 +139,7 @@ impl<'a> Document<'a> {
         let unquotes = is_string(value) && std::mem::take(may_unquote);
         let known = self.opened.iter().position(|(opened, _)| ptr::eq(*opened, value));
         let index = known.unwrap_or_else(|| {
-            let mut held = value;
-            if unquotes && let Ok((text, findings)) = self.unquote(value) {
-                held = text;
-                self.findings = self.findings.and(findings);
-            }
+            let held = if unquotes { self.unquote(value).unwrap_or(value) } else { value };
             self.opened.push((value, Container::open(held)));
             self.opened.len() - 1
         });
@@ -318,16 +310,6 @@ mod tests {
         assert_eq!(find(text, "/after/inner/id"), None);
         assert_eq!(find(text, "/list/0").as_deref(), Some("1"));
         assert_eq!(find(text, "/x/0"), None);
-    }
-
-    #[test]
-    fn what_a_string_held_is_looked_at_as_well() {
-        let texts = Texts::default();
-        let text = r#"{"after":"{\"a\":1\u0065400,\"b\":\n2}"}"#;
-        let mut document = Document::parse(text, &texts).unwrap();
-        assert_eq!(document.findings, Findings::default());
-        assert!(document.find(&"/after/a".parse().unwrap()).is_some());
-        assert_eq!(document.findings, Findings { line_breaks: true, odd_numbers: true });
     }
 
     #[test]

@@ -122,14 +122,14 @@ impl Fields {
 
     pub(super) fn details(&self, event: &mut Document<'_>) -> Result<Option<Box<RawValue>>, Refusal> {
         let Some(found) = self.details.find(event) else { return Ok(None) };
-        let (value, seen) = event.unquote(found.value)?;
+        let value = event.unquote(found.value)?;
         if present(value).is_none() {
             return Ok(None);
         }
         if !value.get().starts_with('{') {
             return Err(self.details.invalid(format_args!("must be an object, not {}", kind(value))));
         }
-        let text = details::passed_on(value.get(), seen).map_err(|problem| self.details.invalid(problem))?;
+        let text = details::passed_on(value.get()).map_err(|problem| self.details.invalid(problem))?;
         if text.len() > MAX_DETAILS_BYTES {
             let message = format!("details has {} bytes, at most {MAX_DETAILS_BYTES} are accepted", text.len());
             return Err(Refusal::new(RefusalCode::TooLarge, message));
@@ -150,7 +150,7 @@ impl Fields {
     /// The further viewers, without repeats and without the order's own user.
     pub(super) fn viewers(&self, event: &mut Document<'_>, user: &UserId) -> Result<Box<[UserId]>, Refusal> {
         let Some(found) = self.viewers.find(event) else { return Ok(Box::default()) };
-        let (value, _) = event.unquote(found.value)?;
+        let value = event.unquote(found.value)?;
         let items: Option<Vec<&RawValue>> = serde_json::from_str(value.get())
             .map_err(|_| self.viewers.invalid(format_args!("must be an array, not {}", kind(value))))?;
         let items = items.unwrap_or_default();
