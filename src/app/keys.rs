@@ -98,12 +98,25 @@ struct KeySet {
 /// Why no key set was had.
 #[derive(Debug, thiserror::Error)]
 enum FetchError {
-    #[error("{0}")]
-    Http(#[from] reqwest::Error),
+    #[error("{}", without_address(.0))]
+    Http(reqwest::Error),
     #[error("the answer is larger than {MAX_SET_BYTES} bytes")]
     TooLarge,
     #[error("{0}")]
     Unusable(&'static str),
+}
+
+/// Its address may hold what nobody else should see, and reqwest repeats it.
+impl From<reqwest::Error> for FetchError {
+    fn from(error: reqwest::Error) -> Self {
+        Self::Http(error.without_url())
+    }
+}
+
+/// What went wrong, and the cause that lies deepest, which is what somebody can do something about.
+fn without_address(error: &reqwest::Error) -> String {
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    causes.last().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
 }
 
 impl KeySet {
@@ -146,14 +159,12 @@ impl KeySet {
     }
 
     async fn fetch(&self, client: &reqwest::Client) -> Result<(), FetchError> {
-        // Without its address, which may hold what nobody else should see.
-        let mut answer =
-            client.get(self.url.clone()).send().await?.error_for_status().map_err(reqwest::Error::without_url)?;
+        let mut answer = client.get(self.url.clone()).send().await?.error_for_status()?;
         if !answer.status().is_success() {
             return Err(FetchError::Unusable("the answer redirects too often, or to where keys must not come from"));
         }
         let mut set = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(reqwest::Error::without_url)? {
+        while let Some(chunk) = answer.chunk().await? {
             if set.len() + chunk.len() > MAX_SET_BYTES {
                 return Err(FetchError::TooLarge);
             }

@@ -1,7 +1,13 @@
 //! Every setting that can hold a secret, made wrong in every way there is: the secret stands in nothing that is written, the
 //! command ends with 2, and what is wrong is said.
 
-use std::{collections::HashMap, fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{
+    collections::HashMap,
+    fs,
+    io::{Read, Write},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+};
 
 use ordercast::store::{Limits, connect};
 use tempfile::TempDir;
@@ -201,12 +207,36 @@ async fn what_fails_while_running_is_told_without_the_secret_that_was_used() {
         ("KAFKA__PROPERTIES__ENABLE_SASL_OAUTHBEARER_UNSECURE_JWT", "true"),
         ("KAFKA__PROPERTIES__SASL_OAUTHBEARER_CONFIG", "canary-config=canary-token"),
     ];
-    for (settings, told) in [
+    // Nobody there, a certificate nobody vouches for, an answer that is an error, one that is no key set.
+    let answering = |status: &'static str| {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for mut socket in listener.incoming().map_while(Result::ok) {
+                let _ = socket.read(&mut [0; 1024]);
+                let _ = write!(socket, "HTTP/1.1 {status}\r\nContent-Length: 6\r\nConnection: close\r\n\r\ncanary");
+            }
+        });
+        address
+    };
+    let [error, no_set, loops] = ["500 Oops", "200 OK", "302 Found\r\nLocation: /canary?apikey=canary"].map(answering);
+    let urls = [
+        "http://127.0.0.1:1/canary-path?apikey=canary".to_owned(),
+        format!("https://{error}/canary-path?apikey=canary"),
+        format!("http://{error}/canary-path?apikey=canary"),
+        format!("http://{no_set}/canary-path?apikey=canary"),
+        format!("http://{loops}/canary-path?apikey=canary"),
+        "https://nobody.invalid/keys?apikey=canary".to_owned(),
+    ];
+    let keys = urls.each_ref().map(|url| [("AUTH__JWKS_URL", url.as_str()), ("AUTH__ALGORITHMS", "RS256")]);
+    let of_keys = keys.iter().map(|keys| (keys.to_vec(), "the key set of auth.jwks_url was not had"));
+    let of_the_rest = [
         (hmac.to_vec(), "waiting for the database"),
         ([&hmac[..], &without_password].concat(), "waiting for the database"),
         ([&hmac[..], &sasl, &there].concat(), "no broker of kafka.brokers"),
         ([&hmac[..], &oauth, &there].concat(), "Unrecognized sasl.oauthbearer.config beginning at"),
-    ] {
+    ];
+    for (settings, told) in of_keys.chain(of_the_rest) {
         let mut settings = in_vain(&settings);
         settings.insert("PGPASSFILE".into(), passwords.display().to_string());
         let mut service = Service::launch(&settings).await;
