@@ -63,7 +63,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_not_what_is_not_there() {
-        let cases: [(&[&[u8]], Said<'_>, Said<'_>, Option<usize>); 8] = [
+        type Case<'a> = (&'a [&'a [u8]], Said<'a>, Said<'a>, Option<usize>);
+        let cases: [Case<'_>; 8] = [
             (&[], Said::Nothing, Said::Nothing, Some(0)),
             (&[b"https://a.example"], Said::Text("https://a.example"), Said::Text("https://a.example"), Some(1)),
             (&[b""], Said::Text(""), Said::Text(""), Some(1)),
