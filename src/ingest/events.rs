@@ -2,7 +2,6 @@
 //! are missing is told with what to grant; the rest goes to the log, thinned out. No secret of the settings gets there.
 
 use std::{
-    collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -12,7 +11,7 @@ use rdkafka::{
     error::RDKafkaErrorCode, util::Timeout,
 };
 
-use super::{reach::Reach, secrets::Secrets};
+use super::{reach::Reach, repeats::Repeats, secrets::Secrets};
 
 /// How often one kind of error is logged at most: with all brokers down librdkafka repeats itself 20 times a second.
 const ERROR_LOG_INTERVAL: Duration = Duration::from_secs(60);
@@ -22,33 +21,17 @@ const ERROR_LOG_INTERVAL: Duration = Duration::from_secs(60);
 pub(super) struct Shared {
     pub(super) secrets: Secrets,
     pub(super) reach: Reach,
-    errors: Mutex<HashMap<String, Repeated>>,
-}
-
-#[derive(Debug)]
-struct Repeated {
-    logged_at: Instant,
-    suppressed: u64,
+    errors: Mutex<Repeats>,
 }
 
 impl Shared {
     pub(super) fn new(secrets: Secrets, reach: Reach) -> Self {
-        Self { secrets, reach, errors: Mutex::default() }
+        Self { secrets, reach, errors: Mutex::new(Repeats::every(ERROR_LOG_INTERVAL)) }
     }
 
     /// Whether an error of this kind is to be logged now, and how many like it were not.
-    fn admit(&self, kind: &str, now: Instant) -> Option<u64> {
-        let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(repeated) = errors.get_mut(kind) {
-            if now.saturating_duration_since(repeated.logged_at) < ERROR_LOG_INTERVAL {
-                repeated.suppressed += 1;
-                return None;
-            }
-            repeated.logged_at = now;
-            return Some(std::mem::take(&mut repeated.suppressed));
-        }
-        errors.insert(kind.to_owned(), Repeated { logged_at: now, suppressed: 0 });
-        Some(0)
+    fn admit(&self, kind: &str) -> Option<u64> {
+        self.errors.lock().unwrap_or_else(PoisonError::into_inner).admit(kind, Instant::now())
     }
 }
 
@@ -85,7 +68,7 @@ impl ClientContext for ClientEvents {
                 tracing::debug!(kafka.client = client, kafka.facility = facility, "librdkafka: {message}");
             }
             RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => {
-                if let Some(suppressed) = self.shared.admit(facility, Instant::now()) {
+                if let Some(suppressed) = self.shared.admit(facility) {
                     tracing::warn!(
                         kafka.client = client,
                         kafka.facility = facility,
@@ -113,7 +96,7 @@ impl ClientContext for ClientEvents {
         let kind = code.map_or_else(|| error.to_string(), |code| format!("{code:?}"));
         if is_known || code == Some(RDKafkaErrorCode::AllBrokersDown) {
             tracing::debug!(kafka.client = client, error = kind, "kafka client error: {reason}");
-        } else if let Some(suppressed) = self.shared.admit(&kind, Instant::now()) {
+        } else if let Some(suppressed) = self.shared.admit(&kind) {
             tracing::warn!(kafka.client = client, error = kind, suppressed, "kafka client error: {reason}");
         }
     }
@@ -129,21 +112,4 @@ impl ConsumerContext for ClientEvents {
 /// Requests that were not answered: that brokers do not answer is told once, for all clients.
 fn is_about_silence(facility: &str) -> bool {
     matches!(facility, "REQTMOUT" | "FAIL")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_error_that_repeats_is_logged_once_in_a_while_with_the_number_of_repeats() {
-        let (shared, start) = (Shared::new(Secrets::default(), Reach::new(&[])), Instant::now());
-        assert_eq!(shared.admit("InvalidRecord", start), Some(0));
-        for millis in 1..=600 {
-            assert_eq!(shared.admit("InvalidRecord", start + Duration::from_millis(millis * 99)), None);
-        }
-        assert_eq!(shared.admit("Other", start), Some(0));
-        assert_eq!(shared.admit("InvalidRecord", start + ERROR_LOG_INTERVAL), Some(600));
-        assert_eq!(shared.admit("InvalidRecord", start + ERROR_LOG_INTERVAL * 2), Some(0));
-    }
 }
