@@ -22,6 +22,9 @@ const LEAST_EVENT_BYTES: usize = 512;
 const FIRST_PATIENCE: Duration = Duration::from_secs(5);
 /// The longest the same is put up with when a new consumer did not help.
 const LAST_PATIENCE: Duration = Duration::from_secs(60);
+/// And at least so many times what the last look at the log took: a new consumer asks slow brokers several things, one after
+/// the other, before it has a record.
+const PATIENCE_IN_LOOKS: u32 = 3;
 
 /// All followed partitions.
 #[derive(Debug)]
@@ -30,6 +33,8 @@ pub(crate) struct Following {
     /// Events the tail can hold at most.
     tail_events: i64,
     patience: Duration,
+    /// How long the last look at the log took.
+    look_took: Duration,
 }
 
 #[derive(Debug)]
@@ -70,11 +75,12 @@ impl Turn {
 impl Following {
     pub(crate) fn new(tail_bytes: usize) -> Self {
         let tail_events = i64::try_from(tail_bytes / LEAST_EVENT_BYTES).unwrap_or(i64::MAX);
-        Self { partitions: BTreeMap::new(), tail_events, patience: FIRST_PATIENCE }
+        Self { partitions: BTreeMap::new(), tail_events, patience: FIRST_PATIENCE, look_took: Duration::ZERO }
     }
 
     /// Compares where each partition stands with the log and with progress as it was known when that was asked for.
     pub(crate) fn on_view(&mut self, view: &LogView, readings: &Readings, now: Instant) -> Vec<Turn> {
+        self.look_took = now.saturating_duration_since(view.listed_at);
         let mut turns = Vec::new();
         let mut unknown = Vec::new();
         for (partition, log) in view.watermarks() {
@@ -140,6 +146,7 @@ impl Following {
 
     /// Whether records are known of and do not come.
     pub(crate) fn is_stuck(&mut self, view: &LogView, now: Instant) -> bool {
+        let patience = self.patience.max(self.look_took * PATIENCE_IN_LOOKS);
         let mut stuck = false;
         for (partition, log) in view.watermarks() {
             let Some(followed) = self.partitions.get_mut(&partition) else { continue };
@@ -147,7 +154,7 @@ impl Following {
                 followed.behind_since = None;
             } else {
                 let since = *followed.behind_since.get_or_insert(now);
-                stuck |= now.saturating_duration_since(since) >= self.patience;
+                stuck |= now.saturating_duration_since(since) >= patience;
             }
         }
         if stuck {
@@ -354,5 +361,16 @@ mod tests {
         let more = view(&[(0, 10)], start);
         assert!(!following.is_stuck(&more, start + 60 * second));
         assert!(following.is_stuck(&more, start + 65 * second));
+    }
+
+    #[test]
+    fn records_of_slow_brokers_are_waited_for_longer() {
+        let (start, second) = (Instant::now(), Duration::from_secs(1));
+        let mut following = Following::new(MIB);
+        let log = view(&[(0, 9)], start);
+        following.on_view(&log, &progress("log", 0, &[5], start), start + 6 * second);
+        assert!(!following.is_stuck(&log, start + 6 * second));
+        assert!(!following.is_stuck(&log, start + 23 * second));
+        assert!(following.is_stuck(&log, start + 24 * second));
     }
 }
