@@ -11,7 +11,7 @@ use crate::{
     ingest::{
         Component, KafkaClients, Policies, ReadsInFlight, audits,
         control::{self, ControlParts, ControlWriter},
-        fanout, log_watch, progress, recorder, recording, snapshots,
+        fanout, log_ends, log_watch, progress, recorder, recording, snapshots,
     },
 };
 
@@ -31,6 +31,7 @@ impl Pipelines {
         let policies = Policies { on_gap: kafka.on_log_gap, on_regression: kafka.on_log_regression };
 
         let (log_watch, log, look_now) = log_watch::start(&clients, kafka)?;
+        let (log_ends, ends) = log_ends::start(&clients, kafka)?;
         let (progress, progress_views) = progress::start(progress::ProgressParts {
             store: app.store.clone(),
             topic: kafka.topic.clone(),
@@ -80,6 +81,7 @@ impl Pipelines {
             decoder: app.decoder.clone(),
             hub: app.hub.clone(),
             log,
+            ends,
             progress: progress_views.clone(),
             halts: halts_seen,
             policies,
@@ -111,6 +113,7 @@ impl Pipelines {
                 writer,
                 snapshots,
                 progress,
+                log_ends,
                 log_watch,
             ],
         })

@@ -69,13 +69,20 @@ impl KafkaClients {
         self.shared.reach.why()
     }
 
-    /// A client that only asks: metadata and watermarks. Belongs to no group.
+    /// A client that only asks: metadata and watermarks, and of ends the stable one. Belongs to no group.
     pub(super) fn inquirer(&self) -> ClientConfig {
         let mut config = self.common.clone();
         config
             .set("isolation.level", "read_committed")
             .set("allow.auto.create.topics", "false")
             .set("enable.auto.commit", "false");
+        config
+    }
+
+    /// The same, but it is told the high watermark, whatever transactions are open.
+    pub(super) fn end_inquirer(&self) -> ClientConfig {
+        let mut config = self.inquirer();
+        config.set("isolation.level", "read_uncommitted");
         config
     }
 

@@ -2,7 +2,6 @@
 //! are missing is told with what to grant; the rest goes to the log, thinned out. No secret of the settings gets there.
 
 use std::{
-    collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -14,6 +13,7 @@ use rdkafka::{
 
 use super::{
     reach::Reach,
+    repeats::Repeats,
     rights::{MissingRight, Rights},
     secrets::Secrets,
 };
@@ -28,13 +28,7 @@ pub(super) struct Shared {
     pub(super) secrets: Secrets,
     pub(super) reach: Reach,
     pub(super) rights: Rights,
-    errors: Mutex<HashMap<String, Repeated>>,
-}
-
-#[derive(Debug)]
-struct Repeated {
-    logged_at: Instant,
-    suppressed: u64,
+    errors: Mutex<Repeats>,
 }
 
 impl Shared {
@@ -43,30 +37,20 @@ impl Shared {
             secrets: Secrets::of(settings),
             reach: Reach::new(&settings.brokers),
             rights: Rights::of(settings),
-            errors: Mutex::default(),
+            errors: Mutex::new(Repeats::every(ERROR_LOG_INTERVAL)),
         }
     }
 
     /// Says which right is missing, however many notice it.
     pub(super) fn on_missing_right(&self, missing: &MissingRight) {
-        if self.admit(&missing.to_string(), Instant::now()).is_some() {
+        if self.admit(&missing.to_string()).is_some() {
             tracing::error!("{missing}; it has to be granted");
         }
     }
 
     /// Whether an error of this kind is to be logged now, and how many like it were not.
-    fn admit(&self, kind: &str, now: Instant) -> Option<u64> {
-        let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(repeated) = errors.get_mut(kind) {
-            if now.saturating_duration_since(repeated.logged_at) < ERROR_LOG_INTERVAL {
-                repeated.suppressed += 1;
-                return None;
-            }
-            repeated.logged_at = now;
-            return Some(std::mem::take(&mut repeated.suppressed));
-        }
-        errors.insert(kind.to_owned(), Repeated { logged_at: now, suppressed: 0 });
-        Some(0)
+    fn admit(&self, kind: &str) -> Option<u64> {
+        self.errors.lock().unwrap_or_else(PoisonError::into_inner).admit(kind, Instant::now())
     }
 }
 
@@ -107,7 +91,7 @@ impl ClientContext for ClientEvents {
                 tracing::debug!(kafka.client = client, kafka.facility = facility, "librdkafka: {message}");
             }
             RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => {
-                if let Some(suppressed) = self.shared.admit(facility, Instant::now()) {
+                if let Some(suppressed) = self.shared.admit(facility) {
                     tracing::warn!(
                         kafka.client = client,
                         kafka.facility = facility,
@@ -137,7 +121,7 @@ impl ClientContext for ClientEvents {
             self.shared.on_missing_right(&missing);
         } else if is_known || code.is_some_and(is_told_elsewhere) {
             tracing::debug!(kafka.client = client, error = kind, "kafka client error: {reason}");
-        } else if let Some(suppressed) = self.shared.admit(&kind, Instant::now()) {
+        } else if let Some(suppressed) = self.shared.admit(&kind) {
             tracing::warn!(kafka.client = client, error = kind, suppressed, "kafka client error: {reason}");
         }
     }
@@ -159,22 +143,4 @@ fn is_told_elsewhere(code: RDKafkaErrorCode) -> bool {
 /// Requests that were not answered: that brokers do not answer is told once, for all clients.
 fn is_about_silence(facility: &str) -> bool {
     matches!(facility, "REQTMOUT" | "FAIL")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_error_that_repeats_is_logged_once_in_a_while_with_the_number_of_repeats() {
-        let (shared, start) =
-            (Shared::new(&config::load(&config::Sources::default(), &[]).unwrap().kafka), Instant::now());
-        assert_eq!(shared.admit("InvalidRecord", start), Some(0));
-        for millis in 1..=600 {
-            assert_eq!(shared.admit("InvalidRecord", start + Duration::from_millis(millis * 99)), None);
-        }
-        assert_eq!(shared.admit("Other", start), Some(0));
-        assert_eq!(shared.admit("InvalidRecord", start + ERROR_LOG_INTERVAL), Some(600));
-        assert_eq!(shared.admit("InvalidRecord", start + ERROR_LOG_INTERVAL * 2), Some(0));
-    }
 }

@@ -6,9 +6,9 @@
 //!   Kafka ─► fanout ─► hub                 Kafka ─► recorder ─► SQL ─► snapshots ─► hub
 //! ```
 //!
-//! Read in the order of the data: [`log_watch`], [`compaction`] and [`log_check`] (is it the log we know?), [`fanout`] (and [`freshness`]),
-//! [`recorder`], [`progress`], [`recording`], [`snapshots`], [`audits`]. Beside them, [`control`]: what one instance tells the others; and
-//! [`desk`]: what HTTP asks of SQL.
+//! Read in the order of the data: [`log_watch`], [`compaction`] and [`log_check`] (is it the log we know?), [`fanout`] (and
+//! [`freshness`], by [`log_ends`]), [`recorder`], [`progress`], [`recording`], [`snapshots`], [`audits`]. Beside them,
+//! [`control`]: what one instance tells the others; and [`desk`]: what HTTP asks of SQL.
 
 pub mod audits;
 mod client;
@@ -21,7 +21,9 @@ pub mod embedded;
 mod events;
 pub mod fanout;
 pub mod freshness;
+mod inquirer;
 pub mod log_check;
+pub mod log_ends;
 pub mod log_watch;
 mod metadata;
 mod pace;
@@ -33,6 +35,7 @@ mod reach;
 pub(crate) mod record;
 pub mod recorder;
 pub mod recording;
+mod repeats;
 pub mod rights;
 pub(crate) mod rules;
 mod secrets;

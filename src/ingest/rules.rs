@@ -5,8 +5,12 @@
 pub(crate) enum Rule {
     /// What has not been proved for a while is stale.
     Silence,
+    /// What is proved is all that has been acknowledged, not what may be read of it.
+    WholeLog,
     /// An answer about the log that is older than progress says nothing of it.
     NewerLook,
+    /// An answer about the log is compared with progress as it was known when that was asked for, however long it took.
+    OlderReading,
 }
 
 /// All rules hold, but one that a test has switched off.

@@ -11,6 +11,9 @@ pub enum StaleReason {
     /// The fanout is behind the log, or the session started before its snapshot could be proved complete, or it waits for
     /// one because its reader was too slow for updates.
     CatchingUp = 2,
+    /// A transaction in a partition has been open for longer than `kafka.stale_after`: what was published behind its first
+    /// record cannot be read yet.
+    OpenTransaction = 32,
     /// The session shows an order that could not be read for 30 s.
     DatabaseUnavailable = 4,
     /// A partition is halted: its log was replaced by an older or other one.
@@ -21,14 +24,21 @@ pub enum StaleReason {
 
 impl StaleReason {
     /// All reasons, in the order in which frames list them.
-    pub const ALL: [Self; 5] =
-        [Self::KafkaUnavailable, Self::CatchingUp, Self::DatabaseUnavailable, Self::LogRegression, Self::LogGap];
+    pub const ALL: [Self; 6] = [
+        Self::KafkaUnavailable,
+        Self::CatchingUp,
+        Self::OpenTransaction,
+        Self::DatabaseUnavailable,
+        Self::LogRegression,
+        Self::LogGap,
+    ];
 
     /// The name on the wire and in metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::KafkaUnavailable => "kafka_unavailable",
             Self::CatchingUp => "catching_up",
+            Self::OpenTransaction => "open_transaction",
             Self::DatabaseUnavailable => "database_unavailable",
             Self::LogRegression => "log_regression",
             Self::LogGap => "log_gap",

@@ -98,7 +98,8 @@ impl Consumer {
             place.silent = true;
             return Some(Polled::OutOfRange);
         }
-        while let Some(slot) = log.slots.get(place.next as usize) {
+        // Nobody may read beyond the first record of an open transaction.
+        while let Some(slot) = log.slots[..log.stable_end() as usize].get(place.next as usize) {
             place.next += 1;
             if let Some(record) = slot {
                 place.consumed = true;

@@ -30,6 +30,7 @@ impl World {
         self.say(|| "everything heals".to_owned());
         (self.no_database_until, self.no_broker_until) = (0, 0);
         self.faults.heal();
+        self.topic.partitions.iter_mut().for_each(|partition| partition.abort_transactions(u64::MAX));
         for instance in self.instances.iter_mut().flatten() {
             (instance.paused_until, instance.clock_shift) = (0, 0);
             (instance.no_broker_until, instance.no_database_until) = (0, 0);

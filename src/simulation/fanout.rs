@@ -13,9 +13,14 @@ impl Instance {
     /// One round of the fanout's thread.
     pub(super) fn follow(&mut self, topic: &Topic, clock: Clock, broker: bool, most: usize, first: usize) {
         let now = clock.instant();
-        if let (true, Some(view), Some(progress)) = (self.news_for_fanout, &self.view, &self.progress) {
-            self.news_for_fanout = false;
-            let turns = self.follower.on_views(view, progress, now);
+        if let Some(progress) = self.progress.as_ref().filter(|_| std::mem::take(&mut self.progress_for_fanout)) {
+            self.follower.on_progress(progress);
+        }
+        if let Some(ends) = self.ends_for_fanout.take() {
+            self.follower.on_ends(&ends);
+        }
+        if let Some(view) = self.view.as_ref().filter(|_| std::mem::take(&mut self.log_for_fanout)) {
+            let turns = self.follower.on_log(view, now);
             if !turns.is_empty() {
                 self.hub.step(|hub| turns.into_iter().for_each(|turn| turn.tell(hub)));
                 self.fanout.assign(self.follower.stand());
@@ -59,7 +64,7 @@ impl Instance {
         if let Some(reading) = reading {
             let view = self.listener.on_reading(&self.hub, reading, clock.instant(), self.reads.oldest());
             self.progress = Some(Arc::new(view));
-            self.news_for_fanout = true;
+            self.progress_for_fanout = true;
         }
     }
 

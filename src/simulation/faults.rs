@@ -22,6 +22,9 @@ pub(super) struct Faults {
     broker_outages: bool,
     cuts: bool,
     pub(super) slow_looks: bool,
+    /// Every look takes almost three seconds, to the very end.
+    pub(super) slow_brokers: bool,
+    transactions: bool,
     pub(super) refused_letters: bool,
     clock_jumps: bool,
     pub(super) leaves: bool,
@@ -50,6 +53,7 @@ enum Fault {
     Restore,
     Replace,
     Expire,
+    Transaction,
     Stall,
 }
 
@@ -65,6 +69,9 @@ impl Faults {
             broker_outages: rng.random_bool(0.4),
             cuts: rng.random_bool(0.4),
             slow_looks: rng.random_bool(0.5),
+            // For as long as nobody has looked, records of a replaced log pass for those of the log before.
+            slow_brokers: rng.random_bool(0.2) && !replaces,
+            transactions: rng.random_bool(0.4),
             refused_letters: rng.random_bool(0.3),
             clock_jumps: rng.random_bool(0.3),
             leaves: rng.random_bool(0.7),
@@ -104,6 +111,7 @@ impl Faults {
             (self.restores, Fault::Restore),
             (self.replaces, Fault::Replace),
             (self.expires, Fault::Expire),
+            (self.transactions, Fault::Transaction),
             (self.stalls, Fault::Stall),
         ];
         all.into_iter().filter(|(happens, _)| *happens).map(|(_, fault)| fault).choose(rng)
@@ -117,6 +125,7 @@ impl World {
         let now = self.now;
         let soon = now + self.rng.random_range(0..8_000);
         let long = now + self.rng.random_range(1_000..45_000);
+        let much_longer = now + self.rng.random_range(1_000..100_000);
         match fault {
             Fault::Crash => {
                 if self.instances[number].take().is_some() {
@@ -139,7 +148,6 @@ impl World {
             Fault::DatabaseOutage => self.no_database_until = self.no_database_until.max(long),
             Fault::BrokerOutage => self.no_broker_until = self.no_broker_until.max(long),
             Fault::Cut => {
-                let much_longer = now + self.rng.random_range(1_000..100_000);
                 let broker = self.rng.random_bool(0.6);
                 let Some(instance) = self.running(number) else { return };
                 if broker {
@@ -161,6 +169,10 @@ impl World {
             },
             Fault::Replace => self.replace_log(),
             Fault::Expire => self.expire_log(),
+            Fault::Transaction => {
+                let place = self.rng.random_range(0..self.topic.partitions.len());
+                self.topic.partitions[place].begin_transaction(much_longer);
+            }
             Fault::Stall => {
                 let place = self.rng.random_range(0..self.clients.len());
                 self.clients[place].stalls_until = long;
@@ -193,7 +205,7 @@ impl World {
     fn expire_log(&mut self) {
         let place = self.rng.random_range(0..self.topic.partitions.len());
         let log = &mut self.topic.partitions[place];
-        log.low = self.rng.random_range(log.low..=log.high());
+        log.low = self.rng.random_range(log.low..=log.stable_end());
         self.backup = None;
     }
 }

@@ -23,6 +23,7 @@ use crate::{
         fanout::{follower::Follower, following::Following},
         freshness::{self, Proofs},
         log_check::Watermarks,
+        log_ends::LogEnds,
         log_watch::LogView,
         progress::{Listener, ProgressView},
     },
@@ -41,10 +42,15 @@ pub(super) struct Instance {
     pub(super) view: Option<Arc<LogView>>,
     pub(super) coming: Option<(u64, LogView)>,
     pub(super) next_look: u64,
+    /// Where the log ends, in an answer on its way.
+    pub(super) coming_ends: Option<(u64, LogEnds)>,
+    pub(super) next_ends: u64,
     pub(super) follower: Follower,
     pub(super) fanout: Consumer,
     /// Views the fanout, or the recorder, has not acted on.
-    pub(super) news_for_fanout: bool,
+    pub(super) ends_for_fanout: Option<Arc<LogEnds>>,
+    pub(super) progress_for_fanout: bool,
+    pub(super) log_for_fanout: bool,
     pub(super) news_for_recorder: bool,
     pub(super) ready: bool,
     pub(super) staleness: Staleness,
@@ -79,9 +85,13 @@ impl Instance {
             view: None,
             coming: None,
             next_look: now,
+            coming_ends: None,
+            next_ends: now,
             follower: Follower::new(Following::new(tail_bytes), proofs, policies),
             fanout: Consumer::default(),
-            news_for_fanout: false,
+            ends_for_fanout: None,
+            progress_for_fanout: false,
+            log_for_fanout: false,
             news_for_recorder: false,
             ready: false,
             staleness: freshness::unproved(wall),
@@ -106,7 +116,7 @@ impl Instance {
     pub(super) fn watch_log(&mut self, topic: &Topic, clock: Clock, broker: bool, delay: u64, lost: Option<i32>) {
         if let Some((_, view)) = self.coming.take_if(|(at, _)| *at <= clock.now) {
             self.view = Some(Arc::new(view));
-            (self.news_for_fanout, self.news_for_recorder) = (true, true);
+            (self.log_for_fanout, self.news_for_recorder) = (true, true);
         }
         if clock.now < self.next_look || !broker || self.coming.is_some() {
             return;
@@ -116,7 +126,7 @@ impl Instance {
         let partitions = topic.partitions.iter().enumerate().map(|(partition, log)| {
             let partition = partition as i32;
             let known = self.view.as_ref().and_then(|view| *view.partitions.get(&partition)?);
-            let asked = Some(Watermarks { low: log.low, high: log.high(), queried_at });
+            let asked = Some(Watermarks { low: log.low, high: log.stable_end(), queried_at });
             (partition, if lost == Some(partition) { known } else { asked })
         });
         let view = LogView {
@@ -126,6 +136,20 @@ impl Instance {
             compaction: Some(Compaction::Off),
         };
         self.coming = Some((clock.now + delay, view));
+    }
+
+    /// Asks where the log ends, or hears the answer.
+    pub(super) fn watch_ends(&mut self, topic: &Topic, clock: Clock, broker: bool, delay: u64, lost: Option<i32>) {
+        if let Some((_, ends)) = self.coming_ends.take_if(|(at, _)| *at <= clock.now) {
+            self.ends_for_fanout = Some(Arc::new(ends));
+        }
+        if clock.now < self.next_ends || !broker || self.coming_ends.is_some() {
+            return;
+        }
+        self.next_ends = clock.now + 1_000;
+        let ends = (0..).zip(&topic.partitions).filter(|(partition, _)| lost != Some(*partition));
+        let ends = ends.map(|(partition, log)| (partition, log.high())).collect();
+        self.coming_ends = Some((clock.now + delay, LogEnds { ends, queried_at: clock.instant() }));
     }
 }
 

@@ -118,3 +118,13 @@ fn an_older_look_at_the_log_makes_a_cluster_take_it_for_another_one() {
     let ways = [Flaw::Recorded, Flaw::Rows, Flaw::Stuck, Flaw::Stale, Flaw::Freshness];
     fails_without(Rule::Ingest(ingest::rules::Rule::NewerLook), &ways);
 }
+
+#[test]
+fn a_cluster_that_proves_only_what_may_be_read_shows_old_screens_as_fresh_behind_an_open_transaction() {
+    fails_without(Rule::Ingest(ingest::rules::Rule::WholeLog), &[Flaw::Silent]);
+}
+
+#[test]
+fn an_answer_of_a_slow_broker_that_is_compared_with_the_newest_progress_never_lets_a_cluster_begin() {
+    fails_without(Rule::Ingest(ingest::rules::Rule::OlderReading), &[Flaw::Freshness]);
+}

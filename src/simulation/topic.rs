@@ -37,8 +37,10 @@ pub(super) struct Partition {
     pub(super) life: usize,
     /// The oldest offset there is.
     pub(super) low: i64,
-    /// `None` is a hole: a transaction marker.
+    /// `None` is a hole: a transaction marker, or a record of a transaction that is aborted in the end.
     pub(super) slots: Vec<Option<Arc<Record>>>,
+    /// The transactions that are open: where each began, and when it is aborted.
+    open: Vec<(i64, u64)>,
     /// The logs before this one.
     before: Vec<Log>,
 }
@@ -77,6 +79,23 @@ impl Record {
 impl Partition {
     pub(super) fn high(&self) -> i64 {
         self.slots.len() as i64
+    }
+
+    /// Where what may be read ends: at the first record of the oldest open transaction.
+    pub(super) fn stable_end(&self) -> i64 {
+        self.open.first().map_or(self.high(), |(offset, _)| *offset)
+    }
+
+    /// A producer begins a transaction with a record, and hangs.
+    pub(super) fn begin_transaction(&mut self, aborted_at: u64) {
+        self.open.push((self.high(), aborted_at));
+        self.slots.push(None);
+    }
+
+    /// Transactions that are open for too long are aborted, each with a marker.
+    pub(super) fn abort_transactions(&mut self, now: u64) {
+        let aborted = self.open.extract_if(.., |(_, aborted_at)| *aborted_at <= now).count();
+        self.slots.extend((0..aborted).map(|_| None));
     }
 
     /// The log of one life.
@@ -198,6 +217,7 @@ impl Topic {
             let old = std::mem::take(&mut partition.slots);
             partition.before.push((partition.low, old));
             (partition.life, partition.low) = (partition.life + 1, 0);
+            partition.open.clear();
         }
         self.versions.iter_mut().for_each(|version| *version += 1);
     }

@@ -184,6 +184,9 @@ impl World {
             }
         }
         let now = self.now;
+        if self.no_broker_until <= now {
+            self.topic.partitions.iter_mut().for_each(|partition| partition.abort_transactions(now));
+        }
         if self.rebalances.extract_if(.., |at| *at <= now).count() > 0 {
             self.rebalance();
         }
@@ -236,11 +239,15 @@ impl World {
             delay = if self.rng.random_bool(0.3) { self.rng.random_range(0..6_000) } else { 0 };
             lost = self.rng.random_bool(0.2).then(|| self.rng.random_range(0..3));
         }
+        if self.faults.slow_brokers {
+            delay += 2_900;
+        }
         let now = self.now;
         let Some(instance) = self.instances[number].as_mut().filter(|instance| instance.paused_until <= now) else {
             return;
         };
         instance.watch_log(&self.topic, clock, broker, delay, lost);
+        instance.watch_ends(&self.topic, clock, broker, delay, lost);
     }
 
     pub(super) fn follow(&mut self, number: usize) {

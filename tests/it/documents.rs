@@ -123,6 +123,14 @@ fn the_table_of_dead_letters_is_the_refusal_codes() {
 }
 
 #[test]
+fn the_page_has_words_for_every_stale_reason() {
+    let page = std::fs::read_to_string(repository("src/dev/page/assets/connection.js")).unwrap();
+    for reason in StaleReason::ALL.map(StaleReason::as_str) {
+        assert!(page.contains(&format!("\n  {reason}: \"")), "{reason}");
+    }
+}
+
+#[test]
 fn the_table_of_stale_reasons_is_the_reasons() {
     let shown: Vec<String> = table("docs/protocol.md", "### Stale").into_iter().map(|row| row[0].clone()).collect();
     assert_eq!(shown, StaleReason::ALL.map(|reason| code(reason.as_str())));

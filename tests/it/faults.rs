@@ -13,6 +13,7 @@ mod network;
 mod outages;
 mod refusals;
 mod storms;
+mod transactions;
 mod untold;
 
 use serde_json::{Value, json};

@@ -6,14 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::super::{
-    log_check::{Watermarks, place},
-    log_watch::LogView,
-    progress::ProgressView,
-};
+use super::readings::Readings;
 use crate::{
     event::{Epoch, Position},
     hub::Hub,
+    ingest::{
+        log_check::{Watermarks, place},
+        log_watch::LogView,
+    },
 };
 
 /// What an event costs the tail at the very least, to judge how many can fit.
@@ -22,6 +22,9 @@ const LEAST_EVENT_BYTES: usize = 512;
 const FIRST_PATIENCE: Duration = Duration::from_secs(5);
 /// The longest the same is put up with when a new consumer did not help.
 const LAST_PATIENCE: Duration = Duration::from_secs(60);
+/// And at least so many times what the last look at the log took: a new consumer asks slow brokers several things, one after
+/// the other, before it has a record.
+const PATIENCE_IN_LOOKS: u32 = 3;
 
 /// All followed partitions.
 #[derive(Debug)]
@@ -30,6 +33,8 @@ pub(crate) struct Following {
     /// Events the tail can hold at most.
     tail_events: i64,
     patience: Duration,
+    /// How long the last look at the log took.
+    look_took: Duration,
 }
 
 #[derive(Debug)]
@@ -70,15 +75,16 @@ impl Turn {
 impl Following {
     pub(crate) fn new(tail_bytes: usize) -> Self {
         let tail_events = i64::try_from(tail_bytes / LEAST_EVENT_BYTES).unwrap_or(i64::MAX);
-        Self { partitions: BTreeMap::new(), tail_events, patience: FIRST_PATIENCE }
+        Self { partitions: BTreeMap::new(), tail_events, patience: FIRST_PATIENCE, look_took: Duration::ZERO }
     }
 
-    /// Compares where each partition stands with log and progress.
-    pub(crate) fn on_views(&mut self, view: &LogView, progress: &ProgressView, now: Instant) -> Vec<Turn> {
+    /// Compares where each partition stands with the log and with progress as it was known when that was asked for.
+    pub(crate) fn on_view(&mut self, view: &LogView, readings: &Readings, now: Instant) -> Vec<Turn> {
+        self.look_took = now.saturating_duration_since(view.listed_at);
         let mut turns = Vec::new();
         let mut unknown = Vec::new();
-        // An older answer could show a log that ends below what was recorded in the meantime.
-        for (partition, log) in view.watermarks().filter(|(_, log)| log.queried_at >= progress.read_at) {
+        for (partition, log) in view.watermarks() {
+            let Some(progress) = readings.by(log.queried_at) else { continue };
             let belongs = place(partition, progress.of(partition), &view.log_id, log);
             match self.partitions.get_mut(&partition) {
                 None => unknown.push((belongs, log)),
@@ -140,6 +146,7 @@ impl Following {
 
     /// Whether records are known of and do not come.
     pub(crate) fn is_stuck(&mut self, view: &LogView, now: Instant) -> bool {
+        let patience = self.patience.max(self.look_took * PATIENCE_IN_LOOKS);
         let mut stuck = false;
         for (partition, log) in view.watermarks() {
             let Some(followed) = self.partitions.get_mut(&partition) else { continue };
@@ -147,7 +154,7 @@ impl Following {
                 followed.behind_since = None;
             } else {
                 let since = *followed.behind_since.get_or_insert(now);
-                stuck |= now.saturating_duration_since(since) >= self.patience;
+                stuck |= now.saturating_duration_since(since) >= patience;
             }
         }
         if stuck {
@@ -214,10 +221,10 @@ impl Followed {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::{collections::BTreeMap, sync::Arc};
 
     use super::*;
-    use crate::store::Progress;
+    use crate::{ingest::progress::ProgressView, store::Progress};
 
     const MIB: usize = 1 << 20;
 
@@ -227,7 +234,7 @@ mod tests {
         LogView { log_id: "log".into(), partitions, listed_at: at, compaction: None }
     }
 
-    fn progress(log_id: &str, generation: i32, offsets: &[i64], at: Instant) -> ProgressView {
+    fn progress(log_id: &str, generation: i32, offsets: &[i64], at: Instant) -> Readings {
         let row = |(partition, next_offset): (i32, &i64)| Progress {
             partition,
             log_id: log_id.into(),
@@ -236,7 +243,10 @@ mod tests {
             last_record: None,
         };
         let progress = (0..).zip(offsets).map(row).collect();
-        ProgressView { progress, partition_count: None, halts: BTreeMap::new(), read_at: at }
+        let reading = ProgressView { progress, partition_count: None, halts: BTreeMap::new(), read_at: at };
+        let mut readings = Readings::default();
+        readings.note(&Arc::new(reading));
+        readings
     }
 
     fn at(partition: i32, generation: i32, next_offset: i64) -> Position {
@@ -246,7 +256,7 @@ mod tests {
     /// Follows one partition from 5, in a log from 0 to 9.
     fn following(now: Instant) -> Following {
         let mut following = Following::new(MIB);
-        let turns = following.on_views(&view(&[(0, 9)], now), &progress("log", 0, &[5], now), now);
+        let turns = following.on_view(&view(&[(0, 9)], now), &progress("log", 0, &[5], now), now);
         assert_eq!(turns, [Turn::Begin(at(0, 0, 5))]);
         following
     }
@@ -255,9 +265,9 @@ mod tests {
     fn a_partition_begins_at_progress_or_without_a_row_at_the_low_watermark() {
         let now = Instant::now();
         let mut following = Following::new(MIB);
-        let turns = following.on_views(&view(&[(0, 9), (3, 4)], now), &progress("log", 0, &[5], now), now);
+        let turns = following.on_view(&view(&[(0, 9), (3, 4)], now), &progress("log", 0, &[5], now), now);
         assert_eq!(turns, [Turn::Begin(at(0, 0, 5)), Turn::Begin(at(1, 0, 3))]);
-        let turns = following.on_views(&view(&[(0, 9), (3, 4), (0, 2)], now), &progress("log", 0, &[5], now), now);
+        let turns = following.on_view(&view(&[(0, 9), (3, 4), (0, 2)], now), &progress("log", 0, &[5], now), now);
         assert_eq!(turns, [Turn::Begin(at(2, 0, 0))]);
     }
 
@@ -265,7 +275,7 @@ mod tests {
     fn what_cannot_fit_the_tail_is_skipped_at_start_in_proportion() {
         let now = Instant::now();
         let mut following = Following::new(LEAST_EVENT_BYTES * 100);
-        let turns = following.on_views(&view(&[(0, 3_000), (0, 1_000)], now), &progress("log", 0, &[0, 0], now), now);
+        let turns = following.on_view(&view(&[(0, 3_000), (0, 1_000)], now), &progress("log", 0, &[0, 0], now), now);
         assert_eq!(turns, [Turn::Begin(at(0, 0, 2_925)), Turn::Begin(at(1, 0, 975))]);
     }
 
@@ -303,7 +313,7 @@ mod tests {
     #[test]
     fn an_expired_log_is_gone_on_with_at_its_low_watermark() {
         let now = Instant::now();
-        let turns = following(now).on_views(&view(&[(7, 9)], now), &progress("log", 0, &[5], now), now);
+        let turns = following(now).on_view(&view(&[(7, 9)], now), &progress("log", 0, &[5], now), now);
         assert_eq!(turns, [Turn::Jump(at(0, 0, 7))]);
     }
 
@@ -314,10 +324,10 @@ mod tests {
         following.on_record(0, 20);
         let stale = view(&[(0, 9)], start);
         let known = progress("log", 0, &[5], start);
-        assert_eq!(following.on_views(&stale, &known, start + second), []);
-        assert_eq!(following.on_views(&stale, &known, start + 2 * second), []);
+        assert_eq!(following.on_view(&stale, &known, start + second), []);
+        assert_eq!(following.on_view(&stale, &known, start + 2 * second), []);
         let fresh = view(&[(0, 9)], start + 3 * second);
-        assert_eq!(following.on_views(&fresh, &known, start + 3 * second), [Turn::Jump(at(0, 0, 5))]);
+        assert_eq!(following.on_view(&fresh, &known, start + 3 * second), [Turn::Jump(at(0, 0, 5))]);
     }
 
     #[test]
@@ -325,13 +335,13 @@ mod tests {
         let now = Instant::now();
         let mut following = following(now);
         // The recorder has not decided yet: its progress lies beyond the new log.
-        let turns = following.on_views(&view(&[(0, 2)], now), &progress("log", 0, &[5], now), now);
+        let turns = following.on_view(&view(&[(0, 2)], now), &progress("log", 0, &[5], now), now);
         assert_eq!(turns, [Turn::Jump(at(0, 1, 0))]);
         // It has: nothing changes for who stands there.
-        let turns = following.on_views(&view(&[(0, 2)], now), &progress("log", 1, &[0], now), now);
+        let turns = following.on_view(&view(&[(0, 2)], now), &progress("log", 1, &[0], now), now);
         assert_eq!(turns, []);
         // It goes on in another life of the log.
-        let turns = following.on_views(&view(&[(0, 9)], now), &progress("log", 4, &[3], now), now);
+        let turns = following.on_view(&view(&[(0, 9)], now), &progress("log", 4, &[3], now), now);
         assert_eq!(turns, [Turn::Jump(at(0, 4, 3))]);
     }
 
@@ -351,5 +361,16 @@ mod tests {
         let more = view(&[(0, 10)], start);
         assert!(!following.is_stuck(&more, start + 60 * second));
         assert!(following.is_stuck(&more, start + 65 * second));
+    }
+
+    #[test]
+    fn records_of_slow_brokers_are_waited_for_longer() {
+        let (start, second) = (Instant::now(), Duration::from_secs(1));
+        let mut following = Following::new(MIB);
+        let log = view(&[(0, 9)], start);
+        following.on_view(&log, &progress("log", 0, &[5], start), start + 6 * second);
+        assert!(!following.is_stuck(&log, start + 6 * second));
+        assert!(!following.is_stuck(&log, start + 23 * second));
+        assert!(following.is_stuck(&log, start + 24 * second));
     }
 }

@@ -5,6 +5,8 @@
 
 pub(crate) mod follower;
 pub(crate) mod following;
+pub(crate) mod readings;
+pub(crate) mod waiting;
 
 use std::{
     sync::Arc,
@@ -30,11 +32,13 @@ use super::{
     events::ClientEvents,
     freshness::{self, Proofs},
     log_check::Policies,
+    log_ends::LogEndViews,
     log_watch::{LogViews, StartError},
     polling::{self, WallClock},
     progress::ProgressViews,
     record,
     recorder::Halts,
+    repeats::Repeats,
 };
 use crate::{
     event::{
@@ -52,6 +56,10 @@ const BATCH_RECORDS: usize = 512;
 const POLL_TIMEOUT: Duration = Duration::from_millis(50);
 /// How often positions, freshness and the watchdog are looked at.
 const TICK: Duration = Duration::from_millis(100);
+/// How long it may take to become ready without a word.
+const SILENT_START: Duration = Duration::from_secs(10);
+/// How often the same is mentioned.
+const REMINDER_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What the fanout works with.
 pub struct FanoutParts {
@@ -65,6 +73,8 @@ pub struct FanoutParts {
     pub hub: Arc<SharedHub>,
     /// What the topic looks like.
     pub log: LogViews,
+    /// Where it ends, whatever transactions are open.
+    pub ends: LogEndViews,
     /// How far the recorder is.
     pub progress: ProgressViews,
     /// What the recorder of this instance has halted.
@@ -97,6 +107,8 @@ pub fn start(parts: FanoutParts) -> Result<(Component, FanoutSigns), StartError>
         consumer,
         follower: Follower::new(Following::new(parts.tail_bytes), Proofs::new(parts.stale_after), parts.policies),
         clock: WallClock::new(),
+        started_at: Instant::now(),
+        said: Repeats::every(REMINDER_INTERVAL),
         ready,
         staleness,
         parts,
@@ -110,6 +122,8 @@ struct Fanout {
     consumer: BaseConsumer<ClientEvents>,
     follower: Follower,
     clock: WallClock,
+    started_at: Instant,
+    said: Repeats,
     ready: watch::Sender<bool>,
     staleness: watch::Sender<Staleness>,
 }
@@ -122,7 +136,7 @@ enum Seen {
 }
 
 impl Fanout {
-    /// Inputs: records and ends of partitions from the consumer, views of log and progress, the clock, stop.
+    /// Inputs: records and ends of partitions from the consumer; views of the log, its ends and progress; the clock, stop.
     fn run(mut self, stop: &CancellationToken) {
         let mut ticked_at = Instant::now();
         polling::wake_me(&mut self.consumer);
@@ -138,14 +152,15 @@ impl Fanout {
 
     /// Acts on new views: begins partitions, goes on elsewhere in others.
     fn look(&mut self) {
-        let changed = |changed: Result<bool, _>| changed.unwrap_or(false);
-        if !changed(self.parts.log.has_changed()) && !changed(self.parts.progress.has_changed()) {
-            return;
+        // In this order: the log is compared with progress.
+        if let Some(progress) = changed(&mut self.parts.progress) {
+            self.follower.on_progress(&progress);
         }
-        let log = self.parts.log.borrow_and_update().clone();
-        let progress = self.parts.progress.borrow_and_update().clone();
-        let (Some(log), Some(progress)) = (log, progress) else { return };
-        let turns = self.follower.on_views(&log, &progress, Instant::now());
+        if let Some(ends) = changed(&mut self.parts.ends) {
+            self.follower.on_ends(&ends);
+        }
+        let Some(log) = changed(&mut self.parts.log) else { return };
+        let turns = self.follower.on_log(&log, Instant::now());
         if !turns.is_empty() {
             self.turn(&turns);
             self.stand();
@@ -228,10 +243,22 @@ impl Fanout {
             self.rebuild("records do not reach the fanout although they are in the log");
         }
         self.publish();
+        self.tell_transactions();
         self.measure();
-        if !*self.ready.borrow() && self.follower.has_caught_up() {
+        if !*self.ready.borrow() {
+            self.become_ready();
+        }
+    }
+
+    fn become_ready(&mut self) {
+        if self.follower.has_caught_up() {
             tracing::info!("fanout has caught up with the log");
             self.ready.send_replace(true);
+        } else if self.started_at.elapsed() >= SILENT_START
+            && let Some(waiting) = self.follower.waits_for()
+            && self.said.admit("waiting", Instant::now()).is_some()
+        {
+            tracing::warn!("not ready yet, waiting for {waiting}");
         }
     }
 
@@ -276,6 +303,23 @@ impl Fanout {
         }
     }
 
+    /// Names what holds screens up, so that somebody can end it.
+    fn tell_transactions(&mut self) {
+        let now = Instant::now();
+        let open: Vec<(i32, i64)> = self.follower.open_transactions(now).collect();
+        self.parts.metrics.open_transactions.set(open.len() as i64);
+        for (partition, offset) in open {
+            if self.said.admit(&format!("transaction in {partition}"), now).is_some() {
+                tracing::warn!(
+                    kafka.topic = self.parts.topic,
+                    kafka.partition = partition,
+                    kafka.offset = offset,
+                    "a transaction that began at this offset stays open: nothing behind it can be read"
+                );
+            }
+        }
+    }
+
     fn publish(&self) {
         let reasons = self.follower.reasons(&self.parts.halts.borrow(), Instant::now());
         let changed = freshness::change(*self.staleness.borrow(), reasons, Timestamp::now());
@@ -288,6 +332,12 @@ impl Fanout {
             self.staleness.send_replace(staleness);
         }
     }
+}
+
+/// The latest view, if it was not seen yet.
+fn changed<T>(views: &mut watch::Receiver<Option<Arc<T>>>) -> Option<Arc<T>> {
+    let is_new = views.has_changed().unwrap_or(false);
+    is_new.then(|| views.borrow_and_update().clone()).flatten()
 }
 
 fn decode(parts: &FanoutParts, message: &BorrowedMessage<'_>, log: &LogContext, received_at: Timestamp) -> Seen {

@@ -40,6 +40,8 @@ pub struct Metrics {
     pub dead_letters: Arc<DeadLetterMetrics>,
     /// Partitions of which nothing is recorded although there is something, by whoever has them.
     pub partitions_not_recorded: Gauge,
+    /// Partitions in which a transaction has been open for too long.
+    pub open_transactions: Gauge,
     /// Tail and mailboxes.
     pub hub: Arc<HubMetrics>,
     /// Reads from SQL and what they corrected.
@@ -104,6 +106,11 @@ impl Metrics {
         let partitions_not_recorded = names.add(
             "partitions_not_recorded",
             "Partitions whose progress stands still although there is something to record, whoever has them",
+            Gauge::default(),
+        );
+        let open_transactions = names.add(
+            "partitions_open_transaction",
+            "Partitions in which a transaction has been open for longer than kafka.stale_after",
             Gauge::default(),
         );
 
@@ -199,6 +206,7 @@ impl Metrics {
             recorder: Arc::new(families.of("recorder")),
             dead_letters: Arc::new(dead_letters),
             partitions_not_recorded,
+            open_transactions,
             hub: Arc::new(hub),
             snapshots: Arc::new(snapshots),
             control: Arc::new(control),

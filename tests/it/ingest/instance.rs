@@ -15,7 +15,7 @@ use ordercast::{
     ingest::{
         self, Component, fanout,
         log_check::Policies,
-        log_watch,
+        log_ends, log_watch,
         progress::{self, ReadsInFlight},
         recorder, snapshots, topics,
     },
@@ -152,6 +152,7 @@ impl Instance {
         let reads = Arc::<ReadsInFlight>::default();
         let policies = Policies { on_gap: kafka.on_log_gap, on_regression: kafka.on_log_regression };
         let (log_watch, log, look_now) = log_watch::start(&clients, kafka).unwrap();
+        let (log_ends, ends) = log_ends::start(&clients, kafka).unwrap();
         let (progress, views) = progress::start(progress::ProgressParts {
             store: store.clone(),
             topic: kafka.topic.clone(),
@@ -185,6 +186,7 @@ impl Instance {
             decoder,
             hub: hub.clone(),
             log,
+            ends,
             progress: views,
             halts: halts_seen.clone(),
             policies,
@@ -202,7 +204,7 @@ impl Instance {
             snapshot_timeout: settings.session.snapshot_timeout,
             metrics: metrics.snapshots.clone(),
         });
-        let components = vec![fanout, recorder, writer, snapshots, progress, log_watch];
+        let components = vec![fanout, recorder, writer, snapshots, progress, log_ends, log_watch];
         Self { hub, metrics, signs, halts: halts_seen, components }
     }
 

@@ -1,4 +1,6 @@
-//! Broker or database away, and back.
+//! Broker or database away, and back, or slow.
+
+use std::time::Duration;
 
 use super::{
     fanout::event,
@@ -77,5 +79,23 @@ async fn screens_are_told_when_the_broker_is_away_and_when_it_is_back() {
     instance.until_stale_for(&[]).await;
     screen.until("A-1", Some("created")).await;
     database.until("select count(*) from orders", 1).await;
+    instance.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_begins_although_its_brokers_take_longer_than_a_second_for_every_answer() {
+    let database = Database::sqlite().await;
+    let broker = Broker::start().await;
+    let topic = Topic::create(&broker.bootstrap(), 2).await;
+    topic.produce(event("A-1", "created", 1)).await;
+    broker.proxy().slow_down(Duration::from_millis(600));
+    let mut instance = Instance::start(&broker.proxied(), &topic, &database);
+    instance.until_ready().await;
+    let mut screen = instance.screen("u");
+    screen.until("A-1", Some("created")).await;
+    instance.until_stale_for(&[]).await;
+    topic.produce(event("A-1", "shipped", 2)).await;
+    screen.until("A-1", Some("shipped")).await;
+    database.until("select count(*) from orders where version_number = 2", 1).await;
     instance.stop().await;
 }

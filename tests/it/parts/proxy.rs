@@ -1,15 +1,17 @@
-//! A network that can fail: a TCP proxy on loopback which can be cut, stalled and healed. It runs on a thread of its own, so
-//! that a test which blocks does not stall it.
+//! A network that can fail: a TCP proxy on loopback which can be cut, stalled, slowed down and healed. It runs on a thread
+//! of its own, so that a test which blocks does not stall it.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
 
 use super::{PATIENCE, free_port};
 
@@ -20,6 +22,7 @@ pub struct Proxy {
     traffic: watch::Receiver<Traffic>,
     bytes: Arc<AtomicU64>,
     deaf_to: Arc<AtomicI32>,
+    delay: Arc<AtomicU64>,
 }
 
 /// No request of Kafka has this key.
@@ -45,15 +48,21 @@ impl Proxy {
         let port = free_port();
         let (mode, mode_seen) = watch::channel(Mode::Open);
         let (traffic_noted, traffic) = watch::channel(Traffic::default());
-        let bytes = Arc::new(AtomicU64::new(0));
+        let (bytes, delay) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
         let deaf_to = Arc::new(AtomicI32::new(NO_KEY));
-        let (traffic_noted, bytes_passed, deaf) = (traffic_noted.into(), bytes.clone(), deaf_to.clone());
-        let link = Link { target, mode: mode_seen, traffic: traffic_noted, bytes: bytes_passed, deaf_to: deaf };
+        let link = Link {
+            target,
+            mode: mode_seen,
+            traffic: traffic_noted.into(),
+            bytes: bytes.clone(),
+            deaf_to: deaf_to.clone(),
+            delay: delay.clone(),
+        };
         thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a small runtime");
             runtime.block_on(link.serve(port));
         });
-        let proxy = Self { port, mode, traffic, bytes, deaf_to };
+        let proxy = Self { port, mode, traffic, bytes, deaf_to, delay };
         proxy.until(|traffic| traffic.listening).await;
         proxy
     }
@@ -72,6 +81,11 @@ impl Proxy {
     /// Keeps every connection, accepts new ones, and passes nothing on: the peer is silent, as behind a dead router.
     pub fn stall(&self) {
         self.mode.send_replace(Mode::Stalled);
+    }
+
+    /// From now on every byte is so long on its way, each way; however many follow it.
+    pub fn slow_down(&self, delay: Duration) {
+        self.delay.store(delay.as_millis() as u64, Ordering::Relaxed);
     }
 
     /// Passes everything on again, what was held back during a stall included; returns when the port listens.
@@ -116,6 +130,7 @@ struct Link {
     traffic: Arc<watch::Sender<Traffic>>,
     bytes: Arc<AtomicU64>,
     deaf_to: Arc<AtomicI32>,
+    delay: Arc<AtomicU64>,
 }
 
 impl Link {
@@ -168,19 +183,36 @@ impl Link {
         Ok(())
     }
 
-    async fn pump(&self, mut from: ReadHalf<'_>, mut to: WriteHalf<'_>) -> io::Result<()> {
-        let mut mode = self.mode.clone();
+    async fn pump(&self, from: ReadHalf<'_>, to: WriteHalf<'_>) -> io::Result<()> {
+        let (sender, receiver) = mpsc::channel(64);
+        tokio::try_join!(self.take(from, sender), self.pass_on(receiver, to)).map(drop)
+    }
+
+    /// Takes what comes; an empty piece is the end.
+    async fn take(&self, mut from: ReadHalf<'_>, pieces: mpsc::Sender<(Instant, Vec<u8>)>) -> io::Result<()> {
         let mut buffer = vec![0; 16 * 1024];
         loop {
             let length = from.read(&mut buffer).await?;
+            let due = Instant::now() + Duration::from_millis(self.delay.load(Ordering::Relaxed));
+            if pieces.send((due, buffer[..length].to_vec())).await.is_err() || length == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn pass_on(&self, mut pieces: mpsc::Receiver<(Instant, Vec<u8>)>, mut to: WriteHalf<'_>) -> io::Result<()> {
+        let mut mode = self.mode.clone();
+        while let Some((due, piece)) = pieces.recv().await {
+            sleep_until(due).await;
             mode.wait_for(|mode| *mode != Mode::Stalled).await.map_err(io::Error::other)?;
-            if length == 0 {
-                return to.shutdown().await;
+            if piece.is_empty() {
+                break;
             }
             // Counted first: who has received something finds it counted.
-            self.bytes.fetch_add(length as u64, Ordering::Relaxed);
-            to.write_all(&buffer[..length]).await?;
+            self.bytes.fetch_add(piece.len() as u64, Ordering::Relaxed);
+            to.write_all(&piece).await?;
         }
+        to.shutdown().await
     }
 }
 

@@ -55,6 +55,15 @@ impl Topic {
         topic
     }
 
+    /// Makes a topic of which each partition is on one broker only.
+    pub async fn create_unreplicated(bootstrap: &str, partitions: i32) -> Self {
+        let topic = Self::existing(bootstrap, &format!("test-{}", ulid::Ulid::generate()));
+        let wanted = NewTopic::new(&topic.name, partitions, TopicReplication::Fixed(1));
+        let made = topic.admin().create_topics([&wanted], &patient()).await.expect("Kafka answers");
+        made.into_iter().for_each(|made| drop(made.expect("the topic is made")));
+        topic
+    }
+
     /// A topic that somebody else made, such as the dead-letter topic.
     pub fn existing(bootstrap: &str, name: &str) -> Self {
         Self { bootstrap: bootstrap.to_owned(), name: name.to_owned() }
@@ -108,20 +117,20 @@ impl Topic {
 
     /// Writes the records in one transaction and commits it.
     pub async fn commit(&self, records: &[Record]) {
-        let producer = self.begin(records).await;
-        blocking(move || producer.commit_transaction(PATIENCE)).await.expect("the transaction commits");
+        commit(self.begin(records).await).await;
     }
 
     /// Writes the records in one transaction and aborts it: they are in the log, and nobody may read them.
     pub async fn abort(&self, records: &[Record]) {
-        let producer = self.begin(records).await;
-        blocking(move || producer.abort_transaction(PATIENCE)).await.expect("the transaction aborts");
+        abort(self.begin(records).await).await;
     }
 
-    /// Writes the records in a transaction that stays open until the producer is dropped and the broker loses patience.
+    /// Writes the records in a transaction that stays open until it is ended ([`commit`], [`abort`]), or the producer is dropped and the
+    /// broker loses patience, which is not before a test does.
     pub async fn begin(&self, records: &[Record]) -> FutureProducer {
-        let producer: FutureProducer =
-            self.client().set("transactional.id", ulid::Ulid::generate().to_string()).create().expect("a producer");
+        let mut producer = self.client();
+        producer.set("transactional.id", ulid::Ulid::generate().to_string()).set("transaction.timeout.ms", "600000");
+        let producer: FutureProducer = producer.create().expect("a producer");
         let producer = blocking(move || {
             producer.init_transactions(PATIENCE).expect("a transactional producer");
             producer.begin_transaction().expect("a transaction");
@@ -293,6 +302,16 @@ fn next_record(reader: &BaseConsumer) -> BorrowedMessage<'_> {
             record => return record.expect("no error"),
         }
     }
+}
+
+/// Commits the transaction that a producer has begun.
+pub async fn commit(producer: FutureProducer) {
+    blocking(move || producer.commit_transaction(PATIENCE)).await.expect("the transaction commits");
+}
+
+/// Aborts the transaction that a producer has begun.
+pub async fn abort(producer: FutureProducer) {
+    blocking(move || producer.abort_transaction(PATIENCE)).await.expect("the transaction aborts");
 }
 
 fn patient() -> AdminOptions {

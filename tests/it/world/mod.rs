@@ -127,13 +127,22 @@ impl World {
 
     /// The same by a command that becomes it, and in an environment of its own.
     pub async fn serve_by(&self, runner: &[OsString], environment: &[(String, String)]) -> Instance {
+        let instance = self.launch_by(runner, environment).await;
+        instance.wait_until_ready().await;
+        instance
+    }
+
+    /// Starts `ordercast serve` as a process of its own.
+    pub async fn launch_apart(&self) -> Instance {
+        self.launch_by(&[], &[]).await
+    }
+
+    async fn launch_by(&self, runner: &[OsString], environment: &[(String, String)]) -> Instance {
         let mut settings = self.settings.clone();
         settings.extend(environment.iter().cloned());
         let served = Served::start_by(runner, &settings);
         let (address, operations) = served.addresses().await;
-        let instance = Instance { address, operations, running: Running::Apart(Box::new(served)) };
-        instance.wait_until_ready().await;
-        instance
+        Instance { address, operations, running: Running::Apart(Box::new(served)) }
     }
 
     /// Publishes one event, with the order as its key.

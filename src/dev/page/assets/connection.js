@@ -5,6 +5,7 @@ import { clock } from "./words.js";
 const STALE_REASONS = {
   kafka_unavailable: "broker unavailable",
   catching_up: "still catching up",
+  open_transaction: "a transaction in the event log is not finished",
   database_unavailable: "database unavailable",
   log_regression: "the event log was replaced",
   log_gap: "events are missing from the log",
