@@ -32,6 +32,7 @@ use crate::{
         decode::{Decoder, DecoderOptions, FieldPointers, MissingVersion},
     },
     http::{
+        answers::Answers,
         instance::Instance,
         operations::{Guard, Operations},
         public::{Limits, Public},
@@ -142,6 +143,7 @@ impl App {
             origins: Origins::new(&settings.http),
             proxies: TrustedProxies::new(&settings.http.trusted_proxies),
             rate: Arc::new(RequestRate::new(settings.session.max_handshakes_per_second)),
+            answers: Answers::new(settings.http.answer_bytes, settings.session.send_timeout, metrics.answers.clone()),
             rules: Arc::new(Rules {
                 heartbeat_interval: settings.session.heartbeat_interval,
                 snapshot_timeout: settings.session.snapshot_timeout,

@@ -5,12 +5,14 @@
 //! away gets a [`refusal`].
 
 mod access;
+pub mod answers;
 mod conduct;
 pub mod instance;
 mod line;
 pub mod lobby;
 pub mod operations;
 mod orders;
+mod page;
 pub mod public;
 pub mod rate;
 pub mod refusal;

@@ -9,7 +9,7 @@ use std::{
 use actix_web::dev::RequestHead;
 use tokio::sync::watch;
 
-use super::{instance::Instance, rate::RequestRate, refusal::Refusal, source::TrustedProxies};
+use super::{answers::Answers, instance::Instance, rate::RequestRate, refusal::Refusal, source::TrustedProxies};
 use crate::{
     auth::{Origins, RevocationList, Verifier},
     hub::SharedHub,
@@ -38,6 +38,8 @@ pub struct Public {
     pub proxies: TrustedProxies,
     /// How often an address may ask.
     pub rate: Arc<RequestRate>,
+    /// The answers with orders that are on their way.
+    pub answers: Arc<Answers>,
     /// The rules of every session.
     pub rules: Arc<Rules>,
     /// The limits of every session.

@@ -5,6 +5,6 @@ pub mod metrics;
 
 pub use logs::{Destination, report_panics, start_logging};
 pub use metrics::{
-    ConnectionMetrics, ControlMetrics, Cut, DeadLetterMetrics, HubMetrics, Metrics, OPEN_METRICS, PipelineMetrics,
-    SessionMetrics, SnapshotMetrics,
+    AnswerMetrics, ConnectionMetrics, ControlMetrics, Cut, DeadLetterMetrics, HubMetrics, Metrics, OPEN_METRICS,
+    PipelineMetrics, SessionMetrics, SnapshotMetrics,
 };

@@ -6,6 +6,7 @@ mod closing;
 mod frames;
 mod handshakes;
 mod lobby;
+mod orders;
 mod panics;
 mod silence;
 mod sizes;
@@ -28,6 +29,7 @@ use ordercast::{
         VersionKind,
     },
     http::{
+        answers::Answers,
         instance::Instance,
         operations::{Guard, Operations},
         public::{Limits, Public},
@@ -45,6 +47,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     sync::watch,
+    task::JoinHandle,
 };
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream,
@@ -66,6 +69,7 @@ struct Server {
     signer: Signer,
     settings: Settings,
     transport: Transport,
+    snapshots: JoinHandle<()>,
     _listening: Listening,
     signs: (watch::Sender<Staleness>, watch::Sender<bool>),
 }
@@ -109,6 +113,7 @@ impl Server {
             origins: Origins::new(&settings.http),
             proxies: TrustedProxies::new(&settings.http.trusted_proxies),
             rate: Arc::new(RequestRate::new(session.max_handshakes_per_second)),
+            answers: Answers::new(settings.http.answer_bytes, session.send_timeout, metrics.answers.clone()),
             rules: Arc::new(Rules {
                 heartbeat_interval: session.heartbeat_interval,
                 snapshot_timeout: session.snapshot_timeout,
@@ -139,7 +144,7 @@ impl Server {
         let listener = bind("127.0.0.1:0".parse().unwrap(), "http.listen").unwrap();
         let public = actix_web::web::Data::new(public);
         let listening = serve_public(listener, public, transport.clone(), |_| {}).unwrap();
-        tokio::spawn(snapshots(hub.clone()));
+        let snapshots = tokio::spawn(snapshots(hub.clone()));
         Self {
             address: listening.address,
             hub,
@@ -147,6 +152,7 @@ impl Server {
             signer: Signer::new(&settings.auth).unwrap(),
             settings,
             transport,
+            snapshots,
             _listening: listening,
             signs: (stale_sender, ready_sender),
         }
@@ -169,6 +175,11 @@ impl Server {
         };
         let listener = bind("127.0.0.1:0".parse().unwrap(), "operations.listen").unwrap();
         serve_operations(listener, actix_web::web::Data::new(operations), self.transport.clone()).unwrap()
+    }
+
+    /// From now on the database is silent.
+    fn answers_no_reads(&self) {
+        self.snapshots.abort();
     }
 
     fn token(&self, user: &str) -> String {

@@ -16,7 +16,8 @@ use prometheus_client::{
 
 pub use pipeline::PipelineMetrics;
 pub use rooms::{
-    ConnectionMetrics, ControlMetrics, Cut, DeadLetterMetrics, HubMetrics, SessionMetrics, SnapshotMetrics,
+    AnswerMetrics, ConnectionMetrics, ControlMetrics, Cut, DeadLetterMetrics, HubMetrics, SessionMetrics,
+    SnapshotMetrics,
 };
 
 use crate::event::Timestamp;
@@ -44,6 +45,8 @@ pub struct Metrics {
     pub snapshots: Arc<SnapshotMetrics>,
     /// What instances tell each other.
     pub control: Arc<ControlMetrics>,
+    /// Answers with orders.
+    pub answers: Arc<AnswerMetrics>,
     /// Sockets.
     pub sessions: Arc<SessionMetrics>,
     /// Connections of both listeners.
@@ -155,6 +158,19 @@ impl Metrics {
             "Connections without a session that were cut, by reason",
             Family::default(),
         ));
+        let answers = AnswerMetrics {
+            open: names.add(
+                "answers_open",
+                "Answers with orders that are on their way to their readers",
+                Gauge::default(),
+            ),
+            bytes: names.add_with_unit("answers", "Size of what these answers hold", Unit::Bytes, Gauge::default()),
+            shortened: names.add(
+                "answers_shortened",
+                "Pages of orders that ended early because their readers took nothing and others needed the room",
+                Counter::default(),
+            ),
+        };
 
         let control = ControlMetrics::new(
             names.add("revocations", "Tokens and users with something revoked", Gauge::default()),
@@ -185,6 +201,7 @@ impl Metrics {
             hub: Arc::new(hub),
             snapshots: Arc::new(snapshots),
             control: Arc::new(control),
+            answers: Arc::new(answers),
             sessions: Arc::new(sessions),
             connections: Arc::new(connections),
             key_fetches,
