@@ -154,6 +154,7 @@ impl App {
             limits: Limits {
                 mailbox_bytes: settings.session.mailbox_bytes,
                 max_per_user: settings.session.max_per_user,
+                max_per_link: settings.session.max_per_link,
                 closes_oldest: settings.session.per_user_policy == PerUserPolicy::CloseOldest,
                 max_total: settings.session.max_total,
                 send_timeout: settings.session.send_timeout,

@@ -90,14 +90,7 @@ async fn read(
     only: Option<OrderId>,
 ) -> Result<(PendingSnapshot, StaleReasons), Refusal> {
     let mailbox = Arc::new(Mailbox::new(public.limits.mailbox_bytes));
-    let joining = Joining {
-        viewer,
-        mailbox: mailbox.clone(),
-        start: only.is_none(),
-        max_per_user: None,
-        closes_oldest: false,
-        badge: None,
-    };
+    let joining = Joining { viewer, mailbox: mailbox.clone(), start: only.is_none(), place: None, badge: None };
     let key = public
         .hub
         .step(|hub| {

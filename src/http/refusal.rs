@@ -42,8 +42,8 @@ pub enum Refusal {
     /// The request should have been a WebSocket handshake of version 13.
     #[error("connect with a WebSocket of version 13")]
     UpgradeRequired,
-    /// The user has as many sessions as are allowed.
-    #[error("this user has as many open sessions as are allowed; close one")]
+    /// The user, or all who hold the link, have as many sessions as are allowed.
+    #[error("as many sessions are open with tokens such as this one as are allowed; close one")]
     TooManySessions,
     /// The viewer has as many answers with orders on their way as are allowed.
     #[error("as many answers as are allowed are on their way with tokens such as this one; read them first")]
@@ -122,12 +122,17 @@ impl Refusal {
 
     /// The answer.
     pub fn response(self) -> HttpResponse {
+        self.response_saying(&self.to_string())
+    }
+
+    /// The answer, with this detail.
+    pub(super) fn response_saying(self, detail: &str) -> HttpResponse {
         #[derive(Serialize)]
-        struct Problem {
+        struct Problem<'a> {
             r#type: &'static str,
             title: &'static str,
             status: u16,
-            detail: String,
+            detail: &'a str,
             code: &'static str,
         }
         let status = self.status();
@@ -159,7 +164,7 @@ impl Refusal {
             r#type: "about:blank",
             title: status.canonical_reason().unwrap_or("Refused"),
             status: status.as_u16(),
-            detail: self.to_string(),
+            detail,
             code: self.code(),
         })
     }

@@ -124,6 +124,7 @@ impl Server {
             limits: Limits {
                 mailbox_bytes: session.mailbox_bytes,
                 max_per_user: session.max_per_user,
+                max_per_link: session.max_per_link,
                 closes_oldest: session.per_user_policy == PerUserPolicy::CloseOldest,
                 max_total: session.max_total,
                 send_timeout: session.send_timeout,
