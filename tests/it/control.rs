@@ -204,6 +204,74 @@ async fn an_announcement_is_told_once_to_who_is_there_and_to_nobody_later() {
     }
 }
 
+/// The status of an answer, and what it says.
+async fn told(instance: &Instance, method: Method, path: &str, body: Option<Value>) -> (u16, String) {
+    let (status, problem) = operate(instance, method, path, body).await;
+    assert!(status != 400 || problem["code"] == "bad_request", "{problem}");
+    (status, problem["detail"].as_str().unwrap_or_default().to_owned())
+}
+
+#[tokio::test]
+async fn a_slip_of_an_operator_s_finger_hits_nobody() {
+    let world = World::create().await;
+    let instance = world.start().await;
+    let mut screen = world.watch(&instance, "u-1").await;
+    let (get, post, delete) = (Method::GET, Method::POST, Method::DELETE);
+    let far = "2999-01-01T00:00:00Z";
+    let slips = [
+        (&post, "/announcements", Some(json!({"content": "for u-9", "userId": "u-9"})), "user_id"),
+        (&post, "/announcements", Some(json!({"content": "for u-9", "user": "u-9"})), "user_id"),
+        (&post, "/announcements", Some(json!({"content": "for u-9", "user_id": null})), "user_id"),
+        (&post, "/announcements?user_id=u-9", Some(json!({"content": "for u-9"})), "body"),
+        (&post, "/announcements", Some(json!({"content": "for one", "jti": "t-9"})), "known"),
+        (&post, "/announcements", Some(json!(["for all"])), "object"),
+        (
+            &post,
+            "/revocations",
+            Some(json!({"user_id": "u-1", "issuedbefore": "2020-01-01T00:00:00Z"})),
+            "issued_before",
+        ),
+        (&post, "/revocations", Some(json!({"user_id": "u-1", "issued_before": null})), "issued_before"),
+        (&post, "/revocations", Some(json!({"user_id": "u-1", "expires_at": far})), "issued_before"),
+        (&post, "/revocations", Some(json!({"jti": "t-1", "issued_before": far})), "issued_before"),
+        (&post, "/revocations", Some(json!({"jti": "t-1", "user_id": "u-1"})), "either"),
+        (&post, "/revocations", Some(json!({"jti": "t-1", "expiresAt": far})), "expires_at"),
+        (&post, "/revocations?jti=t-1", Some(json!({"user_id": "u-1"})), "body"),
+        (&delete, "/sessions?userId=u-1", None, "user_id"),
+        (&delete, "/sessions?user_id=u-1&sessionId=s-1", None, "session_id"),
+        (&delete, "/sessions?user_id=u-1&user_id=u-2", None, "twice"),
+        (&delete, "/sessions?user_id=u-1", Some(json!({"session_id": "s-1"})), "query"),
+        (&delete, "/sessions?session_id=", None, "session_id"),
+        (&delete, "/revocations?userId=u-1", None, "user_id"),
+        (&delete, "/revocations?user_id=u-1&issued_before=0", None, "known"),
+        (&delete, "/revocations?user_id=u-1", Some(json!({"jti": "t-1"})), "body"),
+        (&get, "/sessions?userId=u-9", None, "user_id"),
+        (&get, "/sessions?limit=1", None, "known"),
+        (&get, "/sessions", Some(json!({"user_id": "u-9"})), "query"),
+        (&get, "/revocations?user_id=u-9", None, "nothing"),
+    ];
+    for (method, path, body, word) in slips {
+        let (status, detail) = told(&instance, method.clone(), path, body.clone()).await;
+        assert!(status == 400 && detail.contains(word), "{method} {path} {body:?}: {status} {detail}");
+    }
+    let twice = reqwest::Client::new()
+        .post(format!("http://{}/announcements", instance.operations))
+        .header("content-type", "application/json; charset=utf-8")
+        .body(r#"{"content":"x","user_id":"u-9","user_id":"u-1"}"#);
+    assert_eq!(twice.send().await.unwrap().status(), 400);
+    still_open(&mut screen).await;
+    assert_eq!(announcements(&screen), [""; 0]);
+    for kind in ["revocation", "kick", "announcement", "unreadable"] {
+        assert_eq!(instance.metric(&format!("ordercast_control_records_total{{kind={kind:?}}}")).await, 0.0, "{kind}");
+    }
+    // A body is as good as a query to lift a revocation, and a number is as good an id as in a token.
+    self::post(&instance, "/revocations", json!({"user_id": 7})).await;
+    knows(&instance, 1).await;
+    assert_eq!(operate(&instance, Method::DELETE, "/revocations", Some(json!({"user_id": "7"}))).await.0, 202);
+    knows(&instance, 0).await;
+    instance.stop().await;
+}
+
 #[tokio::test]
 async fn with_an_operations_token_only_who_shows_it_is_an_operator_and_health_stays_open() {
     let mut world = World::create().await;
