@@ -130,7 +130,7 @@ impl App {
         let (staleness, staleness_seen) = watch::channel(unproved);
         let (progress_read_at, _) = watch::channel(None);
         let instance = Arc::new(Instance::new(staleness_seen));
-        let revocations = Arc::<RevocationList>::default();
+        let revocations = Arc::new(RevocationList::new(settings.auth.leeway));
         let (desk, desk_requests) = Desk::open();
         let desk_parts = DeskParts { store: store.clone(), topic: settings.kafka.topic.clone() };
         let public_state = web::Data::new(Public {

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use ordercast::event::Timestamp;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Error;
@@ -123,8 +124,11 @@ async fn a_user_s_older_tokens_are_revoked_and_later_ones_are_good() {
     assert!(stranger.frames.iter().all(|frame| frame["type"] != "closing"));
     knows(&one, 1).await;
     assert!(refused(&one, &world.token_issued("u-1", -60)).await);
-    assert!(!refused(&one, &world.token_issued("u-1", 2)).await);
+    assert!(refused(&one, &world.token_issued("u-1", 2)).await, "by a clock that is ahead");
+    assert!(refused(&one, &world.token_issued("u-1", 60)).await, "by none that is right");
+    assert!(refused(&one, &world.token_issued("u-2", 60)).await, "whoever it is for");
     assert!(!refused(&one, &world.token_issued("u-2", -60)).await);
+    assert!(!refused(&one, &world.token_issued("u-2", 2)).await);
     // Said again for an earlier moment it changes nothing.
     post(&one, "/revocations", json!({"user_id": "u-1", "issued_before": "2020-01-01T00:00:00Z"})).await;
     eventually("both are read", async || {
@@ -132,6 +136,16 @@ async fn a_user_s_older_tokens_are_revoked_and_later_ones_are_good() {
     })
     .await;
     assert!(refused(&one, &world.token_issued("u-1", -60)).await);
+    // Those issued later than clocks may differ are good, and their sessions stay.
+    let mut screen = Screen::open(one.address, &world.token_issued("u-3", -50)).await;
+    let mut ahead = Screen::open(one.address, &world.token_issued("u-3", -97)).await;
+    let moment = Timestamp::from_millis(Timestamp::now().as_millis() - 100_000).unwrap();
+    post(&two, "/revocations", json!({"user_id": "u-3", "issued_before": moment})).await;
+    assert_eq!(ahead.close_code().await, Some(4503));
+    still_open(&mut screen).await;
+    for (issued_at, is_refused) in [(-200, true), (-97, true), (-50, false)] {
+        assert_eq!(refused(&one, &world.token_issued("u-3", issued_at)).await, is_refused, "{issued_at}");
+    }
     one.stop().await;
     two.stop().await;
 }

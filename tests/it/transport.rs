@@ -22,7 +22,7 @@ use std::{
 
 use futures_util::{SinkExt, StreamExt};
 use ordercast::{
-    auth::{Grant, Origins, Signer, Verifier},
+    auth::{Grant, Origins, RevocationList, Signer, Verifier},
     config::{self, PerUserPolicy, Settings, Sources},
     event::{
         Change, Epoch, OrderEvent, OrderId, OrderState, Position, Snapshot, Stamp, Timestamp, UserId, Version,
@@ -108,7 +108,7 @@ impl Server {
             instance: Arc::new(Instance::new(stale)),
             ready,
             verifier: Arc::new(Verifier::new(&settings.auth).unwrap()),
-            revocations: Default::default(),
+            revocations: Arc::new(RevocationList::new(settings.auth.leeway)),
             desk: Desk::open().0,
             origins: Origins::new(&settings.http),
             proxies: TrustedProxies::new(&settings.http.trusted_proxies),
@@ -169,7 +169,7 @@ impl Server {
             metrics: self.metrics.clone(),
             name: "i-1".to_owned(),
             hub: self.hub.clone(),
-            revocations: Default::default(),
+            revocations: Arc::new(RevocationList::new(self.settings.auth.leeway)),
             control: Arc::new(ControlWriter::new(&clients, "control").unwrap()),
             desk: Desk::open().0,
             guard: Guard::new(None, self.address),
