@@ -63,14 +63,7 @@ fn hub() -> Hub {
 fn join(hub: &mut Hub, user_n: u64) -> (SessionKey, Arc<Mailbox>) {
     let mailbox = Arc::new(Mailbox::new(65_536));
     let viewer = Viewer::User { id: user(user_n), only: None };
-    let joining = Joining {
-        viewer,
-        mailbox: mailbox.clone(),
-        start: true,
-        max_per_user: None,
-        closes_oldest: false,
-        badge: None,
-    };
+    let joining = Joining { viewer, mailbox: mailbox.clone(), start: true, place: None, badge: None };
     (hub.join(joining).expect("there is no limit"), mailbox)
 }
 

@@ -257,14 +257,7 @@ impl Conversation {
 
 fn join(hub: &mut Hub, viewer: &Viewer, now: Now) -> (Arc<Mailbox>, SessionKey, Session) {
     let mailbox = Arc::new(Mailbox::new(MAILBOX_BYTES));
-    let joining = Joining {
-        viewer: viewer.clone(),
-        mailbox: mailbox.clone(),
-        start: true,
-        max_per_user: None,
-        badge: None,
-        closes_oldest: false,
-    };
+    let joining = Joining { viewer: viewer.clone(), mailbox: mailbox.clone(), start: true, place: None, badge: None };
     let key = hub.join(joining).expect("there is no limit");
     let hour = Duration::from_secs(3600);
     let rules = Rules {

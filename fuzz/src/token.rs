@@ -95,6 +95,7 @@ fn check_principal(principal: &Principal, token: &str) {
     let seconds = |name: &str| claims[name].as_f64();
     assert!(seconds("exp").expect("it expires") + LEEWAY_SECONDS > NOW_SECONDS as f64 - 0.001);
     assert!(seconds("nbf").is_none_or(|begin| begin < NOW_SECONDS as f64 + LEEWAY_SECONDS + 1.0));
+    assert!(seconds("iat").is_none_or(|issued| issued < NOW_SECONDS as f64 + LEEWAY_SECONDS + 1.0));
     assert_eq!(principal.issued_at.is_some(), !claims["iat"].is_null());
     assert_eq!(principal.token_id.is_some(), !claims["jti"].is_null());
     match &principal.viewer {

@@ -32,6 +32,7 @@ use crate::{
         decode::{Decoder, DecoderOptions, FieldPointers, MissingVersion},
     },
     http::{
+        answers::Answers,
         instance::Instance,
         operations::{Guard, Operations},
         public::{Limits, Public},
@@ -129,7 +130,7 @@ impl App {
         let (staleness, staleness_seen) = watch::channel(unproved);
         let (progress_read_at, _) = watch::channel(None);
         let instance = Arc::new(Instance::new(staleness_seen));
-        let revocations = Arc::<RevocationList>::default();
+        let revocations = Arc::new(RevocationList::new(settings.auth.leeway));
         let (desk, desk_requests) = Desk::open();
         let desk_parts = DeskParts { store: store.clone(), topic: settings.kafka.topic.clone() };
         let public_state = web::Data::new(Public {
@@ -142,6 +143,7 @@ impl App {
             origins: Origins::new(&settings.http),
             proxies: TrustedProxies::new(&settings.http.trusted_proxies),
             rate: Arc::new(RequestRate::new(settings.session.max_handshakes_per_second)),
+            answers: Answers::new(settings.http.answer_bytes, settings.session.send_timeout, metrics.answers.clone()),
             rules: Arc::new(Rules {
                 heartbeat_interval: settings.session.heartbeat_interval,
                 snapshot_timeout: settings.session.snapshot_timeout,
@@ -152,6 +154,7 @@ impl App {
             limits: Limits {
                 mailbox_bytes: settings.session.mailbox_bytes,
                 max_per_user: settings.session.max_per_user,
+                max_per_link: settings.session.max_per_link,
                 closes_oldest: settings.session.per_user_policy == PerUserPolicy::CloseOldest,
                 max_total: settings.session.max_total,
                 send_timeout: settings.session.send_timeout,

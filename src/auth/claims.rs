@@ -37,14 +37,17 @@ impl ClaimRules {
         let moment =
             |name, flaw| claim(name).map(|value| numeric_date(value).ok_or(TokenError::Invalid(flaw))).transpose();
         let leeway = i64::try_from(self.leeway.as_millis()).unwrap_or(i64::MAX);
+        let is_ahead = |moment: Timestamp| now.as_millis().saturating_add(leeway) < moment.as_millis();
 
         let viewer = viewer(claim(&self.user_claim), claim("orders")).map_err(TokenError::Invalid)?;
         let token_id =
             claim("jti").map(|value| id_text(value).ok_or(TokenError::Invalid(Flaw::TokenId))).transpose()?;
         let issued_at = moment("iat", Flaw::IssuedAt)?;
-        if moment("nbf", Flaw::NotBefore)?
-            .is_some_and(|begin| now.as_millis().saturating_add(leeway) < begin.as_millis())
-        {
+        // What revokes a user's tokens goes by this moment: one that is dated ahead would outlive that.
+        if issued_at.is_some_and(is_ahead) {
+            return Err(TokenError::Invalid(Flaw::IssuedAt));
+        }
+        if moment("nbf", Flaw::NotBefore)?.is_some_and(is_ahead) {
             return Err(TokenError::Invalid(Flaw::NotBefore));
         }
         let expires_at = moment("exp", Flaw::Expiry)?.ok_or(TokenError::Invalid(Flaw::Expiry))?;

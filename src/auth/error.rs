@@ -68,7 +68,7 @@ pub enum Flaw {
     Expiry,
     /// `nbf` is no time, or still ahead.
     NotBefore,
-    /// `iat` is no time.
+    /// `iat` is no time, or lies ahead.
     IssuedAt,
     /// `jti` is no id.
     TokenId,

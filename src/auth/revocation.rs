@@ -28,11 +28,12 @@ pub enum Revocation {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         expires_at: Option<Timestamp>,
     },
-    /// The tokens of a user that were issued at this moment or before, or do not say when they were.
+    /// The tokens of a user that were issued at this moment or before, give or take the leeway for clocks, or do not say when
+    /// they were.
     User {
         /// The user.
         user_id: UserId,
-        /// Tokens with a later `iat` are good.
+        /// Tokens whose `iat` is later by more than the leeway are good.
         issued_before: Timestamp,
     },
 }
@@ -46,11 +47,14 @@ impl Revocation {
         }
     }
 
-    /// Whether a token of the subject, issued at this moment, is revoked.
-    pub fn covers(&self, issued_at: Option<Timestamp>, now: Timestamp) -> bool {
+    /// Whether a token of the subject, issued at this moment by a clock that may be ahead by `leeway`, is revoked.
+    fn covers(&self, issued_at: Option<Timestamp>, leeway: Duration, now: Timestamp) -> bool {
         match self {
             Self::Token { .. } => !self.is_over(now),
-            Self::User { issued_before, .. } => issued_at.is_none_or(|issued_at| issued_at <= *issued_before),
+            Self::User { issued_before, .. } => {
+                let until = issued_before.as_millis().saturating_add(leeway.as_millis() as i64);
+                issued_at.is_none_or(|issued_at| issued_at.as_millis() <= until)
+            }
         }
     }
 
@@ -109,11 +113,12 @@ impl Revocations {
     }
 
     /// Whether the principal's token is revoked.
-    pub fn is_revoked(&self, principal: &Principal, now: Timestamp) -> bool {
+    fn is_revoked(&self, principal: &Principal, leeway: Duration, now: Timestamp) -> bool {
         if self.by_subject.is_empty() {
             return false;
         }
-        let covered = |subject| self.of(&subject).is_some_and(|revocation| revocation.covers(principal.issued_at, now));
+        let covers = |revocation: &Revocation| revocation.covers(principal.issued_at, leeway, now);
+        let covered = |subject| self.of(&subject).is_some_and(covers);
         principal.token_id.clone().is_some_and(|jti| covered(Subject::Token(jti)))
             || principal.viewer.user().is_some_and(|user| covered(Subject::User(user.clone())))
     }
@@ -161,24 +166,38 @@ fn largest(records: &BTreeMap<String, Revocation>) -> Option<(&String, &Revocati
 }
 
 /// The set as the control topic's reader and all who check tokens share it.
-#[derive(Debug, Default)]
-pub struct RevocationList(RwLock<Revocations>);
+#[derive(Debug)]
+pub struct RevocationList {
+    /// `auth.leeway`.
+    leeway: Duration,
+    revocations: RwLock<Revocations>,
+}
 
 impl RevocationList {
+    /// Nothing is revoked; `leeway` is how far the clock of who issues tokens may be ahead.
+    pub fn new(leeway: Duration) -> Self {
+        Self { leeway, revocations: RwLock::default() }
+    }
+
     /// Whether the principal's token is revoked.
     pub fn is_revoked(&self, principal: &Principal, now: Timestamp) -> bool {
-        self.read(|revocations| revocations.is_revoked(principal, now))
+        self.read(|revocations| revocations.is_revoked(principal, self.leeway, now))
+    }
+
+    /// Whether a revocation takes back a token of its subject that was issued at this moment.
+    pub fn covers(&self, revocation: &Revocation, issued_at: Option<Timestamp>, now: Timestamp) -> bool {
+        revocation.covers(issued_at, self.leeway, now)
     }
 
     /// Looks into the set.
     pub fn read<T>(&self, look: impl FnOnce(&Revocations) -> T) -> T {
         // A change is complete before anything can panic.
-        look(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        look(&self.revocations.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Changes the set.
     pub fn write<T>(&self, change: impl FnOnce(&mut Revocations) -> T) -> T {
-        change(&mut self.0.write().unwrap_or_else(PoisonError::into_inner))
+        change(&mut self.revocations.write().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -186,6 +205,8 @@ impl RevocationList {
 mod tests {
     use super::*;
     use crate::event::Viewer;
+
+    const LEEWAY: Duration = Duration::from_secs(5);
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_millis(seconds * 1000).unwrap()
@@ -211,37 +232,56 @@ mod tests {
     #[test]
     fn a_token_is_revoked_by_its_id_until_it_would_have_ended_anyway() {
         let mut revocations = Revocations::default();
-        assert!(!revocations.is_revoked(&principal("u-1", Some("t-1"), None), at(0)));
+        assert!(!revocations.is_revoked(&principal("u-1", Some("t-1"), None), LEEWAY, at(0)));
         revocations.insert("k-1", token("t-1", Some(100)));
         for (jti, now, revoked) in
             [(Some("t-1"), 50, true), (Some("t-1"), 130, true), (Some("t-1"), 160, false), (Some("t-2"), 50, false)]
         {
-            assert_eq!(revocations.is_revoked(&principal("u-1", jti, Some(1)), at(now)), revoked, "{jti:?} {now}");
+            assert_eq!(
+                revocations.is_revoked(&principal("u-1", jti, Some(1)), LEEWAY, at(now)),
+                revoked,
+                "{jti:?} {now}"
+            );
         }
-        assert!(!revocations.is_revoked(&principal("u-1", None, Some(1)), at(50)));
+        assert!(!revocations.is_revoked(&principal("u-1", None, Some(1)), LEEWAY, at(50)));
         assert_eq!(revocations.spent(at(159)), Vec::<String>::new());
         assert_eq!((revocations.spent(at(160)), revocations.list(at(160))), (vec!["k-1".to_owned()], vec![]));
     }
 
     #[test]
-    fn a_user_s_tokens_with_a_later_iat_are_good_and_those_without_are_not() {
+    fn a_user_s_tokens_with_an_iat_later_than_clocks_may_differ_are_good_and_those_without_are_not() {
         let mut revocations = Revocations::default();
         revocations.insert("k-1", user("u-1", 100));
         for (who, issued_at, revoked) in [
             ("u-1", Some(99), true),
             ("u-1", Some(100), true),
-            ("u-1", Some(101), false),
+            ("u-1", Some(105), true),
+            ("u-1", Some(106), false),
             ("u-1", None, true),
             ("u-2", None, false),
         ] {
             assert_eq!(
-                revocations.is_revoked(&principal(who, None, issued_at), at(9_000)),
+                revocations.is_revoked(&principal(who, None, issued_at), LEEWAY, at(9_000)),
                 revoked,
                 "{who} {issued_at:?}"
             );
         }
         assert!(revocations.remove("k-1") && !revocations.remove("k-1"));
-        assert!(!revocations.is_revoked(&principal("u-1", None, None), at(0)) && revocations.is_empty());
+        assert!(!revocations.is_revoked(&principal("u-1", None, None), LEEWAY, at(0)) && revocations.is_empty());
+    }
+
+    #[test]
+    fn a_token_of_a_clock_that_is_ahead_does_not_outlive_its_user_s_revocation() {
+        let revocation = user("u-1", 100);
+        for (leeway, last_covered) in [(0, 100), (5, 105), (30, 130)] {
+            let list = RevocationList::new(Duration::from_secs(leeway));
+            list.write(|revocations| revocations.insert("k-1", revocation.clone()));
+            for (issued_at, revoked) in [(last_covered, true), (last_covered + 1, false)] {
+                let (token, now) = (principal("u-1", None, Some(issued_at)), at(100));
+                assert_eq!(list.is_revoked(&token, now), revoked, "{leeway} {issued_at}");
+                assert_eq!(list.covers(&revocation, token.issued_at, now), revoked, "open sessions, too");
+            }
+        }
     }
 
     #[test]
@@ -257,7 +297,7 @@ mod tests {
             spent.sort();
             assert_eq!(spent, ["t0", "t2", "u0", "u2"]);
             spent.iter().for_each(|key| assert!(revocations.remove(key)));
-            assert!(revocations.is_revoked(&principal("u-1", None, Some(100)), at(0)));
+            assert!(revocations.is_revoked(&principal("u-1", None, Some(100)), LEEWAY, at(0)));
             assert_eq!(revocations.keys_of(&Subject::Token("t-1".into())), ["t1"]);
         }
     }

@@ -119,6 +119,8 @@ fn claims_that_are_not_what_they_must_be_make_a_token_invalid() {
         (json!({ "nbf": "0" }), Flaw::NotBefore),
         (json!({ "nbf": NOW * 1000 }), Flaw::NotBefore),
         (json!({ "iat": "yesterday" }), Flaw::IssuedAt),
+        (json!({ "iat": NOW + 6 }), Flaw::IssuedAt),
+        (json!({ "iat": NOW + 60, "exp": NOW }), Flaw::IssuedAt),
         (json!({ "jti": ["t"] }), Flaw::TokenId),
         (json!({ "sub": null }), Flaw::Nobody),
         (json!({ "sub": null, "orders": [] }), Flaw::Nobody),
@@ -166,6 +168,9 @@ fn leeway_is_granted_at_both_ends_and_no_more() {
         (json!({ "exp": -1 }), Err(TokenError::Expired)),
         (json!({ "nbf": NOW + 5 }), Ok(())),
         (json!({ "nbf": NOW + 6 }), Err(TokenError::Invalid(Flaw::NotBefore))),
+        (json!({ "iat": NOW + 5 }), Ok(())),
+        (json!({ "iat": NOW as f64 + 5.5 }), Err(TokenError::Invalid(Flaw::IssuedAt))),
+        (json!({ "iat": NOW + 6 }), Err(TokenError::Invalid(Flaw::IssuedAt))),
         (json!({ "exp": NOW - 60, "sub": null }), Err(TokenError::Invalid(Flaw::Nobody))),
     ] {
         assert_eq!(verify(&verifier, &claims(change.clone())).map(drop), wanted, "{change}");

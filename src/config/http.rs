@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use super::{
     origin::{AllowedOrigin, allowed_origin},
     reader::Section,
-    rule::{Rule, duration, parsed},
+    rule::{Rule, duration, number, parsed},
 };
 
 /// The public listener: WebSockets and `GET /orders`.
@@ -21,6 +21,8 @@ pub struct Http {
     pub trusted_proxies: Vec<IpNet>,
     /// How long a connection may wait for its next request, on both listeners. 1 s to 1 h, default 75 s.
     pub keep_alive: Duration,
+    /// Bytes that answers with orders may hold in all while they are on their way. 1 MiB to 64 GiB, default 64 MiB.
+    pub answer_bytes: usize,
 }
 
 impl Http {
@@ -30,6 +32,7 @@ impl Http {
             allowed_origins: section.list("allowed_origins", "", allowed_origin()),
             trusted_proxies: section.list("trusted_proxies", "", network()),
             keep_alive: section.value("keep_alive", "75s", duration("1s", "1h")),
+            answer_bytes: section.value("answer_bytes", "67108864", number(1 << 20..=64 << 30)),
         }
     }
 }

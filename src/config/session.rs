@@ -15,12 +15,12 @@ pub const MAX_SNAPSHOT_BYTES: usize = 65_536;
 
 const MAX_RATE: NonZeroU32 = NonZeroU32::new(100_000).expect("it is not 0");
 
-/// What happens when a user opens one session too many.
+/// What happens when a user, or somebody with a link, opens one session too many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PerUserPolicy {
     /// The new one is refused.
     Reject,
-    /// The user's oldest one ends.
+    /// The oldest one of the same user or link ends.
     CloseOldest,
 }
 
@@ -37,7 +37,10 @@ pub struct Session {
     pub mailbox_bytes: usize,
     /// Sessions a user may have open. 1 to 100000, default 20.
     pub max_per_user: usize,
-    /// What happens with one more. Default `reject`.
+    /// Sessions that may be open with one link: with tokens of the same `jti` or, without that, the same orders. 1 to
+    /// 100000, default 20.
+    pub max_per_link: usize,
+    /// What happens with one more of either. Default `reject`.
     pub per_user_policy: PerUserPolicy,
     /// Sessions an instance may have open. 1 to 1000000, default 15000.
     pub max_total: usize,
@@ -63,6 +66,7 @@ impl Session {
             snapshot_timeout: section.value("snapshot_timeout", "5s", duration("100ms", "5m")),
             mailbox_bytes: section.value("mailbox_bytes", "65536", number(MIN_MAILBOX_BYTES..=64 << 20)),
             max_per_user: section.value("max_per_user", "20", number(1..=100_000)),
+            max_per_link: section.value("max_per_link", "20", number(1..=100_000)),
             per_user_policy: section.value(
                 "per_user_policy",
                 "reject",

@@ -24,4 +24,4 @@ pub use snapshot::{Position, Snapshot, SnapshotQuery};
 pub use time::Timestamp;
 pub use timeline::{History, Step, Timeline};
 pub use version::{Epoch, Stamp, Version, VersionKind};
-pub use viewer::{OrderList, Viewer};
+pub use viewer::{Holder, LinkId, OrderList, Viewer};

@@ -1,6 +1,8 @@
 //! Who looks: a user, or the holder of a link to some orders.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, fmt, sync::Arc};
+
+use sha2::{Digest, Sha256};
 
 use super::{OrderId, OrderState, UserId};
 
@@ -35,6 +37,14 @@ impl Viewer {
         }
     }
 
+    /// Whose places this viewer takes, who came with a token of this id.
+    pub fn holder(&self, token_id: Option<&str>) -> Holder {
+        match self {
+            Self::User { id, .. } => Holder::User(id.clone()),
+            Self::Link { orders } => Holder::Link(LinkId::of(token_id, orders)),
+        }
+    }
+
     /// The user; `None` for a link.
     pub fn user(&self) -> Option<&UserId> {
         match self {
@@ -49,5 +59,80 @@ impl Viewer {
             Self::User { only, .. } => only.as_ref(),
             Self::Link { orders } => Some(orders),
         }
+    }
+}
+
+/// Whose places something takes: limits count what one of them holds, however many tokens it comes with.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Holder {
+    /// A user, whatever the user's tokens list.
+    User(UserId),
+    /// Everybody who holds the same link.
+    Link(LinkId),
+}
+
+/// Names a link: by the id of its token or, where that has none, by the orders it lists. A digest, because some lists are long.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct LinkId([u8; 16]);
+
+impl LinkId {
+    fn of(token_id: Option<&str>, orders: &HashSet<OrderId>) -> Self {
+        let mut digest = Sha256::new();
+        match token_id {
+            Some(token_id) => digest.update(format!("token {token_id}")),
+            None => {
+                let mut orders: Vec<&str> = orders.iter().map(OrderId::as_str).collect();
+                orders.sort_unstable();
+                // An id has no control characters, so it ends here and nowhere else.
+                digest.update("orders");
+                orders.iter().for_each(|order| digest.update(format!("\n{order}")));
+            }
+        }
+        let mut id = [0; 16];
+        id.copy_from_slice(&digest.finalize()[..16]);
+        Self(id)
+    }
+}
+
+impl fmt::Debug for LinkId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LinkId(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn holder(token_id: Option<&str>, orders: &[&str]) -> Holder {
+        let orders = orders.iter().map(|order| OrderId::parse(order).unwrap()).collect();
+        Viewer::Link { orders: Arc::new(orders) }.holder(token_id)
+    }
+
+    #[test]
+    fn a_link_is_known_by_its_token_s_id_or_else_by_its_orders_in_whatever_order() {
+        let many: Vec<String> = (0..100).map(|n| format!("A-{n}")).collect();
+        let forth: Vec<&str> = many.iter().map(String::as_str).collect();
+        let back: Vec<&str> = forth.iter().rev().copied().collect();
+        assert_eq!(holder(None, &forth), holder(None, &back));
+        assert_eq!(holder(Some("t-1"), &["A-1"]), holder(Some("t-1"), &["A-2"]));
+        for (one, other) in [
+            (holder(None, &["A-1"]), holder(None, &["A-2"])),
+            (holder(None, &["A-1"]), holder(None, &["A-1", "A-2"])),
+            (holder(None, &["A", "B"]), holder(None, &["A B"])),
+            (holder(Some("t-1"), &["A-1"]), holder(Some("t-2"), &["A-1"])),
+            (holder(Some("A-1"), &["A-1"]), holder(None, &["A-1"])),
+        ] {
+            assert_ne!(one, other);
+        }
+    }
+
+    #[test]
+    fn a_user_is_one_holder_whatever_a_token_lists_or_is_called() {
+        let id = UserId::parse("u-1").unwrap();
+        let all = Viewer::User { id: id.clone(), only: None };
+        let some = Viewer::User { id: id.clone(), only: Some(Arc::default()) };
+        assert_eq!(all.holder(Some("t-1")), some.holder(None));
+        assert_eq!(all.holder(None), Holder::User(id));
     }
 }

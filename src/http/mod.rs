@@ -5,6 +5,7 @@
 //! away gets a [`refusal`].
 
 mod access;
+pub mod answers;
 mod conduct;
 mod front;
 mod headers;
@@ -13,6 +14,7 @@ mod line;
 pub mod lobby;
 pub mod operations;
 mod orders;
+mod page;
 pub mod public;
 pub mod rate;
 pub mod refusal;

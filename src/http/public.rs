@@ -9,10 +9,11 @@ use std::{
 use actix_web::dev::RequestHead;
 use tokio::sync::watch;
 
-use super::{instance::Instance, rate::RequestRate, refusal::Refusal, source::TrustedProxies};
+use super::{answers::Answers, instance::Instance, rate::RequestRate, refusal::Refusal, source::TrustedProxies};
 use crate::{
-    auth::{Origins, RevocationList, Verifier},
-    hub::SharedHub,
+    auth::{Origins, Principal, RevocationList, Verifier},
+    event::Holder,
+    hub::{Place, SharedHub},
     ingest::desk::Desk,
     session::Rules,
     telemetry::{OutsideLog, SessionMetrics},
@@ -38,6 +39,8 @@ pub struct Public {
     pub proxies: TrustedProxies,
     /// How often an address may ask.
     pub rate: Arc<RequestRate>,
+    /// The answers with orders that are on their way.
+    pub answers: Arc<Answers>,
     /// The rules of every session.
     pub rules: Arc<Rules>,
     /// The limits of every session.
@@ -55,12 +58,26 @@ pub struct Limits {
     pub mailbox_bytes: usize,
     /// `session.max_per_user`.
     pub max_per_user: usize,
+    /// `session.max_per_link`.
+    pub max_per_link: usize,
     /// `session.per_user_policy` is `close_oldest`.
     pub closes_oldest: bool,
     /// `session.max_total`.
     pub max_total: usize,
     /// `session.send_timeout`.
     pub send_timeout: Duration,
+}
+
+impl Limits {
+    /// The place that a session with this principal's token takes.
+    pub fn place(&self, principal: &Principal) -> Place {
+        let holder = principal.viewer.holder(principal.token_id.as_deref());
+        let max = match holder {
+            Holder::User(_) => self.max_per_user,
+            Holder::Link(_) => self.max_per_link,
+        };
+        Place { holder, max, closes_oldest: self.closes_oldest }
+    }
 }
 
 impl Public {

@@ -42,9 +42,12 @@ pub enum Refusal {
     /// The request should have been a WebSocket handshake of version 13.
     #[error("connect with a WebSocket of version 13")]
     UpgradeRequired,
-    /// The user has as many sessions as are allowed.
-    #[error("this user has as many open sessions as are allowed; close one")]
+    /// The user, or all who hold the link, have as many sessions as are allowed.
+    #[error("as many sessions are open with tokens such as this one as are allowed; close one")]
     TooManySessions,
+    /// The viewer has as many answers with orders on their way as are allowed.
+    #[error("as many answers as are allowed are on their way with tokens such as this one; read them first")]
+    TooManyRequests,
     /// The address sends more requests than it may.
     #[error("this address sends more requests than it may; try again in a second")]
     RateLimited,
@@ -54,8 +57,8 @@ pub enum Refusal {
     /// The instance is leaving.
     #[error("this instance is leaving; connect again")]
     Draining,
-    /// The instance holds as many sessions as it may.
-    #[error("this instance holds as many sessions as it may; connect again")]
+    /// The instance holds as many sessions, or as much of answers that are not read yet, as it may.
+    #[error("this instance has no place for more; try again")]
     AtCapacity,
     /// The brokers did not take what is to be told to all instances.
     #[error("the brokers did not take it, or not in time; it may still take effect")]
@@ -81,7 +84,7 @@ impl Refusal {
             Self::OrderNotVisible | Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
-            Self::TooManySessions | Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooManySessions | Self::TooManyRequests | Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Self::NotReady
             | Self::Draining
             | Self::AtCapacity
@@ -105,6 +108,7 @@ impl Refusal {
             Self::MethodNotAllowed => "method_not_allowed",
             Self::UpgradeRequired => "upgrade_required",
             Self::TooManySessions => "too_many_sessions",
+            Self::TooManyRequests => "too_many_requests",
             Self::RateLimited => "rate_limited",
             Self::NotReady => "not_ready",
             Self::Draining => "draining",
@@ -118,12 +122,17 @@ impl Refusal {
 
     /// The answer.
     pub fn response(self) -> HttpResponse {
+        self.response_saying(&self.to_string())
+    }
+
+    /// The answer, with this detail.
+    pub(super) fn response_saying(self, detail: &str) -> HttpResponse {
         #[derive(Serialize)]
-        struct Problem {
+        struct Problem<'a> {
             r#type: &'static str,
             title: &'static str,
             status: u16,
-            detail: String,
+            detail: &'a str,
             code: &'static str,
         }
         let status = self.status();
@@ -142,8 +151,8 @@ impl Refusal {
             Self::TooManySessions => {
                 response.insert_header((RETRY_AFTER, "30"));
             }
-            // Every rate is at least one a second.
-            Self::RateLimited => {
+            // Every rate is at least one a second, and an answer that is read takes less.
+            Self::RateLimited | Self::TooManyRequests => {
                 response.insert_header((RETRY_AFTER, "1"));
             }
             _ if status == StatusCode::SERVICE_UNAVAILABLE => {
@@ -155,7 +164,7 @@ impl Refusal {
             r#type: "about:blank",
             title: status.canonical_reason().unwrap_or("Refused"),
             status: status.as_u16(),
-            detail: self.to_string(),
+            detail,
             code: self.code(),
         })
     }

@@ -181,14 +181,7 @@ mod tests {
             expires_at: at(),
         };
         let viewer = Viewer::User { id: UserId::parse(user).unwrap(), only: None };
-        let joining = Joining {
-            viewer,
-            mailbox: mailbox.clone(),
-            start: false,
-            max_per_user: Some(9),
-            closes_oldest: false,
-            badge: Some(badge),
-        };
+        let joining = Joining { viewer, mailbox: mailbox.clone(), start: false, place: None, badge: Some(badge) };
         (hub.join(joining).unwrap(), mailbox)
     }
 

@@ -16,6 +16,7 @@ mod badge;
 mod erased;
 mod mailbox;
 mod overdue;
+mod places;
 mod reads;
 mod reconcile;
 mod refresh;
@@ -35,6 +36,7 @@ use hashbrown::{HashMap, HashSet};
 pub use self::{
     badge::{Badge, SessionInfo, Shows, Whom},
     mailbox::{Delivery, Mailbox, PendingSnapshot, Put},
+    places::{Place, TooManySessions},
     reads::{DueReads, OrderRead, SessionRead},
     reconcile::{Correction, Reconciled, Revision},
     registry::SessionKey,
@@ -86,19 +88,11 @@ pub struct Joining {
     pub mailbox: Arc<Mailbox>,
     /// Whether to read its first snapshot at once; `sync=wait` asks for it later.
     pub start: bool,
-    /// How many open sessions the user may have, this one included; `None` does not count this session at all.
-    pub max_per_user: Option<usize>,
+    /// The place it takes; `None` for who only asks something, and takes none.
+    pub place: Option<Place>,
     /// Who it is, for operators; `None` for who stays a moment only.
     pub badge: Option<Badge>,
-    /// Where that would be one too many, this one is not refused. It counts, and the user's oldest session ends for it, once it
-    /// [takes its place](Hub::take_place).
-    pub closes_oldest: bool,
 }
-
-/// The user has as many sessions as are allowed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the user has as many open sessions as are allowed")]
-pub struct TooManySessions;
 
 impl Hub {
     /// A hub without partitions, whose tail holds at most `tail_bytes`.
@@ -310,17 +304,12 @@ impl Hub {
 
     /// Adds a session. It gets nothing until it has been reconciled.
     pub fn join(&mut self, joining: Joining) -> Result<SessionKey, TooManySessions> {
-        let counts = joining.max_per_user.is_some() && !joining.closes_oldest;
-        if let (true, Some(user), Some(max)) = (counts, joining.viewer.user(), joining.max_per_user)
-            && self.registry.sockets_of(user) >= max
-        {
-            return Err(TooManySessions);
-        }
+        let standing = self.registry.admit(joining.place.as_ref())?;
         let key = self.registry.insert(Session {
             viewer: joining.viewer,
             subscription: None,
             mailbox: joining.mailbox,
-            counts,
+            standing,
             badge: joining.badge,
             joined: 0,
             phase: Phase::Waiting(Answer::Everything),
@@ -335,12 +324,6 @@ impl Hub {
             self.session_due(key);
         }
         Ok(key)
-    }
-
-    /// A session that joined to close the user's oldest is let in, after all that could still refuse it: from now on it
-    /// counts, and no more than `max` of its user's do.
-    pub fn take_place(&mut self, key: SessionKey, max: usize) {
-        self.registry.take_place(key, max);
     }
 
     /// Removes a session. A read under way for it will do nothing.

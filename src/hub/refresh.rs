@@ -155,14 +155,7 @@ mod tests {
 
         fn join(&mut self, viewer: Viewer) -> Seat {
             let mailbox = Arc::new(Mailbox::new(65_536));
-            let joining = Joining {
-                viewer,
-                mailbox: mailbox.clone(),
-                start: true,
-                max_per_user: None,
-                closes_oldest: false,
-                badge: None,
-            };
+            let joining = Joining { viewer, mailbox: mailbox.clone(), start: true, place: None, badge: None };
             let key = self.hub.join(joining).unwrap();
             self.read();
             Seat { key, mailbox }
@@ -249,14 +242,7 @@ mod tests {
     fn who_waits_for_the_client_s_sync_waits_on() {
         let mut room = Room::with(&["A-1", "A-2"]);
         let mailbox = Arc::new(Mailbox::new(65_536));
-        let joining = Joining {
-            viewer: user(None),
-            mailbox: mailbox.clone(),
-            start: false,
-            max_per_user: None,
-            closes_oldest: false,
-            badge: None,
-        };
+        let joining = Joining { viewer: user(None), mailbox: mailbox.clone(), start: false, place: None, badge: None };
         let key = room.hub.join(joining).unwrap();
         room.hub.refresh(key, user(Some(&["A-2"])), now());
         assert!(!room.hub.has_due_reads());

@@ -12,11 +12,12 @@ use super::{
     Counters,
     badge::Badge,
     mailbox::{Mailbox, PendingSnapshot, Put},
+    places::Standing,
     rules::{Rule, Rules},
 };
 use crate::{
-    event::{OrderId, OrderState, Stamp, Timestamp, UserId, Viewer},
-    protocol::{CloseCause, Frame, OrderView, StaleReasons},
+    event::{LinkId, OrderId, OrderState, Stamp, Timestamp, UserId, Viewer},
+    protocol::{Frame, OrderView, StaleReasons},
 };
 
 new_key_type! {
@@ -29,15 +30,20 @@ new_key_type! {
 pub(super) struct Registry {
     pub(super) sessions: SlotMap<SessionKey, Session>,
     pub(super) orders: HashMap<OrderId, ShownOrder>,
-    by_user: HashMap<UserId, HashSet<SessionKey>>,
+    pub(super) by_user: HashMap<UserId, HashSet<SessionKey>>,
+    /// Links by the orders they list.
     by_link: HashMap<OrderId, HashSet<SessionKey>>,
+    /// Links by which one it is that a session takes a place of.
+    pub(super) by_link_id: HashMap<LinkId, HashSet<SessionKey>>,
+    /// Sessions that take no place.
+    pub(super) visitors: usize,
     pub(super) by_name: HashMap<Box<str>, SessionKey>,
     by_token: HashMap<Box<str>, HashSet<SessionKey>>,
     /// All sessions by a number, for audits to draw from.
     pub(super) roll: IndexSet<SessionKey, DefaultHashBuilder>,
     pub(super) rules: Rules,
     /// The newest session's number.
-    joined: u64,
+    pub(super) joined: u64,
     /// Sessions whose mailbox passed its limit in this step; what they show is forgotten at its end.
     overflowed: Vec<SessionKey>,
     /// Mailboxes with news for a session that waits; woken once the hub's lock is released.
@@ -52,8 +58,7 @@ pub(super) struct Session {
     /// A `subscribe` of the client: only these orders.
     pub(super) subscription: Option<HashSet<OrderId>>,
     pub(super) mailbox: Arc<Mailbox>,
-    /// Counts towards the limit per user; a single `GET /orders` does not.
-    pub(super) counts: bool,
+    pub(super) standing: Standing,
     /// A single `GET /orders` wears none.
     pub(super) badge: Option<Badge>,
     /// Which of all sessions it is, by age; set when it joins, and when it takes its place.
@@ -198,8 +203,12 @@ impl Registry {
         self.joined += 1;
         session.joined = self.joined;
         let viewer = session.viewer.clone();
-        let badge = session.badge.clone();
+        let (badge, standing) = (session.badge.clone(), session.standing);
         let key = self.sessions.insert(session);
+        self.visitors += usize::from(standing == Standing::Visitor);
+        if let Some(link) = standing.link() {
+            self.by_link_id.entry(link).or_default().insert(key);
+        }
         if let Some(badge) = badge {
             if let Some(token_id) = badge.token_id {
                 self.by_token.entry(token_id).or_default().insert(key);
@@ -266,6 +275,10 @@ impl Registry {
         self.forget_shown(key);
         let Some(session) = self.sessions.remove(key) else { return };
         self.unlist(key, &session.viewer);
+        self.visitors -= usize::from(session.standing == Standing::Visitor);
+        if let Some(link) = session.standing.link() {
+            take_out(&mut self.by_link_id, &link, key);
+        }
         self.roll.swap_remove(&key);
         if let Some(badge) = session.badge {
             self.by_name.remove(&badge.session_id);
@@ -280,37 +293,8 @@ impl Registry {
     pub(super) fn is_empty(&self) -> bool {
         let nobody = self.sessions.is_empty() && self.roll.is_empty();
         let unnamed = self.by_name.is_empty() && self.by_token.is_empty();
-        nobody && unnamed && self.orders.is_empty() && self.by_user.is_empty() && self.by_link.is_empty()
-    }
-
-    /// Open sockets of a user.
-    pub(super) fn sockets_of(&self, user: &UserId) -> usize {
-        let keys = self.by_user.get(user).into_iter().flatten();
-        keys.filter(|key| self.sessions.get(**key).is_some_and(|session| session.counts)).count()
-    }
-
-    /// Counts a session as its user's newest, and ends the oldest ones, so that at most `max` are left. They stop to count
-    /// at once.
-    pub(super) fn take_place(&mut self, key: SessionKey, max: usize) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
-        self.joined += 1;
-        (session.joined, session.counts) = (self.joined, true);
-        let Some(user) = session.viewer.user() else { return };
-        let keys = self.by_user.get(user).into_iter().flatten().copied();
-        let mut counted: Vec<(u64, SessionKey)> = keys
-            .map(|key| (&self.sessions[key], key))
-            .filter(|(session, _)| session.counts)
-            .map(|(session, key)| (session.joined, key))
-            .collect();
-        counted.sort_unstable();
-        let too_many = counted.len().saturating_sub(max);
-        for (_, key) in counted.into_iter().take(too_many) {
-            let session = &mut self.sessions[key];
-            session.counts = false;
-            if session.mailbox.put_close(CloseCause::Replaced) {
-                self.woken.push(session.mailbox.clone());
-            }
-        }
+        let unlisted = self.by_user.is_empty() && self.by_link.is_empty() && self.by_link_id.is_empty();
+        nobody && self.visitors == 0 && unnamed && unlisted && self.orders.is_empty()
     }
 
     /// Live sessions that see an order in this state.

@@ -66,8 +66,7 @@ impl Instance {
             viewer: Viewer::User { id: user.clone(), only: None },
             mailbox: mailbox.clone(),
             start: !waits_for_sync,
-            max_per_user: None,
-            closes_oldest: false,
+            place: None,
             badge: None,
         };
         let key = self.hub.step(|hub| hub.join(joining)).expect("there is no limit");

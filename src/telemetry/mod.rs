@@ -6,7 +6,7 @@ pub mod outside;
 
 pub use logs::{Destination, report_panics, start_logging};
 pub use metrics::{
-    ConnectionMetrics, ControlMetrics, Cut, DeadLetterMetrics, HubMetrics, Metrics, OPEN_METRICS, PipelineMetrics,
-    SessionMetrics, SnapshotMetrics,
+    AnswerMetrics, ConnectionMetrics, ControlMetrics, Cut, DeadLetterMetrics, HubMetrics, Metrics, OPEN_METRICS,
+    PipelineMetrics, SessionMetrics, SnapshotMetrics,
 };
 pub use outside::{OutsideLine, OutsideLog, shown};

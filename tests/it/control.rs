@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use ordercast::event::Timestamp;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Error;
@@ -123,8 +124,11 @@ async fn a_user_s_older_tokens_are_revoked_and_later_ones_are_good() {
     assert!(stranger.frames.iter().all(|frame| frame["type"] != "closing"));
     knows(&one, 1).await;
     assert!(refused(&one, &world.token_issued("u-1", -60)).await);
-    assert!(!refused(&one, &world.token_issued("u-1", 2)).await);
+    assert!(refused(&one, &world.token_issued("u-1", 2)).await, "by a clock that is ahead");
+    assert!(refused(&one, &world.token_issued("u-1", 60)).await, "by none that is right");
+    assert!(refused(&one, &world.token_issued("u-2", 60)).await, "whoever it is for");
     assert!(!refused(&one, &world.token_issued("u-2", -60)).await);
+    assert!(!refused(&one, &world.token_issued("u-2", 2)).await);
     // Said again for an earlier moment it changes nothing.
     post(&one, "/revocations", json!({"user_id": "u-1", "issued_before": "2020-01-01T00:00:00Z"})).await;
     eventually("both are read", async || {
@@ -132,6 +136,16 @@ async fn a_user_s_older_tokens_are_revoked_and_later_ones_are_good() {
     })
     .await;
     assert!(refused(&one, &world.token_issued("u-1", -60)).await);
+    // Those issued later than clocks may differ are good, and their sessions stay.
+    let mut screen = Screen::open(one.address, &world.token_issued("u-3", -50)).await;
+    let mut ahead = Screen::open(one.address, &world.token_issued("u-3", -97)).await;
+    let moment = Timestamp::from_millis(Timestamp::now().as_millis() - 100_000).unwrap();
+    post(&two, "/revocations", json!({"user_id": "u-3", "issued_before": moment})).await;
+    assert_eq!(ahead.close_code().await, Some(4503));
+    still_open(&mut screen).await;
+    for (issued_at, is_refused) in [(-200, true), (-97, true), (-50, false)] {
+        assert_eq!(refused(&one, &world.token_issued("u-3", issued_at)).await, is_refused, "{issued_at}");
+    }
     one.stop().await;
     two.stop().await;
 }
@@ -202,6 +216,74 @@ async fn an_announcement_is_told_once_to_who_is_there_and_to_nobody_later() {
     for instance in [one, two, fresh] {
         instance.stop().await;
     }
+}
+
+/// The status of an answer, and what it says.
+async fn told(instance: &Instance, method: Method, path: &str, body: Option<Value>) -> (u16, String) {
+    let (status, problem) = operate(instance, method, path, body).await;
+    assert!(status != 400 || problem["code"] == "bad_request", "{problem}");
+    (status, problem["detail"].as_str().unwrap_or_default().to_owned())
+}
+
+#[tokio::test]
+async fn a_slip_of_an_operator_s_finger_hits_nobody() {
+    let world = World::create().await;
+    let instance = world.start().await;
+    let mut screen = world.watch(&instance, "u-1").await;
+    let (get, post, delete) = (Method::GET, Method::POST, Method::DELETE);
+    let far = "2999-01-01T00:00:00Z";
+    let slips = [
+        (&post, "/announcements", Some(json!({"content": "for u-9", "userId": "u-9"})), "user_id"),
+        (&post, "/announcements", Some(json!({"content": "for u-9", "user": "u-9"})), "user_id"),
+        (&post, "/announcements", Some(json!({"content": "for u-9", "user_id": null})), "user_id"),
+        (&post, "/announcements?user_id=u-9", Some(json!({"content": "for u-9"})), "body"),
+        (&post, "/announcements", Some(json!({"content": "for one", "jti": "t-9"})), "known"),
+        (&post, "/announcements", Some(json!(["for all"])), "object"),
+        (
+            &post,
+            "/revocations",
+            Some(json!({"user_id": "u-1", "issuedbefore": "2020-01-01T00:00:00Z"})),
+            "issued_before",
+        ),
+        (&post, "/revocations", Some(json!({"user_id": "u-1", "issued_before": null})), "issued_before"),
+        (&post, "/revocations", Some(json!({"user_id": "u-1", "expires_at": far})), "issued_before"),
+        (&post, "/revocations", Some(json!({"jti": "t-1", "issued_before": far})), "issued_before"),
+        (&post, "/revocations", Some(json!({"jti": "t-1", "user_id": "u-1"})), "either"),
+        (&post, "/revocations", Some(json!({"jti": "t-1", "expiresAt": far})), "expires_at"),
+        (&post, "/revocations?jti=t-1", Some(json!({"user_id": "u-1"})), "body"),
+        (&delete, "/sessions?userId=u-1", None, "user_id"),
+        (&delete, "/sessions?user_id=u-1&sessionId=s-1", None, "session_id"),
+        (&delete, "/sessions?user_id=u-1&user_id=u-2", None, "twice"),
+        (&delete, "/sessions?user_id=u-1", Some(json!({"session_id": "s-1"})), "query"),
+        (&delete, "/sessions?session_id=", None, "session_id"),
+        (&delete, "/revocations?userId=u-1", None, "user_id"),
+        (&delete, "/revocations?user_id=u-1&issued_before=0", None, "known"),
+        (&delete, "/revocations?user_id=u-1", Some(json!({"jti": "t-1"})), "body"),
+        (&get, "/sessions?userId=u-9", None, "user_id"),
+        (&get, "/sessions?limit=1", None, "known"),
+        (&get, "/sessions", Some(json!({"user_id": "u-9"})), "query"),
+        (&get, "/revocations?user_id=u-9", None, "nothing"),
+    ];
+    for (method, path, body, word) in slips {
+        let (status, detail) = told(&instance, method.clone(), path, body.clone()).await;
+        assert!(status == 400 && detail.contains(word), "{method} {path} {body:?}: {status} {detail}");
+    }
+    let twice = reqwest::Client::new()
+        .post(format!("http://{}/announcements", instance.operations))
+        .header("content-type", "application/json; charset=utf-8")
+        .body(r#"{"content":"x","user_id":"u-9","user_id":"u-1"}"#);
+    assert_eq!(twice.send().await.unwrap().status(), 400);
+    still_open(&mut screen).await;
+    assert_eq!(announcements(&screen), [""; 0]);
+    for kind in ["revocation", "kick", "announcement", "unreadable"] {
+        assert_eq!(instance.metric(&format!("ordercast_control_records_total{{kind={kind:?}}}")).await, 0.0, "{kind}");
+    }
+    // A body is as good as a query to lift a revocation, and a number is as good an id as in a token.
+    self::post(&instance, "/revocations", json!({"user_id": 7})).await;
+    knows(&instance, 1).await;
+    assert_eq!(operate(&instance, Method::DELETE, "/revocations", Some(json!({"user_id": "7"}))).await.0, 202);
+    knows(&instance, 0).await;
+    instance.stop().await;
 }
 
 #[tokio::test]

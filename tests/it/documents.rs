@@ -97,6 +97,7 @@ fn the_table_of_http_refusals_is_the_refusals() {
         Refusal::MethodNotAllowed,
         Refusal::UpgradeRequired,
         Refusal::TooManySessions,
+        Refusal::TooManyRequests,
         Refusal::RateLimited,
         Refusal::NotReady,
         Refusal::Draining,

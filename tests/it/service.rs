@@ -1,5 +1,6 @@
 //! The binary under what production does to it: SIGTERM with many sessions, a hostile stream, secrets in every input.
 
+mod answers;
 mod leaks;
 mod outsiders;
 mod readers;

@@ -7,6 +7,7 @@ mod frames;
 mod handshakes;
 mod lobby;
 mod origins;
+mod orders;
 mod panics;
 mod silence;
 mod sizes;
@@ -22,13 +23,14 @@ use std::{
 
 use futures_util::{SinkExt, StreamExt};
 use ordercast::{
-    auth::{Grant, Origins, Signer, Verifier},
+    auth::{Grant, Origins, RevocationList, Signer, Verifier},
     config::{self, PerUserPolicy, Settings, Sources},
     event::{
         Change, Epoch, OrderEvent, OrderId, OrderState, Position, Snapshot, Stamp, Timestamp, UserId, Version,
         VersionKind,
     },
     http::{
+        answers::Answers,
         instance::Instance,
         operations::{Guard, Operations},
         public::{Limits, Public},
@@ -46,6 +48,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     sync::watch,
+    task::JoinHandle,
 };
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream,
@@ -67,6 +70,7 @@ struct Server {
     signer: Signer,
     settings: Settings,
     transport: Transport,
+    snapshots: JoinHandle<()>,
     _listening: Listening,
     staleness: watch::Sender<Staleness>,
     ready: watch::Sender<bool>,
@@ -106,11 +110,12 @@ impl Server {
             instance: Arc::new(Instance::new(stale)),
             ready,
             verifier: Arc::new(Verifier::new(&settings.auth).unwrap()),
-            revocations: Default::default(),
+            revocations: Arc::new(RevocationList::new(settings.auth.leeway)),
             desk: Desk::open().0,
             origins: Origins::new(&settings.http),
             proxies: TrustedProxies::new(&settings.http.trusted_proxies),
             rate: Arc::new(RequestRate::new(session.max_handshakes_per_second)),
+            answers: Answers::new(settings.http.answer_bytes, session.send_timeout, metrics.answers.clone()),
             rules: Arc::new(Rules {
                 heartbeat_interval: session.heartbeat_interval,
                 snapshot_timeout: session.snapshot_timeout,
@@ -121,6 +126,7 @@ impl Server {
             limits: Limits {
                 mailbox_bytes: session.mailbox_bytes,
                 max_per_user: session.max_per_user,
+                max_per_link: session.max_per_link,
                 closes_oldest: session.per_user_policy == PerUserPolicy::CloseOldest,
                 max_total: session.max_total,
                 send_timeout: session.send_timeout,
@@ -142,7 +148,7 @@ impl Server {
         let listener = bind("127.0.0.1:0".parse().unwrap(), "http.listen").unwrap();
         let public = actix_web::web::Data::new(public);
         let listening = serve_public(listener, public, transport.clone(), |_| {}).unwrap();
-        tokio::spawn(snapshots(hub.clone()));
+        let snapshots = tokio::spawn(snapshots(hub.clone()));
         Self {
             address: listening.address,
             hub,
@@ -150,6 +156,7 @@ impl Server {
             signer: Signer::new(&settings.auth).unwrap(),
             settings,
             transport,
+            snapshots,
             _listening: listening,
             staleness,
             ready: ready_sender,
@@ -166,13 +173,18 @@ impl Server {
             metrics: self.metrics.clone(),
             name: "i-1".to_owned(),
             hub: self.hub.clone(),
-            revocations: Default::default(),
+            revocations: Arc::new(RevocationList::new(self.settings.auth.leeway)),
             control: Arc::new(ControlWriter::new(&clients, "control").unwrap()),
             desk: Desk::open().0,
             guard: Guard::new(None, self.address),
         };
         let listener = bind("127.0.0.1:0".parse().unwrap(), "operations.listen").unwrap();
         serve_operations(listener, actix_web::web::Data::new(operations), self.transport.clone()).unwrap()
+    }
+
+    /// From now on the database is silent.
+    fn answers_no_reads(&self) {
+        self.snapshots.abort();
     }
 
     fn token(&self, user: &str) -> String {

@@ -1,141 +1,119 @@
 //! What operators do to all instances: end sessions, revoke tokens and lift that, announce. Only sends to the control topic;
 //! the effect, here too, comes from reading it, within a second.
 
-use actix_web::{HttpRequest, HttpResponse, web};
-use serde::{Deserialize, Serialize};
+use actix_web::{HttpRequest, HttpResponse, Result, web};
+use serde::Serialize;
 
-use super::{Operations, guard::Operator};
+use super::{
+    Operations,
+    form::{Body, Form, Misread},
+    guard::Operator,
+};
 use crate::{
     auth::{Revocation, Subject},
-    event::{Timestamp, UserId},
+    event::Timestamp,
     http::refusal::Refusal,
     ingest::control::{Announcement, ControlMessage, Kick, MAX_CONTENT_CHARS},
     telemetry::{OutsideLine, shown},
 };
 
-const MAX_BODY_BYTES: usize = 16 * 1024;
-const MAX_TOKEN_ID_CHARS: usize = 1_024;
+const MAX_NAME_CHARS: usize = 1_024;
 
 const ONE_SUBJECT: &str = "name either a \"jti\" or a \"user_id\"";
-const ONE_TARGET: &str = "name either a user_id or a session_id in the query";
-
-/// How bodies are read. The content type has to be JSON's: a page of another origin cannot send that unasked.
-pub(super) fn json() -> web::JsonConfig {
-    let refusal =
-        Refusal::BadRequest("the body must be JSON of the documented form, with content type application/json");
-    web::JsonConfig::default().limit(MAX_BODY_BYTES).error_handler(move |_, _| refusal.into())
-}
-
-/// How queries are read.
-pub(super) fn query() -> web::QueryConfig {
-    web::QueryConfig::default()
-        .error_handler(|_, _| Refusal::BadRequest("the query is not of the documented form").into())
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct Target {
-    user_id: Option<UserId>,
-    session_id: Option<String>,
-}
+const ONE_TARGET: &str = "name either a \"user_id\" or a \"session_id\"";
+const OF_THE_OTHER: &str = "\"expires_at\" goes with \"jti\", and \"issued_before\" with \"user_id\"";
 
 /// Answers `DELETE /sessions`.
 pub(super) async fn disconnect(
     _: Operator,
-    target: web::Query<Target>,
+    request: HttpRequest,
+    body: Body,
     operations: web::Data<Operations>,
-) -> Result<HttpResponse, Refusal> {
-    let kick = match target.into_inner() {
-        Target { user_id: Some(user_id), session_id: None } => Kick::User { user_id },
-        Target { user_id: None, session_id: Some(session_id) } => Kick::Session { session_id },
-        _ => return Err(Refusal::BadRequest(ONE_TARGET)),
+) -> Result<HttpResponse> {
+    let mut target = Form::in_query(&request, body, &["user_id", "session_id"])?;
+    let kick = match (target.user("user_id")?, target.name("session_id", MAX_NAME_CHARS)?) {
+        (Some(user_id), None) => Kick::User { user_id },
+        (None, Some(session_id)) => Kick::Session { session_id },
+        _ => return Err(Misread::new(ONE_TARGET).into()),
     };
     send(&operations, ControlMessage::Kick(kick)).await
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct Announced {
-    content: String,
-    user_id: Option<UserId>,
 }
 
 /// Answers `POST /announcements`.
 pub(super) async fn announce(
     _: Operator,
-    announced: web::Json<Announced>,
+    request: HttpRequest,
+    body: Body,
     operations: web::Data<Operations>,
-) -> Result<HttpResponse, Refusal> {
-    let Announced { content, user_id } = announced.into_inner();
-    if content.is_empty() || content.chars().count() > MAX_CONTENT_CHARS {
-        return Err(Refusal::BadRequest("\"content\" must have 1 to 1,024 characters"));
-    }
+) -> Result<HttpResponse> {
+    let mut said = Form::in_body(&request, body, &["content", "user_id"])?;
+    let user_id = said.user("user_id")?;
+    let content = said.text("content", MAX_CONTENT_CHARS)?.ok_or(Misread::new("\"content\" is missing"))?;
     send(&operations, ControlMessage::Announcement(Announcement { content, user_id, timestamp: Timestamp::now() }))
         .await
 }
 
-#[derive(Debug, Deserialize)]
-pub(super) struct Revoked {
-    jti: Option<Id>,
-    expires_at: Option<Moment>,
-    user_id: Option<Id>,
-    issued_before: Option<Moment>,
-}
-
-impl Revoked {
-    fn subject(self) -> Result<Subject, Refusal> {
-        match (self.jti, self.user_id) {
-            (Some(jti), None) => Ok(Subject::Token(jti.into_token_id()?)),
-            (None, Some(user_id)) => Ok(Subject::User(user_id.into_user()?)),
-            _ => Err(Refusal::BadRequest(ONE_SUBJECT)),
-        }
+/// Whose tokens a form names.
+fn subject(form: &mut Form) -> Result<Subject, Misread> {
+    match (form.name("jti", MAX_NAME_CHARS)?, form.user("user_id")?) {
+        (Some(jti), None) => Ok(Subject::Token(jti)),
+        (None, Some(user_id)) => Ok(Subject::User(user_id)),
+        _ => Err(Misread::new(ONE_SUBJECT)),
     }
 }
 
 /// Answers `POST /revocations`.
 pub(super) async fn revoke(
     _: Operator,
-    revoked: web::Json<Revoked>,
+    request: HttpRequest,
+    body: Body,
     operations: web::Data<Operations>,
-) -> Result<HttpResponse, Refusal> {
-    let revoked = revoked.into_inner();
-    let expires_at = revoked.expires_at.as_ref().map(Moment::timestamp).transpose()?;
-    let issued_before = revoked.issued_before.as_ref().map(Moment::timestamp).transpose()?;
-    let revocation = match revoked.subject()? {
-        Subject::Token(jti) => Revocation::Token { jti, expires_at },
-        Subject::User(user_id) => {
+) -> Result<HttpResponse> {
+    let mut revoked = Form::in_body(&request, body, &["jti", "expires_at", "user_id", "issued_before"])?;
+    let (expires_at, issued_before) = (revoked.moment("expires_at")?, revoked.moment("issued_before")?);
+    let revocation = match (subject(&mut revoked)?, expires_at, issued_before) {
+        (Subject::Token(jti), expires_at, None) => Revocation::Token { jti, expires_at },
+        (Subject::User(user_id), None, issued_before) => {
             Revocation::User { user_id, issued_before: issued_before.unwrap_or_else(Timestamp::now) }
         }
+        _ => return Err(Misread::new(OF_THE_OTHER).into()),
     };
     send(&operations, ControlMessage::Revocation(revocation)).await
 }
 
 /// Answers `GET /revocations`, as this instance knows them.
-pub(super) async fn revoked(_: Operator, operations: web::Data<Operations>) -> HttpResponse {
+pub(super) async fn revoked(
+    _: Operator,
+    request: HttpRequest,
+    body: Body,
+    operations: web::Data<Operations>,
+) -> Result<HttpResponse> {
     #[derive(Serialize)]
     struct List {
         revocations: Vec<Revocation>,
     }
+    Form::in_query(&request, body, &[])?;
     let revocations = operations.revocations.read(|revocations| revocations.list(Timestamp::now()));
-    HttpResponse::Ok().json(List { revocations })
+    Ok(HttpResponse::Ok().json(List { revocations }))
 }
 
-/// Answers `DELETE /revocations`; whose is said in the query, or in a body like that of the revocation.
+/// Answers `DELETE /revocations`; whose is said in the query, or in a body.
 pub(super) async fn lift(
     _: Operator,
     request: HttpRequest,
-    body: Option<web::Json<Revoked>>,
+    body: Body,
     operations: web::Data<Operations>,
-) -> Result<HttpResponse, Refusal> {
+) -> Result<HttpResponse> {
     #[derive(Serialize)]
     struct Lifted {
         lifted: usize,
     }
-    let revoked = match body {
-        Some(body) if request.query_string().is_empty() => body.into_inner(),
-        _ => web::Query::<Revoked>::from_query(request.query_string())
-            .map_err(|_| Refusal::BadRequest(ONE_SUBJECT))?
-            .into_inner(),
+    let known = ["jti", "user_id"];
+    let mut named = match body {
+        Ok(body) if body.is_empty() => Form::in_query(&request, Ok(body), &known)?,
+        body => Form::in_body(&request, body, &known)?,
     };
-    let subject = revoked.subject()?;
+    let subject = subject(&mut named)?;
     let keys = operations.revocations.read(|revocations| revocations.keys_of(&subject));
     operations.control.erase(&keys).await.map_err(|error| unavailable(&operations, &error))?;
     if let Some(left_out) = operations.metrics.outside.admits(OutsideLine::Operator) {
@@ -145,7 +123,7 @@ pub(super) async fn lift(
     Ok(HttpResponse::Accepted().json(Lifted { lifted: keys.len() }))
 }
 
-async fn send(operations: &Operations, message: ControlMessage) -> Result<HttpResponse, Refusal> {
+async fn send(operations: &Operations, message: ControlMessage) -> Result<HttpResponse> {
     #[derive(Serialize)]
     struct Accepted {
         accepted: String,
@@ -164,49 +142,4 @@ fn unavailable(operations: &Operations, error: &crate::ingest::producer::Produce
         tracing::warn!(%error, log.left_out = left_out.told(), "the control topic did not take a record");
     }
     Refusal::KafkaUnavailable
-}
-
-/// An id as tokens have it: text, or a whole number.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum Id {
-    Number(i64),
-    Text(String),
-}
-
-impl Id {
-    fn into_text(self) -> String {
-        match self {
-            Self::Number(number) => number.to_string(),
-            Self::Text(text) => text,
-        }
-    }
-
-    fn into_user(self) -> Result<UserId, Refusal> {
-        UserId::parse(&self.into_text()).map_err(|_| Refusal::BadRequest("\"user_id\" is no id"))
-    }
-
-    fn into_token_id(self) -> Result<String, Refusal> {
-        let text = self.into_text();
-        let fits = !text.is_empty() && text.chars().count() <= MAX_TOKEN_ID_CHARS;
-        if fits { Ok(text) } else { Err(Refusal::BadRequest("\"jti\" must have 1 to 1,024 characters")) }
-    }
-}
-
-/// A moment as the wire or as a token has it: RFC 3339, or seconds since 1970.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum Moment {
-    Seconds(i64),
-    Text(String),
-}
-
-impl Moment {
-    fn timestamp(&self) -> Result<Timestamp, Refusal> {
-        let timestamp = match self {
-            Self::Seconds(seconds) => seconds.checked_mul(1000).and_then(Timestamp::from_millis),
-            Self::Text(text) => Timestamp::parse_rfc3339(text),
-        };
-        timestamp.ok_or(Refusal::BadRequest("a time must be RFC 3339, or a token's seconds since 1970"))
-    }
 }

@@ -2,6 +2,7 @@
 //! do, behind a [`Guard`].
 
 mod control;
+mod form;
 mod guard;
 mod sessions;
 mod trace;
@@ -53,8 +54,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .route("/health/live", web::get().to(live))
         .route("/health/ready", web::get().to(ready))
         .route("/metrics", web::get().to(metrics))
-        .app_data(control::json())
-        .app_data(control::query())
+        .app_data(web::PayloadConfig::new(form::MAX_BODY_BYTES))
         .service(
             web::resource("/sessions")
                 .get(sessions::list)

@@ -2,36 +2,36 @@
 
 use std::net::IpAddr;
 
-use actix_web::{HttpResponse, web};
-use serde::{Deserialize, Serialize};
+use actix_web::{HttpRequest, HttpResponse, Result, web};
+use serde::Serialize;
 
-use super::{Operations, guard::Operator};
+use super::{
+    Operations,
+    form::{Body, Form},
+    guard::Operator,
+};
 use crate::{
     event::{Timestamp, UserId},
-    http::refusal::Refusal,
     hub::{SessionInfo, Whom},
 };
 
 /// Sessions in one answer at most.
 const MAX_LISTED: usize = 1_000;
 
-#[derive(Debug, Deserialize)]
-pub(super) struct Asked {
-    user_id: Option<UserId>,
-}
-
 /// Answers with those of a user or, without one named, with any.
 pub(super) async fn list(
     _: Operator,
-    asked: web::Query<Asked>,
+    request: HttpRequest,
+    body: Body,
     operations: web::Data<Operations>,
-) -> Result<HttpResponse, Refusal> {
+) -> Result<HttpResponse> {
     #[derive(Serialize)]
     struct Sessions<'a> {
         instance: &'a str,
         sessions: Vec<Listed>,
     }
-    let whom = asked.user_id.as_ref().map_or(Whom::All, Whom::User);
+    let user = Form::in_query(&request, body, &["user_id"])?.user("user_id")?;
+    let whom = user.as_ref().map_or(Whom::All, Whom::User);
     let sessions = operations.hub.step(|hub| hub.list(whom, MAX_LISTED));
     let sessions = sessions.into_iter().map(Listed::from).collect();
     Ok(HttpResponse::Ok().json(Sessions { instance: &operations.name, sessions }))

@@ -19,7 +19,7 @@ pub(super) struct Membership {
     mailbox: Arc<Mailbox>,
     session_id: String,
     is_link: bool,
-    /// Its user's oldest sessions are to end for it, so that so many are left.
+    /// Its holder's oldest sessions are to end for it, so that so many are left.
     replaces: Option<usize>,
     joined: Instant,
     metrics: Arc<SessionMetrics>,
@@ -37,7 +37,7 @@ impl Membership {
     ) -> Result<Self, TooManySessions> {
         let mailbox = joining.mailbox.clone();
         let is_link = joining.viewer.user().is_none();
-        let replaces = joining.max_per_user.filter(|_| joining.closes_oldest);
+        let replaces = joining.place.as_ref().filter(|place| place.closes_oldest).map(|place| place.max);
         let key = hub.step(|hub| hub.join(joining))?;
         Ok(Self { hub, key, mailbox, session_id, is_link, replaces, joined: Instant::now(), metrics, outside })
     }

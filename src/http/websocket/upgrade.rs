@@ -166,9 +166,8 @@ fn join(request: &HttpRequest, public: &Public, principal: &Principal) -> Result
         viewer: principal.viewer.clone(),
         mailbox: Arc::new(Mailbox::new(public.limits.mailbox_bytes)),
         start: !waits_for_sync,
-        max_per_user: Some(public.limits.max_per_user),
+        place: Some(public.limits.place(principal)),
         badge: Some(badge),
-        closes_oldest: public.limits.closes_oldest,
     };
     let (metrics, outside) = (public.metrics.clone(), public.outside.clone());
     let membership = Membership::join(public.hub.clone(), joining, opening.session_id.clone(), metrics, outside)

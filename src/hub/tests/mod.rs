@@ -2,6 +2,7 @@
 
 mod log;
 mod mailbox;
+mod places;
 mod reads;
 mod sessions;
 mod tail;
@@ -131,8 +132,7 @@ impl Scene {
 
     fn join(&mut self, viewer: Viewer, start: bool) -> Seat {
         let mailbox = Arc::new(Mailbox::new(self.mailbox_bytes));
-        let joining =
-            Joining { viewer, mailbox: mailbox.clone(), start, max_per_user: None, closes_oldest: false, badge: None };
+        let joining = Joining { viewer, mailbox: mailbox.clone(), start, place: None, badge: None };
         Seat { key: self.hub.join(joining).unwrap(), mailbox }
     }
 

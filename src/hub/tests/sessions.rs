@@ -1,7 +1,6 @@
 //! Who sees what, how many may, and what becomes of a reader that stalls.
 
 use super::*;
-use crate::protocol::CloseCause;
 
 fn list_of(ids: &[&str]) -> crate::event::OrderList {
     Arc::new(ids.iter().map(|id| order(id)).collect())
@@ -61,53 +60,6 @@ fn a_tokens_list_narrows_what_its_user_sees() {
     scene.set("A-3", 1, &["bob"]);
     scene.fan();
     assert_eq!(narrow.hear(), ["A-1 v1"]);
-}
-
-#[test]
-fn a_user_has_as_many_sessions_as_are_allowed() {
-    let mut scene = Scene::new();
-    let viewer = Viewer::User { id: user("ann"), only: None };
-    let join = |max_per_user| Joining {
-        viewer: viewer.clone(),
-        mailbox: Arc::new(Mailbox::new(65_536)),
-        start: true,
-        max_per_user,
-        badge: None,
-        closes_oldest: false,
-    };
-    scene.hub.join(join(None)).expect("a single answer does not count");
-    let first = scene.hub.join(join(Some(2))).unwrap();
-    scene.hub.join(join(Some(2))).unwrap();
-    assert_eq!(scene.hub.join(join(Some(2))), Err(TooManySessions));
-    scene.hub.leave(first);
-    scene.hub.join(join(Some(2))).expect("a place is free again");
-}
-
-#[test]
-fn a_newcomer_ends_the_oldest_session_only_once_nothing_can_refuse_it_any_more() {
-    let mut scene = Scene::new();
-    let mut join = |user_id: &str| {
-        let mailbox = Arc::new(Mailbox::new(65_536));
-        let joining = Joining {
-            viewer: Viewer::User { id: user(user_id), only: None },
-            mailbox: mailbox.clone(),
-            start: true,
-            max_per_user: Some(1),
-            badge: None,
-            closes_oldest: true,
-        };
-        (scene.hub.join(joining).unwrap(), mailbox)
-    };
-    let ((first, old), (refused, _), (second, new), (other, stranger)) =
-        (join("ann"), join("ann"), join("ann"), join("bob"));
-    for key in [first, other] {
-        scene.hub.take_place(key, 1);
-    }
-    assert_eq!(old.closed(), None, "two are on their way, and one of them will be refused");
-    scene.hub.leave(refused);
-    scene.hub.take_place(second, 1);
-    assert_eq!((old.closed(), new.closed()), (Some(CloseCause::Replaced), None));
-    assert_eq!(stranger.closed(), None);
 }
 
 #[test]

@@ -28,9 +28,9 @@ pub enum ControlMessage {
     Announcement(Announcement),
 }
 
-/// Which sessions end.
+/// Which sessions end. What is unknown in it may narrow whom it means, so it is not read then.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, deny_unknown_fields)]
 pub enum Kick {
     /// All of a user.
     User {
@@ -54,8 +54,9 @@ impl Kick {
     }
 }
 
-/// What sessions are told.
+/// What sessions are told. What is unknown in it may narrow whom it is for, so it is not read then.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Announcement {
     /// The text.
     pub content: String,
@@ -146,6 +147,9 @@ mod tests {
             ("revocation:1", r#"{"user_id":"u-1"}"#),
             ("kick:1", r#"{"user_id":""}"#),
             ("kick:1", "nonsense"),
+            ("kick:1", r#"{"user_id":"u-1","session_id":"s-1"}"#),
+            ("kick:1", r#"{"user_id":"u-1","transport":"sse"}"#),
+            ("announcement:1", r#"{"content":"x","timestamp":"2026-11-21T10:00:00Z","userId":"u-1"}"#),
             ("of-tomorrow:1", "{}"),
             ("revocation", r#"{"jti":"t-1"}"#),
         ] {

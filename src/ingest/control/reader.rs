@@ -286,7 +286,7 @@ impl ControlParts {
                     Revocation::Token { jti, .. } => Whom::Token(jti),
                     Revocation::User { user_id, .. } => Whom::User(user_id),
                 };
-                let covers = |issued_at| revocation.covers(issued_at, now);
+                let covers = |issued_at| self.revocations.covers(&revocation, issued_at, now);
                 let ended = self.hub.step(|hub| hub.close(whom, CloseCause::Revoked, |badge| covers(badge.issued_at)));
                 match ended {
                     0 => tracing::debug!("tokens were revoked that no session here uses"),

@@ -17,7 +17,8 @@ use prometheus_client::{
 pub use pipeline::PipelineMetrics;
 pub(super) use rooms::Kind;
 pub use rooms::{
-    ConnectionMetrics, ControlMetrics, Cut, DeadLetterMetrics, HubMetrics, SessionMetrics, SnapshotMetrics,
+    AnswerMetrics, ConnectionMetrics, ControlMetrics, Cut, DeadLetterMetrics, HubMetrics, SessionMetrics,
+    SnapshotMetrics,
 };
 
 use super::outside::OutsideLog;
@@ -48,6 +49,8 @@ pub struct Metrics {
     pub snapshots: Arc<SnapshotMetrics>,
     /// What instances tell each other.
     pub control: Arc<ControlMetrics>,
+    /// Answers with orders.
+    pub answers: Arc<AnswerMetrics>,
     /// Sockets.
     pub sessions: Arc<SessionMetrics>,
     /// Connections of both listeners.
@@ -173,6 +176,19 @@ impl Metrics {
             "Connections without a session that were cut, by reason",
             Family::default(),
         ));
+        let answers = AnswerMetrics {
+            open: names.add(
+                "answers_open",
+                "Answers with orders that are on their way to their readers",
+                Gauge::default(),
+            ),
+            bytes: names.add_with_unit("answers", "Size of what these answers hold", Unit::Bytes, Gauge::default()),
+            shortened: names.add(
+                "answers_shortened",
+                "Pages of orders that ended early because their readers took nothing and others needed the room",
+                Counter::default(),
+            ),
+        };
 
         let outside = OutsideLog::new(names.add(
             "log_lines_left_out",
@@ -210,6 +226,7 @@ impl Metrics {
             hub: Arc::new(hub),
             snapshots: Arc::new(snapshots),
             control: Arc::new(control),
+            answers: Arc::new(answers),
             sessions: Arc::new(sessions),
             connections: Arc::new(connections),
             outside: Arc::new(outside),

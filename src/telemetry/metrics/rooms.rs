@@ -80,6 +80,17 @@ impl SnapshotMetrics {
     }
 }
 
+/// Answers with orders that are on their way to their readers.
+#[derive(Debug)]
+pub struct AnswerMetrics {
+    /// How many there are.
+    pub open: Gauge,
+    /// What they hold.
+    pub bytes: Gauge,
+    /// Pages that ended early, because their readers took nothing for long and others needed the room.
+    pub shortened: Counter,
+}
+
 /// What instances tell each other.
 #[derive(Debug)]
 pub struct ControlMetrics {

@@ -11,7 +11,7 @@ use crate::{
         kafka::{Broker, shared_broker},
         postgres::Database,
     },
-    world::{Crowd, Shop, eventually},
+    world::{Crowd, Screen, Shop, eventually},
 };
 
 const MINUTE: i64 = 60;
@@ -26,11 +26,13 @@ async fn a_clock_that_jumps_costs_no_screen_the_truth() {
     let environment = clock.environment();
     let (right, wrong) = tokio::join!(world.serve(), world.serve_by(&[], &environment));
     let mut shop = Shop::new(12, viewers(8));
-    let crowd = Crowd::come(&world, viewers(8), &[right.address, wrong.address]);
+    let crowd = Crowd::come_issued(&world, viewers(8), &[right.address, wrong.address], -2 * DAY);
     let expired = r#"ordercast_sessions_closed_total{cause="token_expired"}"#;
     for (round, ahead) in (0..rounds()).flat_map(|_| JUMPS).enumerate() {
         world.publish_all(&shop.events(100)).await;
-        let mut witness = world.watch(&wrong, "witness").await;
+        // Issued long ago by the clock of the instance, too, whatever that is.
+        let token = world.token_issued("witness", -2 * DAY);
+        let mut witness = Screen::open(wrong.address, &token).await;
         clock.set_ahead(ahead);
         let order = format!("W-{round}");
         world.publish(json!({"order_id": order, "user_id": "witness", "status": "seen", "version": 1})).await;

@@ -2,7 +2,7 @@
 
 use futures_util::SinkExt;
 use serde_json::{Value, json};
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::{Error, Message, client::IntoClientRequest};
 
 use super::{Client, Server, next_json};
 
@@ -78,6 +78,62 @@ async fn a_link_ends_once_its_orders_have_been_terminal_for_a_while() {
     assert_eq!((&closing["code"], &closing["reason"]), (&json!(4510), &json!("complete")));
     let late = next_json(&mut started(&server, &server.token_with(None, Some(&["A-2"]), 600)).await).await;
     assert_eq!(late["reason"], "complete", "who comes later sees it, and is then told");
+}
+
+/// The status of a handshake, and the code of its refusal.
+async fn refused(server: &Server, token: &str) -> Option<(u16, Value)> {
+    let url = format!("ws://{}/order-status?token={token}", server.address);
+    match tokio_tungstenite::connect_async(url).await {
+        Ok(_) => None,
+        Err(Error::Http(answer)) => {
+            let problem: Value = serde_json::from_slice(answer.body().as_ref().unwrap()).unwrap();
+            Some((answer.status().as_u16(), problem["code"].clone()))
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[tokio::test]
+async fn one_link_fills_no_instance_however_many_hold_it() {
+    let settings = [("session.max_per_link", "3"), ("session.max_total", "6"), ("session.complete_after", "1h")];
+    let server = Server::start_with(&settings).await;
+    let mailed = server.token_with(None, Some(&["A-1", "A-2"]), 600);
+    let mut open = Vec::new();
+    for _ in 0..3 {
+        open.push(started(&server, &mailed).await);
+    }
+    let again = server.token_with(None, Some(&["A-2", "A-1"]), 700);
+    for token in [&mailed, &again] {
+        assert_eq!(refused(&server, token).await, Some((429, json!("too_many_sessions"))));
+    }
+    // Going on with another link's token makes no room for more.
+    let other = server.token_with(None, Some(&["A-3"]), 600);
+    refresh(&mut open[0], &other).await;
+    assert_eq!(next_json(&mut open[0]).await["type"], "token_refreshed");
+    assert_eq!(refused(&server, &mailed).await, Some((429, json!("too_many_sessions"))));
+    open.push(started(&server, &other).await);
+    open.push(started(&server, &server.token("u-1")).await);
+    let mut page = format!("ws://{}/order-status?token={mailed}", server.address).into_client_request().unwrap();
+    page.headers_mut().insert("Origin", format!("http://{}", server.address).parse().unwrap());
+    let mut page = tokio_tungstenite::connect_async(page).await.unwrap().0;
+    let closing = next_json(&mut page).await;
+    assert_eq!((&closing["code"], &closing["reconnect_after_ms"]), (&json!(4014), &json!(30_000)));
+}
+
+#[tokio::test]
+async fn a_link_s_newest_session_may_replace_the_oldest() {
+    let settings = [("session.max_per_link", "1"), ("session.per_user_policy", "close_oldest")];
+    let server = Server::start_with(&settings).await;
+    let mailed = server.token_with(None, Some(&["A-1"]), 600);
+    let mut first = started(&server, &mailed).await;
+    let mut other = started(&server, &server.token_with(None, Some(&["A-2"]), 600)).await;
+    let mut second = started(&server, &mailed).await;
+    assert_eq!(next_json(&mut first).await["code"], 4504);
+    server.publish(1, "u-1", "paid", 10);
+    server.publish(2, "u-2", "paid", 10);
+    for client in [&mut second, &mut other] {
+        assert_eq!(next_json(client).await["type"], "order_status");
+    }
 }
 
 #[tokio::test]

@@ -25,13 +25,18 @@ impl Crowd {
 
     /// One viewer for each of the first `size` users of a shop.
     pub fn come(world: &World, size: usize, addresses: &[SocketAddr]) -> Self {
+        Self::come_issued(world, size, addresses, 0)
+    }
+
+    /// The same with tokens whose `iat` is so many seconds from now.
+    pub fn come_issued(world: &World, size: usize, addresses: &[SocketAddr], issued: i64) -> Self {
         let (addresses, seen) = watch::channel(addresses.to_vec());
         let (asked, question) = watch::channel(None);
         let mut viewers = JoinSet::new();
         for number in 0..size {
             let user = Shop::user(number);
             let viewer = Viewer {
-                token: world.token(&user),
+                token: world.token_issued(&user, issued),
                 user,
                 rng: SmallRng::seed_from_u64(number as u64),
                 addresses: seen.clone(),
