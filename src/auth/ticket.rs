@@ -1,6 +1,6 @@
 //! Tickets: what a page shows instead of its token, once. Pure; where they are kept knows their digests only.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use secrecy::{ExposeSecret, SecretString};
@@ -12,6 +12,8 @@ use crate::event::{OrderId, Timestamp, UserId, Viewer};
 
 const PREFIX: &str = "oct_";
 const RANDOM_BYTES: usize = 32;
+/// How long a ticket is good at most.
+const LIFETIME: Duration = Duration::from_secs(30);
 
 /// A new ticket.
 pub struct Ticket(SecretString);
@@ -86,6 +88,16 @@ impl Principal {
         serde_json::to_string(&carried).expect("texts and times always have a JSON form")
     }
 
+    /// How long a ticket for this token is good: never longer than the token itself. Where that has ended, even if it is within
+    /// the leeway of handshakes, there is none, because nobody could use it.
+    pub fn ticket_lifetime(&self, now: Timestamp) -> Result<Duration, TokenError> {
+        let left = self.expires_at.as_millis().saturating_sub(now.as_millis());
+        match u64::try_from(left) {
+            Ok(left) if left > 0 => Ok(LIFETIME.min(Duration::from_millis(left))),
+            _ => Err(TokenError::Expired),
+        }
+    }
+
     /// The principal a ticket speaks for, as long as the token would.
     pub fn from_claims(claims: &str, now: Timestamp) -> Result<Self, TokenError> {
         let carried: Carried = serde_json::from_str(claims).map_err(|_| TokenError::Invalid(Flaw::Malformed))?;
@@ -120,6 +132,26 @@ mod tests {
             ["eyJhbGciOiJIUzI1NiJ9.e30.x", "oct_", "oct_short", &text[4..], &format!("{text}A"), &text.to_uppercase()]
         {
             assert_eq!(TicketDigest::of(shown), None, "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_ticket_ends_with_its_token_and_a_token_that_has_ended_is_changed_for_none() {
+        let at = |millis: i64| Timestamp::from_millis(millis).unwrap();
+        let viewer = Viewer::User { id: UserId::parse("u-1").unwrap(), only: None };
+        let principal = Principal { viewer, expires_at: at(60_000), issued_at: None, token_id: None };
+        for (now, seconds) in [
+            (0, Some(30.0)),
+            (30_000, Some(30.0)),
+            (30_001, Some(29.999)),
+            (59_999, Some(0.001)),
+            (60_000, None),
+            (64_000, None),
+        ] {
+            let lifetime = principal.ticket_lifetime(at(now));
+            assert_eq!(lifetime, seconds.map(Duration::from_secs_f64).ok_or(TokenError::Expired), "{now}");
+            let shown = Principal::from_claims(&principal.to_claims(), at(now));
+            assert_eq!(shown.is_ok(), lifetime.is_ok(), "{now}: what is given can be used");
         }
     }
 

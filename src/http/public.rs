@@ -13,7 +13,7 @@ use super::{answers::Answers, instance::Instance, rate::RequestRate, refusal::Re
 use crate::{
     auth::{Origins, Principal, RevocationList, Verifier},
     event::Holder,
-    hub::{Place, SharedHub},
+    hub::{Hub, Place, SharedHub},
     ingest::desk::Desk,
     session::Rules,
     telemetry::{OutsideLog, SessionMetrics},
@@ -98,8 +98,8 @@ impl Public {
         self.proxies.client(peer, head.headers())
     }
 
-    /// Whether there are as many sessions as there may be.
+    /// Whether there are as many sessions as there may be. Answers with orders have a bound of their own.
     pub fn at_capacity(&self) -> bool {
-        self.hub.step(|hub| hub.sessions()) >= self.limits.max_total
+        self.hub.look(Hub::open_sessions) >= self.limits.max_total
     }
 }

@@ -17,9 +17,11 @@ pub(super) async fn issue(request: HttpRequest, public: web::Data<Public>) -> Re
         public.check_serving()?;
         access::check_origin(&request, &public)?;
         let principal = access::bearer(&request, &public).await?;
+        let lifetime = principal.ticket_lifetime(Timestamp::now())?;
         let ticket = Ticket::generate();
-        let expires_at = public.desk.issue_ticket(ticket.digest(), principal.to_claims()).await?;
-        Ok((ticket, expires_at))
+        let ends = public.desk.issue_ticket(ticket.digest(), principal.to_claims(), lifetime).await?;
+        // The database's clock may be ahead.
+        Ok((ticket, ends.min(principal.expires_at)))
     };
     let (ticket, expires_at) = issued.await.inspect_err(|refusal: &Refusal| public.metrics.refused(refusal.code()))?;
     Ok(HttpResponse::Created().json(Issued { ticket: ticket.text(), expires_at }))

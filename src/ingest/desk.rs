@@ -21,8 +21,6 @@ use crate::{
 
 pub use crate::store::KeptDeadLetter;
 
-/// How long a ticket is good.
-const TICKET_LIFETIME: Duration = Duration::from_secs(30);
 const QUEUED_REQUESTS: usize = 256;
 /// Places in the queue that new tickets leave free: whoever asks for many must not keep others from using theirs.
 const KEPT_FREE: usize = QUEUED_REQUESTS / 2;
@@ -48,7 +46,7 @@ pub struct Trace {
 type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
 
 enum Request {
-    Issue { digest: TicketDigest, claims: String, answer: Answer<Timestamp> },
+    Issue { digest: TicketDigest, claims: String, lifetime: Duration, answer: Answer<Timestamp> },
     Find { digest: TicketDigest, answer: Answer<Option<String>> },
     Use { digest: TicketDigest, answer: Answer<bool> },
     Trace { order_id: OrderId, answer: Answer<Trace> },
@@ -68,12 +66,17 @@ impl Desk {
         (Self(sender), Requests(receiver))
     }
 
-    /// Keeps a new ticket. Returns until when it is good.
-    pub async fn issue_ticket(&self, digest: TicketDigest, claims: String) -> Result<Timestamp, DatabaseUnavailable> {
+    /// Keeps a new ticket, for so long. Returns until when it is good, by the database's clock.
+    pub async fn issue_ticket(
+        &self,
+        digest: TicketDigest,
+        claims: String,
+        lifetime: Duration,
+    ) -> Result<Timestamp, DatabaseUnavailable> {
         if self.0.capacity() <= KEPT_FREE {
             return Err(DatabaseUnavailable);
         }
-        self.ask(|answer| Request::Issue { digest, claims, answer }).await
+        self.ask(|answer| Request::Issue { digest, claims, lifetime, answer }).await
     }
 
     /// The claims of a ticket that is good. It stays good.
@@ -144,8 +147,8 @@ impl DeskParts {
     async fn answer(&self, request: Request) {
         let store = &self.store;
         match request {
-            Request::Issue { digest, claims, answer } => {
-                _ = answer.send(store.issue_ticket(digest.as_bytes(), &claims, TICKET_LIFETIME).await);
+            Request::Issue { digest, claims, lifetime, answer } => {
+                _ = answer.send(store.issue_ticket(digest.as_bytes(), &claims, lifetime).await);
             }
             Request::Find { digest, answer } => _ = answer.send(store.find_ticket(digest.as_bytes()).await),
             // Nobody waits any more: the client will come again, and needs its ticket then.
@@ -186,8 +189,9 @@ mod tests {
     #[tokio::test]
     async fn new_tickets_leave_room_for_those_that_are_shown() {
         let (desk, mut requests) = Desk::open();
-        let issued =
-            join_all((0..QUEUED_REQUESTS).map(|_| desk.issue_ticket(Ticket::generate().digest(), String::new())));
+        let second = Duration::from_secs(1);
+        let issue = |_| desk.issue_ticket(Ticket::generate().digest(), String::new(), second);
+        let issued = join_all((0..QUEUED_REQUESTS).map(issue));
         // Polled behind all of them, and before anything is answered.
         let shown = desk.find_ticket(Ticket::generate().digest());
         let answers = async {

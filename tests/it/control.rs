@@ -417,6 +417,24 @@ async fn a_ticket_opens_one_session_on_any_instance_as_its_token_would() {
 }
 
 #[tokio::test]
+async fn a_ticket_ends_no_later_than_its_token_and_is_not_to_be_had_for_one_that_has_ended() {
+    let mut world = World::create().await;
+    world.set("auth.leeway", "30s");
+    let instance = world.start().await;
+    let user = |seconds: i64| world.token_until("u-1", seconds);
+    let (status, problem) = ticket(&instance, &user(-10)).await;
+    assert_eq!((status, &problem["code"]), (401, &json!("expired_token")));
+    // The same token still opens a session, which then hears that its time is over.
+    assert_eq!(refused_status(&instance, &user(-10)).await, None);
+    let ends_by = Timestamp::now().as_millis() + 20_000;
+    let (status, issued) = ticket(&instance, &user(20)).await;
+    let ends = Timestamp::parse_rfc3339(issued["expires_at"].as_str().unwrap()).unwrap();
+    assert!(status == 201 && ends.as_millis() <= ends_by + 1_000, "{issued}");
+    assert_eq!(refused_status(&instance, issued["ticket"].as_str().unwrap()).await, None);
+    instance.stop().await;
+}
+
+#[tokio::test]
 async fn who_loses_the_race_for_a_ticket_replaces_nobody() {
     let mut world = World::create().await;
     world.set("session.max_per_user", "1");

@@ -156,3 +156,25 @@ async fn what_waits_for_the_database_is_bounded_for_a_viewer_too() {
     }
     assert_eq!(server.metric("ordercast_answers_open"), 0.0);
 }
+
+#[tokio::test]
+async fn answers_take_no_places_of_sessions_and_sessions_none_of_answers() {
+    let server = Server::start_with(&[("session.max_total", "2")]).await;
+    let hanging: Vec<_> = {
+        server.answers_no_reads();
+        let url = format!("http://{}/orders", server.address);
+        (0..MANY).map(|_| tokio::spawn(Client::new().get(&url).bearer_auth(server.token("u-1")).send())).collect()
+    };
+    let begun = Instant::now();
+    while server.hub.step(|hub| hub.sessions()) < MANY {
+        assert!(begun.elapsed() < Duration::from_secs(4), "all of them wait in the hub");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let (_one, _two) = (server.connect("u-2").await, server.connect("u-3").await);
+    let url = format!("ws://{}/order-status?token={}", server.address, server.token("u-4"));
+    let full = tokio_tungstenite::connect_async(url).await.unwrap_err();
+    assert!(full.to_string().contains("503"), "{full}");
+    for request in hanging {
+        assert_eq!(refusal(request.await.unwrap().unwrap()).await.1, "snapshot_unavailable", "let in, and not read");
+    }
+}
