@@ -60,25 +60,29 @@ async fn connections_that_wait_for_another_request_give_way_oldest_first() {
 async fn a_connection_in_the_middle_of_a_request_gives_way_to_nobody() {
     let settings = [("http.trusted_proxies", "127.0.0.0/8"), ("session.max_handshakes_per_second", "10000")];
     let server = Server::start_with(&settings).await;
-    // One in a head, one in a body that is awaited, both on a connection that has waited before.
     let operations = server.operations();
-    let mut in_head = idle(&server).await;
+    let health = async || {
+        let mut wire = Wire::to(operations.address).await;
+        wire.send("GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+        assert_eq!(wire.answer().await.unwrap().status, 200);
+        wire
+    };
+    // They have waited longest, and all places are taken.
+    let (mut in_head, mut in_body) = (idle(&server).await, health().await);
+    let mut waiting = Vec::new();
+    for _ in 1..ALL_WAITING {
+        waiting.extend([idle(&server).await, health().await]);
+    }
+    // One is in a head now, the other in a body that is awaited.
     in_head.send("POST /tickets HTTP/1.1\r\nHost").await;
-    let mut in_body = Wire::to(operations.address).await;
-    in_body.send("GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
-    assert_eq!(in_body.answer().await.unwrap().status, 200);
     let content = "Content-Type: application/json\r\nContent-Length: 2\r\n\r\n";
     in_body.send(format!("POST /announcements HTTP/1.1\r\nHost: localhost\r\n{content}{{")).await;
-    // The first byte of a head is read before those who come later are let in.
+    // Their first bytes are read before those who come now are let in: both are served by the same thread.
     tokio::time::sleep(Duration::from_millis(200)).await;
-    let mut waiting = Vec::new();
-    for _ in 0..2 * ALL_WAITING {
-        waiting.push(idle(&server).await);
-        let mut health = Wire::to(operations.address).await;
-        health.send("GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
-        assert_eq!(health.answer().await.unwrap().status, 200);
-        waiting.push(health);
+    for _ in 0..3 {
+        waiting.extend([idle(&server).await, health().await]);
     }
+    assert!(server.metric(r#"ordercast_connections_cut_total{reason="gave_way"}"#) >= 6.0, "others had to");
     in_head.send(": x\r\n\r\n").await;
     assert_eq!(in_head.answer().await.expect("it was not cut").status, 401);
     in_body.send("}").await;
