@@ -105,10 +105,15 @@ pub(super) async fn admit(request: &HttpRequest, public: &Public) -> Result<Admi
 }
 
 impl Admission {
-    /// Uses the ticket up, if it was one. Comes last, after every other check: who is refused may show it again.
+    /// Uses the ticket up, if it was one. Comes last, after every other check: who is refused may show it again. What revoked
+    /// its token meanwhile is looked for once more.
     pub(super) async fn redeem(&self, public: &Public) -> Result<(), Refusal> {
-        let Some(digest) = self.ticket else { return Ok(()) };
-        if public.desk.use_ticket(digest).await? { Ok(()) } else { Err(Refusal::InvalidToken) }
+        if let Some(digest) = self.ticket
+            && !public.desk.use_ticket(digest).await?
+        {
+            return Err(Refusal::InvalidToken);
+        }
+        check_revocation(&self.principal, public)
     }
 }
 

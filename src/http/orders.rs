@@ -12,14 +12,14 @@ use actix_web::{
 use tokio::time::timeout;
 
 use super::{
-    access,
+    access::{self, Admission},
     answers::OnItsWay,
     page::{Cut, Page, Place, Single},
     public::Public,
     refusal::Refusal,
 };
 use crate::{
-    event::{OrderId, Viewer},
+    event::OrderId,
     hub::{Delivery, Joining, Mailbox, PendingSnapshot, SessionKey, SharedHub},
     protocol::StaleReasons,
 };
@@ -27,13 +27,14 @@ use crate::{
 /// Answers `GET /orders`, one page of them.
 pub(super) async fn list(request: HttpRequest, public: web::Data<Public>) -> Result<HttpResponse, Refusal> {
     let listed = async {
-        let (viewer, answer) = begin(&request, &public).await?;
+        let (admission, answer) = begin(&request, &public).await?;
         let after = access::query(&request, "after").map(|after| Place::parse(&after)).transpose()?;
-        let (snapshot, stale) = read(&public, viewer, None).await?;
+        let (snapshot, stale) = read(&public, &admission, None).await?;
         let as_of = snapshot.as_of;
         let cut = Cut::of(snapshot.orders.into_values().collect(), after.as_ref(), public.rules.snapshot_page);
         let now = Instant::now();
         let page = Page::new(answer, cut, after, now)?;
+        admission.redeem(&public).await?;
         Ok(json().body(page.into_body(as_of, stale, now)))
     };
     listed.await.inspect_err(|refusal: &Refusal| public.metrics.refused(refusal.code()))
@@ -46,11 +47,13 @@ pub(super) async fn one(
     public: web::Data<Public>,
 ) -> Result<HttpResponse, Refusal> {
     let found = async {
-        let (viewer, answer) = begin(&request, &public).await?;
+        let (admission, answer) = begin(&request, &public).await?;
         let order_id = OrderId::parse(&order_id).map_err(|_| Refusal::OrderNotVisible)?;
-        let (mut snapshot, _stale) = read(&public, viewer, Some(order_id.clone())).await?;
+        let (mut snapshot, _stale) = read(&public, &admission, Some(order_id.clone())).await?;
         let order = snapshot.orders.remove(&order_id).ok_or(Refusal::OrderNotVisible)?;
-        Ok(json().body(Single::new(answer, &order, Instant::now())?))
+        let body = Single::new(answer, &order, Instant::now())?;
+        admission.redeem(&public).await?;
+        Ok(json().body(body))
     };
     found.await.inspect_err(|refusal: &Refusal| public.metrics.refused(refusal.code()))
 }
@@ -62,14 +65,13 @@ fn json() -> HttpResponseBuilder {
 }
 
 /// Who asks, and a place for the answer.
-async fn begin(request: &HttpRequest, public: &Public) -> Result<(Viewer, OnItsWay), Refusal> {
+async fn begin(request: &HttpRequest, public: &Public) -> Result<(Admission, OnItsWay), Refusal> {
     public.check_serving()?;
     access::check_origin(request, public)?;
     let admission = access::admit(request, public).await?;
-    admission.redeem(public).await?;
-    let principal = admission.principal;
+    let principal = &admission.principal;
     let answer = public.answers.begin(principal.viewer.holder(principal.token_id.as_deref()), Instant::now())?;
-    Ok((principal.viewer, answer))
+    Ok((admission, answer))
 }
 
 /// A visitor of the hub; leaves when dropped.
@@ -86,10 +88,11 @@ impl Drop for Visit {
 
 async fn read(
     public: &Public,
-    viewer: Viewer,
+    admission: &Admission,
     only: Option<OrderId>,
 ) -> Result<(PendingSnapshot, StaleReasons), Refusal> {
     let mailbox = Arc::new(Mailbox::new(public.limits.mailbox_bytes));
+    let viewer = admission.principal.viewer.clone();
     let joining = Joining { viewer, mailbox: mailbox.clone(), start: only.is_none(), place: None, badge: None };
     let key = public
         .hub

@@ -3,6 +3,8 @@
 //! Connections belong to the runtime that opened them, so requests of the HTTP workers come here through a bounded queue.
 //! Full, or without an answer in time, it says that the database is unavailable.
 
+mod tickets;
+
 use std::{sync::Arc, time::Duration};
 
 use tokio::{
@@ -12,6 +14,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use self::tickets::{Decision, Undo};
 use super::component::Component;
 use crate::{
     auth::TicketDigest,
@@ -48,7 +51,7 @@ type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
 enum Request {
     Issue { digest: TicketDigest, claims: String, lifetime: Duration, answer: Answer<Timestamp> },
     Find { digest: TicketDigest, answer: Answer<Option<String>> },
-    Use { digest: TicketDigest, answer: Answer<bool> },
+    Use { digest: TicketDigest, decision: Decision, answer: Answer<bool> },
     Trace { order_id: OrderId, answer: Answer<Trace> },
 }
 
@@ -84,9 +87,18 @@ impl Desk {
         self.ask(|answer| Request::Find { digest, answer }).await
     }
 
-    /// Uses a ticket up. `false`: it was not good any more, perhaps because somebody else was quicker.
+    /// Uses a ticket up. `false`: it was not good any more, perhaps because somebody else was quicker. After an error it is as
+    /// good as before, and so it is where this is dropped.
     pub async fn use_ticket(&self, digest: TicketDigest) -> Result<bool, DatabaseUnavailable> {
-        self.ask(|answer| Request::Use { digest, answer }).await
+        let decision = Decision::default();
+        let (answer, mut answered) = oneshot::channel();
+        let request = Request::Use { digest, decision: decision.clone(), answer };
+        self.0.try_send(request).map_err(|_| DatabaseUnavailable)?;
+        match timeout(ANSWER_TIMEOUT, &mut answered).await {
+            Ok(answer) => heard(answer),
+            Err(_) if decision.give_up() => Err(DatabaseUnavailable),
+            Err(_) => heard(answered.await),
+        }
     }
 
     /// What SQL knows of an order.
@@ -97,15 +109,16 @@ impl Desk {
     async fn ask<T>(&self, request: impl FnOnce(Answer<T>) -> Request) -> Result<T, DatabaseUnavailable> {
         let (answer, answered) = oneshot::channel();
         self.0.try_send(request(answer)).map_err(|_| DatabaseUnavailable)?;
-        match timeout(ANSWER_TIMEOUT, answered).await {
-            Ok(Ok(Ok(answer))) => Ok(answer),
-            Ok(Ok(Err(error))) => {
-                tracing::warn!(%error, "the database did not answer a request");
-                Err(DatabaseUnavailable)
-            }
-            Ok(Err(_)) | Err(_) => Err(DatabaseUnavailable),
-        }
+        timeout(ANSWER_TIMEOUT, answered).await.map_or(Err(DatabaseUnavailable), heard)
     }
+}
+
+fn heard<T>(answer: Result<Result<T, StoreError>, oneshot::error::RecvError>) -> Result<T, DatabaseUnavailable> {
+    let Ok(answer) = answer else { return Err(DatabaseUnavailable) };
+    answer.map_err(|error| {
+        tracing::warn!(%error, "the database did not answer a request");
+        DatabaseUnavailable
+    })
 }
 
 /// What the desk works with.
@@ -122,40 +135,49 @@ pub fn start(parts: DeskParts, requests: Requests) -> Component {
     Component::task("desk", |stop| run(parts, requests, stop))
 }
 
-/// Inputs: requests, ends of requests, the clock, stop.
+/// Inputs: requests, ends of requests and of what has to be undone, the clock, stop.
 async fn run(parts: DeskParts, mut requests: Requests, stop: CancellationToken) {
-    let mut under_way = JoinSet::new();
+    let mut under_way: JoinSet<Option<Undo>> = JoinSet::new();
+    // Few: each was a request under way, and lasts no longer than a ticket.
+    let mut undone = JoinSet::new();
     let mut housekeeping = interval(HOUSEKEEPING_INTERVAL);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            Some(_) = under_way.join_next() => {}
+            Some(ended) = under_way.join_next() => if let Ok(Some(undo)) = ended {
+                undone.spawn(tickets::undo(parts.store.clone(), undo));
+            },
+            Some(_) = undone.join_next() => {}
             Some(request) = requests.0.recv(), if under_way.len() < REQUESTS_IN_FLIGHT => {
                 let parts = parts.clone();
                 under_way.spawn(async move { parts.answer(request).await });
             }
             _ = housekeeping.tick() => {
                 let parts = parts.clone();
-                under_way.spawn(async move { parts.keep_house().await });
+                under_way.spawn(async move {
+                    parts.keep_house().await;
+                    None
+                });
             }
         }
     }
 }
 
 impl DeskParts {
-    /// Who asked may have gone; then nobody hears the answer.
-    async fn answer(&self, request: Request) {
+    /// Who asked may have gone; then nobody hears the answer. Returns what has to be undone.
+    async fn answer(&self, request: Request) -> Option<Undo> {
         let store = &self.store;
         match request {
             Request::Issue { digest, claims, lifetime, answer } => {
                 _ = answer.send(store.issue_ticket(digest.as_bytes(), &claims, lifetime).await);
             }
             Request::Find { digest, answer } => _ = answer.send(store.find_ticket(digest.as_bytes()).await),
-            // Nobody waits any more: the client will come again, and needs its ticket then.
-            Request::Use { answer, .. } if answer.is_closed() => {}
-            Request::Use { digest, answer } => _ = answer.send(store.use_ticket(digest.as_bytes()).await),
+            Request::Use { digest, decision, answer } => {
+                return tickets::use_up(&**store, digest, &decision, answer).await;
+            }
             Request::Trace { order_id, answer } => _ = answer.send(self.trace(order_id).await),
         }
+        None
     }
 
     async fn trace(&self, order_id: OrderId) -> Result<Trace, StoreError> {

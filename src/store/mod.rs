@@ -16,6 +16,7 @@ mod replays;
 mod rows;
 mod schema;
 mod sqlite;
+mod tickets;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -25,6 +26,7 @@ pub use self::{
     connect::{InvalidUrl, Limits, connect, connect_to_dead_letters},
     error::{RejectedEvent, StoreError},
     replays::{DeadLetterStore, RecordId, Replay, StoredLetter},
+    tickets::{MayCommit, TicketUse, UsedTicket},
 };
 use crate::event::{Epoch, OrderEvent, Position, Snapshot, SnapshotQuery, Timestamp};
 
@@ -70,8 +72,12 @@ pub trait Store: Send + Sync + 'static {
     /// The claims of a ticket that is good. It stays good.
     async fn find_ticket(&self, digest: &[u8]) -> Result<Option<String>, StoreError>;
 
-    /// Removes a ticket that is good. Of several callers, on whatever instance, one is told `true`.
-    async fn use_ticket(&self, digest: &[u8]) -> Result<bool, StoreError>;
+    /// Removes a ticket that is good, if `may_commit` agrees in the end. Of several callers, on whatever instance, one has
+    /// used it. After an error it is as good as before.
+    async fn use_ticket(&self, digest: &[u8], may_commit: MayCommit<'_>) -> Result<TicketUse, StoreError>;
+
+    /// Puts a ticket back that was used up, unless it is there.
+    async fn restore_ticket(&self, ticket: &UsedTicket) -> Result<(), StoreError>;
 
     /// Removes tickets that are over. Returns how many.
     async fn forget_tickets(&self) -> Result<u64, StoreError>;

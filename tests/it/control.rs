@@ -6,6 +6,7 @@ use futures_util::future::join_all;
 use ordercast::event::Timestamp;
 use reqwest::Method;
 use serde_json::{Value, json};
+use sqlx::{Connection, Executor, PgConnection};
 use tokio_tungstenite::tungstenite::Error;
 
 use crate::{
@@ -578,5 +579,88 @@ async fn a_trace_follows_an_order_from_the_log_to_the_screens() {
     assert_eq!(trace["sessions"][0]["version"], 2);
     let (status, unknown) = operate(&instance, Method::GET, "/orders/nothing/trace", None).await;
     assert_eq!((status, &unknown["stored"], &unknown["sessions"]), (200, &json!("unknown"), &json!([])));
+    instance.stop().await;
+}
+
+/// Lets nobody write to the tickets for as long as it is there.
+struct Locked(PgConnection);
+
+impl Locked {
+    async fn in_database(world: &World) -> Self {
+        let mut connection = PgConnection::connect(&world.database.url()).await.unwrap();
+        connection.execute("begin; select 1 from tickets for update").await.unwrap();
+        Self(connection)
+    }
+
+    /// Waits until somebody waits for it.
+    async fn until_somebody_waits(&mut self) {
+        let waiting = "select count(*) from pg_stat_activity
+                       where datname = current_database() and wait_event_type = 'Lock'";
+        for _ in 0..1_000 {
+            if sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut self.0).await.unwrap() > 0 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("nobody waits");
+    }
+}
+
+#[tokio::test]
+async fn a_ticket_stays_good_for_who_was_told_that_the_database_was_too_slow() {
+    let world = World::create().await;
+    let instance = world.start().await;
+    let token = world.token("u-1");
+    let shown = ticket(&instance, &token).await.1["ticket"].as_str().unwrap().to_owned();
+    let for_orders = ticket(&instance, &token).await.1["ticket"].as_str().unwrap().to_owned();
+    let mut lock = Locked::in_database(&world).await;
+    let (handshake, (orders, problem)) =
+        tokio::join!(refused_status(&instance, &shown), instance.get("/orders", &for_orders));
+    assert_eq!((handshake, orders, &problem["code"]), (Some(503), 503, &json!("database_unavailable")));
+    lock.0.execute("rollback").await.unwrap();
+    assert_eq!(refused_status(&instance, &shown).await, None, "it was told to come again");
+    assert!(refused_by(&instance, &shown).await, "and is good once");
+    assert_eq!(instance.get("/orders", &for_orders).await.0, 200);
+    assert_eq!(instance.get("/orders", &for_orders).await.0, 401);
+    instance.stop().await;
+}
+
+#[tokio::test]
+async fn a_ticket_whose_use_nobody_heard_of_is_good_again() {
+    let world = World::create().await;
+    let instance = world.start().await;
+    let shown = ticket(&instance, &world.token("u-1")).await.1["ticket"].as_str().unwrap().to_owned();
+    let mut lock = Locked::in_database(&world).await;
+    let query = format!("token={shown}");
+    {
+        let mut hasty = std::pin::pin!(Screen::connect(instance.address, &query));
+        tokio::select! {
+            _ = &mut hasty => panic!("the tickets are locked"),
+            () = lock.until_somebody_waits() => {}
+        }
+    }
+    eventually("its request is over", async || {
+        let (_, listed) = operate(&instance, Method::GET, "/sessions?user_id=u-1", None).await;
+        listed["sessions"] == json!([])
+    })
+    .await;
+    lock.0.execute("rollback").await.unwrap();
+    eventually("the ticket opens a session", async || Screen::connect(instance.address, &query).await.is_ok()).await;
+    assert!(refused_by(&instance, &shown).await);
+    instance.stop().await;
+}
+
+#[tokio::test]
+async fn a_ticket_is_used_up_for_orders_that_are_shown_and_for_no_refusal() {
+    let world = World::create().await;
+    let instance = world.start().await;
+    world.publish(json!({"order_id": "A-1", "user_id": "u-1", "status": "created", "version": 1})).await;
+    eventually("it is stored", async || world.database.number("select count(*) from orders").await == Some(1)).await;
+    let shown = ticket(&instance, &world.token("u-1")).await.1["ticket"].as_str().unwrap().to_owned();
+    for (path, status) in
+        [("/orders/B-1", 404), ("/orders?after=nowhere", 400), ("/orders/A-1", 200), ("/orders/A-1", 401)]
+    {
+        assert_eq!(instance.get(path, &shown).await.0, status, "{path}");
+    }
     instance.stop().await;
 }

@@ -1,5 +1,6 @@
 //! The pipelines between a real log, a real database and screens, without sockets: fanout, recorder, snapshots.
 
+mod desk;
 mod embedded;
 mod fanout;
 mod faulty;

@@ -74,7 +74,9 @@ contract! {
         an_order_is_never_both_there_and_erased;
     tickets:
         a_ticket_is_found_until_it_is_used_and_one_of_many_uses_it,
-        a_ticket_that_is_over_is_good_for_nothing_and_cleaned_away;
+        a_ticket_that_is_over_is_good_for_nothing_and_cleaned_away,
+        a_ticket_is_as_good_as_before_where_its_use_is_withdrawn,
+        a_ticket_that_is_put_back_is_as_it_was_and_stays_as_it_is_where_it_is_there;
     schema:
         an_empty_database_is_behind_until_migrated,
         a_database_from_the_future_is_left_alone,

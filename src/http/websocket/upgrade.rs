@@ -109,7 +109,6 @@ async fn enter(
 ) -> Result<(Session, Membership), Refusal> {
     let joined = join(request, public, &admission.principal)?;
     admission.redeem(public).await?;
-    access::check_revocation(&admission.principal, public)?;
     Ok(joined)
 }
 

@@ -9,12 +9,17 @@ use sqlx::{
 };
 use tokio::time::timeout;
 
-use crate::store::{InvalidUrl, Limits, StoreError};
+use crate::store::{InvalidUrl, Limits, MayCommit, StoreError, tickets::Ending};
+
+/// A statement of a short transaction, and what lies between two. A caller that does not wait any longer must not leave one that
+/// holds up the next.
+const SHORT: Duration = Duration::from_secs(5);
 
 /// The pool, and how its transactions begin.
 pub(super) struct Connections {
     pool: PgPool,
     begin: Arc<str>,
+    begin_short: Arc<str>,
     transaction_timeout: Duration,
 }
 
@@ -32,12 +37,15 @@ impl Connections {
             .acquire_timeout(limits.acquire_timeout)
             .connect_lazy_with(options);
         // A recorder whose machine vanished must not keep its rows locked until TCP gives up, hours later.
-        let millis = limits.transaction_timeout.as_millis();
-        let begin = format!(
-            "begin isolation level read committed; \
-             set local statement_timeout = {millis}; set local idle_in_transaction_session_timeout = {millis}"
-        );
-        Ok(Self { pool, begin: begin.into(), transaction_timeout: limits.transaction_timeout })
+        let [begin, begin_short] = [limits.transaction_timeout, SHORT.min(limits.transaction_timeout)].map(|limit| {
+            let millis = limit.as_millis();
+            format!(
+                "begin isolation level read committed; \
+                 set local statement_timeout = {millis}; set local idle_in_transaction_session_timeout = {millis}"
+            )
+        });
+        let (begin, begin_short) = (begin.into(), begin_short.into());
+        Ok(Self { pool, begin, begin_short, transaction_timeout: limits.transaction_timeout })
     }
 
     /// Runs `work` in a transaction, which is committed if it succeeds and rolled back otherwise.
@@ -62,6 +70,34 @@ impl Connections {
             Ok(outcome) => outcome,
             Err(_) => Err(StoreError::no_answer(self.transaction_timeout)),
         }
+    }
+
+    /// Runs `work` in a short transaction, which is committed if it succeeds and `may_commit` then agrees. On an error, and
+    /// where this is dropped before, nothing is committed.
+    pub(super) async fn transaction_if<T>(
+        &self,
+        may_commit: MayCommit<'_>,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, StoreError>,
+    ) -> Result<(T, Ending), StoreError> {
+        let mut lease = Lease { connection: self.pool.acquire().await?, reusable: false };
+        let connection = &mut *lease.connection;
+        let worked = timeout(self.transaction_timeout, async {
+            connection.execute(AssertSqlSafe(self.begin_short.clone())).await?;
+            work(connection).await
+        });
+        let worked = worked.await.unwrap_or_else(|_| Err(StoreError::no_answer(self.transaction_timeout)))?;
+        if !may_commit() {
+            // The connection is closed with all that was done on it.
+            return Ok((worked, Ending::Withdrawn));
+        }
+        let committed = timeout(SHORT, connection.execute("commit")).await;
+        let ending = match committed {
+            Ok(Ok(_)) => Ending::Committed,
+            Ok(Err(error)) => Ending::Unknown(error.into()),
+            Err(_) => Ending::Unknown(StoreError::no_answer(SHORT)),
+        };
+        lease.reusable = matches!(ending, Ending::Committed);
+        Ok((worked, ending))
     }
 
     /// A connection for what may take long.

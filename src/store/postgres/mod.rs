@@ -20,8 +20,9 @@ use sqlx::postgres::PgConnection;
 use self::connections::Connections;
 pub use self::snapshot::SNAPSHOT;
 use super::{
-    Applied, Batch, DeadLetterStore, HaltFinding, InvalidUrl, KeptDeadLetter, Limits, Progress, ProgressReading,
-    RecordId, Relocation, Replay, Store, StoreError, StoredLetter, TopicOpening, rows::moment,
+    Applied, Batch, DeadLetterStore, HaltFinding, InvalidUrl, KeptDeadLetter, Limits, MayCommit, Progress,
+    ProgressReading, RecordId, Relocation, Replay, Store, StoreError, StoredLetter, TicketUse, TopicOpening,
+    UsedTicket, rows::moment,
 };
 use crate::event::{Epoch, Snapshot, SnapshotQuery, Timestamp};
 
@@ -98,8 +99,14 @@ impl Store for PostgresStore {
         self.connections.transaction(async |connection| Ok(tickets::find(connection, digest).await?)).await
     }
 
-    async fn use_ticket(&self, digest: &[u8]) -> Result<bool, StoreError> {
-        self.connections.transaction(async |connection| Ok(tickets::use_up(connection, digest).await?)).await
+    async fn use_ticket(&self, digest: &[u8], may_commit: MayCommit<'_>) -> Result<TicketUse, StoreError> {
+        let using = async |connection: &mut PgConnection| Ok(tickets::use_up(connection, digest).await?);
+        let (ticket, ending) = self.connections.transaction_if(may_commit, using).await?;
+        Ok(TicketUse::of(ticket, ending))
+    }
+
+    async fn restore_ticket(&self, ticket: &UsedTicket) -> Result<(), StoreError> {
+        self.connections.transaction(async |connection| Ok(tickets::restore(connection, ticket).await?)).await
     }
 
     async fn forget_tickets(&self) -> Result<u64, StoreError> {

@@ -1,6 +1,8 @@
 //! One-time tickets. Time is the database's, so that instances whose clocks differ agree on a ticket's end.
 
-use sqlx::{postgres::PgConnection, query, query_scalar};
+use sqlx::{postgres::PgConnection, query, query_as, query_scalar};
+
+use crate::store::UsedTicket;
 
 const ISSUE: &str = "
     insert into tickets (digest, claims, expires_at)
@@ -9,7 +11,14 @@ const ISSUE: &str = "
 
 const FIND: &str = "select claims from tickets where digest = $1 and expires_at > now()";
 
-const USE: &str = "delete from tickets where digest = $1 and expires_at > now()";
+const USE: &str = "
+    delete from tickets where digest = $1 and expires_at > now()
+    returning claims, (extract(epoch from expires_at) * 1000)::bigint";
+
+/// Waits for whoever may be about to have removed it.
+const RESTORE: &str = "
+    insert into tickets (digest, claims, expires_at) values ($1, $2, to_timestamp($3 / 1000))
+    on conflict (digest) do nothing";
 
 /// Skips what another instance is removing at this moment.
 const FORGET: &str = "
@@ -36,8 +45,15 @@ pub(super) async fn find(connection: &mut PgConnection, digest: &[u8]) -> sqlx::
 }
 
 /// Of several who use it at once, the row's lock lets one delete it; the others find it gone.
-pub(super) async fn use_up(connection: &mut PgConnection, digest: &[u8]) -> sqlx::Result<bool> {
-    Ok(query(USE).persistent(false).bind(digest).execute(connection).await?.rows_affected() == 1)
+pub(super) async fn use_up(connection: &mut PgConnection, digest: &[u8]) -> sqlx::Result<Option<UsedTicket>> {
+    let used: Option<(String, i64)> = query_as(USE).persistent(false).bind(digest).fetch_optional(connection).await?;
+    Ok(used.map(|(claims, expires_at)| UsedTicket { digest: digest.to_vec(), claims, expires_at }))
+}
+
+pub(super) async fn restore(connection: &mut PgConnection, ticket: &UsedTicket) -> sqlx::Result<()> {
+    let UsedTicket { digest, claims, expires_at } = ticket;
+    let restored = query(RESTORE).persistent(false).bind(digest).bind(claims).bind(*expires_at as f64);
+    restored.execute(connection).await.map(drop)
 }
 
 pub(super) async fn forget(connection: &mut PgConnection) -> sqlx::Result<u64> {

@@ -20,8 +20,9 @@ use sqlx::{
 
 use self::connections::Connections;
 use super::{
-    Applied, Batch, DeadLetterStore, HaltFinding, InvalidUrl, KeptDeadLetter, Limits, Progress, ProgressReading,
-    RecordId, Relocation, Replay, Store, StoreError, StoredLetter, TopicOpening, rows::moment, schema,
+    Applied, Batch, DeadLetterStore, HaltFinding, InvalidUrl, KeptDeadLetter, Limits, MayCommit, Progress,
+    ProgressReading, RecordId, Relocation, Replay, Store, StoreError, StoredLetter, TicketUse, TopicOpening,
+    UsedTicket, rows::moment, schema, tickets::Ending,
 };
 use crate::event::{Epoch, Snapshot, SnapshotQuery, Timestamp};
 
@@ -116,11 +117,22 @@ impl Store for SqliteStore {
         Ok(tickets::find(&mut *self.connections.read().await?, digest).await?)
     }
 
-    async fn use_ticket(&self, digest: &[u8]) -> Result<bool, StoreError> {
+    async fn use_ticket(&self, digest: &[u8], may_commit: MayCommit<'_>) -> Result<TicketUse, StoreError> {
         let mut transaction = self.connections.write().await?;
-        let used = tickets::use_up(&mut transaction, digest).await?;
-        transaction.commit().await?;
-        Ok(used)
+        let ticket = tickets::use_up(&mut transaction, digest).await?;
+        let ending = if may_commit() {
+            transaction.commit().await.map_or_else(|error| Ending::Unknown(error.into()), |()| Ending::Committed)
+        } else {
+            transaction.rollback().await?;
+            Ending::Withdrawn
+        };
+        Ok(TicketUse::of(ticket, ending))
+    }
+
+    async fn restore_ticket(&self, ticket: &UsedTicket) -> Result<(), StoreError> {
+        let mut transaction = self.connections.write().await?;
+        tickets::restore(&mut transaction, ticket).await?;
+        Ok(transaction.commit().await?)
     }
 
     async fn forget_tickets(&self) -> Result<u64, StoreError> {

@@ -1,6 +1,8 @@
 //! One-time tickets.
 
-use sqlx::{query, query_scalar, sqlite::SqliteConnection};
+use sqlx::{query, query_as, query_scalar, sqlite::SqliteConnection};
+
+use crate::store::UsedTicket;
 
 const ISSUE: &str = "
     insert into tickets (digest, claims, expires_at)
@@ -11,7 +13,11 @@ const FIND: &str = "
     select claims from tickets where digest = ?1 and expires_at > cast(unixepoch('subsec') * 1000 as integer)";
 
 const USE: &str = "
-    delete from tickets where digest = ?1 and expires_at > cast(unixepoch('subsec') * 1000 as integer)";
+    delete from tickets where digest = ?1 and expires_at > cast(unixepoch('subsec') * 1000 as integer)
+    returning claims, expires_at";
+
+const RESTORE: &str = "
+    insert into tickets (digest, claims, expires_at) values (?1, ?2, ?3) on conflict (digest) do nothing";
 
 const FORGET: &str = "delete from tickets where expires_at <= cast(unixepoch('subsec') * 1000 as integer)";
 
@@ -28,8 +34,14 @@ pub(super) async fn find(connection: &mut SqliteConnection, digest: &[u8]) -> sq
     query_scalar(FIND).bind(digest).fetch_optional(connection).await
 }
 
-pub(super) async fn use_up(connection: &mut SqliteConnection, digest: &[u8]) -> sqlx::Result<bool> {
-    Ok(query(USE).bind(digest).execute(connection).await?.rows_affected() == 1)
+pub(super) async fn use_up(connection: &mut SqliteConnection, digest: &[u8]) -> sqlx::Result<Option<UsedTicket>> {
+    let used: Option<(String, i64)> = query_as(USE).bind(digest).fetch_optional(connection).await?;
+    Ok(used.map(|(claims, expires_at)| UsedTicket { digest: digest.to_vec(), claims, expires_at }))
+}
+
+pub(super) async fn restore(connection: &mut SqliteConnection, ticket: &UsedTicket) -> sqlx::Result<()> {
+    let UsedTicket { digest, claims, expires_at } = ticket;
+    query(RESTORE).bind(digest).bind(claims).bind(expires_at).execute(connection).await.map(drop)
 }
 
 pub(super) async fn forget(connection: &mut SqliteConnection) -> sqlx::Result<u64> {

@@ -1,13 +1,19 @@
 //! A store that refuses some of what it is asked, as a database might, and passes the rest on.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use ordercast::{
     event::{Snapshot, SnapshotQuery, Timestamp},
     store::{
-        Applied, Batch, HaltFinding, KeptDeadLetter, Progress, ProgressReading, RejectedEvent, Relocation, Store,
-        StoreError, TopicOpening,
+        Applied, Batch, HaltFinding, KeptDeadLetter, MayCommit, Progress, ProgressReading, RejectedEvent, Relocation,
+        Store, StoreError, TicketUse, TopicOpening, UsedTicket,
     },
 };
 
@@ -17,6 +23,8 @@ pub(super) struct Faulty {
     pub(super) order: &'static str,
     /// A statement that asks for this user is refused.
     pub(super) user: &'static str,
+    /// The answer to the next commit of a ticket's use is lost.
+    pub(super) loses_commits: AtomicBool,
 }
 
 #[async_trait]
@@ -75,8 +83,18 @@ impl Store for Faulty {
         self.inner.find_ticket(digest).await
     }
 
-    async fn use_ticket(&self, digest: &[u8]) -> Result<bool, StoreError> {
-        self.inner.use_ticket(digest).await
+    async fn use_ticket(&self, digest: &[u8], may_commit: MayCommit<'_>) -> Result<TicketUse, StoreError> {
+        let used = self.inner.use_ticket(digest, may_commit).await?;
+        match used {
+            TicketUse::Used(ticket) if self.loses_commits.swap(false, Ordering::Relaxed) => {
+                Ok(TicketUse::Unknown(ticket, StoreError::Refused(sqlx::Error::RowNotFound)))
+            }
+            used => Ok(used),
+        }
+    }
+
+    async fn restore_ticket(&self, ticket: &UsedTicket) -> Result<(), StoreError> {
+        self.inner.restore_ticket(ticket).await
     }
 
     async fn forget_tickets(&self) -> Result<u64, StoreError> {

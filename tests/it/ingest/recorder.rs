@@ -173,7 +173,7 @@ async fn what_the_store_refuses_becomes_a_dead_letter_and_leaves_every_screen() 
     let database = Database::sqlite().await;
     let topic = Topic::create(&shared_broker(), 1).await;
     let letters = with_dead_letters(&shared_broker(), &topic).await;
-    let store = Arc::new(Faulty { inner: database.store(), order: "X", user: "" });
+    let store = Arc::new(Faulty { inner: database.store(), order: "X", user: "", loses_commits: Default::default() });
     let settings = settings(&shared_broker(), topic.name(), &[]);
     let (mut refusing, mut other) =
         (Instance::start_on(&settings, store.clone()), Instance::start_on(&settings, store));

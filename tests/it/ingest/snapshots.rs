@@ -63,7 +63,8 @@ async fn a_viewer_whose_read_is_refused_fails_alone() {
     let database = Database::sqlite().await;
     let topic = Topic::create(&shared_broker(), 1).await;
     topic.produce(event("A-1", "created", 1)).await;
-    let store = Arc::new(Faulty { inner: database.store(), order: "", user: "huge" });
+    let store =
+        Arc::new(Faulty { inner: database.store(), order: "", user: "huge", loses_commits: Default::default() });
     let mut instance = Instance::start_on(&settings(&shared_broker(), topic.name(), &[]), store);
     instance.until_ready().await;
     database.until("select count(*) from orders", 1).await;
