@@ -35,7 +35,7 @@ fn values_that_are_no_event_have_a_code_each() {
         ("\0\0\0\0\u{2a}\0\n\u{6}A-1".into(), RefusalCode::UnsupportedEncoding),
         ("\0".into(), RefusalCode::UnsupportedEncoding),
         ("\0\0\0\0\u{2a}\"A-1001\"".into(), RefusalCode::UnsupportedEncoding),
-        ("\u{3}\00123456789abcdef{}".into(), RefusalCode::UnsupportedEncoding),
+        ("\u{3}\x000123456789abcdef{}".into(), RefusalCode::UnsupportedEncoding),
         ("\u{3}\u{5}0123456789abcdef".into(), RefusalCode::UnsupportedEncoding),
     ] {
         assert_eq!(refusal_code(&value), code, "{:.60}", value);
