@@ -3,6 +3,7 @@
 
 mod figures;
 mod hostile;
+mod strangers;
 mod watchers;
 
 use std::{

@@ -20,7 +20,7 @@ use tokio::{
 use tokio_tungstenite::tungstenite::Error;
 use tokio_util::sync::CancellationToken;
 
-use super::Field;
+use super::{Field, strangers};
 use crate::{
     control,
     world::{Instance, PATIENCE, Screen},
@@ -32,7 +32,7 @@ pub const STALLED: &str = "stalled";
 const MASK: [u8; 4] = [0x5a, 0x00, 0xff, 0x31];
 
 /// What was wrong with what they got.
-type Outcome = Result<(), String>;
+pub(super) type Outcome = Result<(), String>;
 
 /// The service waits so long for a request's head, and says 408. Where this machine was too busy to send one in that time, it
 /// is told and is nobody's fault.
@@ -89,10 +89,15 @@ enum Act {
     BeKicked,
     ClaimForeignOrders,
     AskForEverything,
+    SendGarbage,
+    SendWithoutEnd,
+    LeaveAnswersUnread,
+    AskAsABrowser,
+    PassALinkOn,
 }
 
 /// What they do, how many of them at once, the pause between two times, and what comes of it.
-const ACTS: [(Act, u64, u64, &str); 11] = [
+const ACTS: [(Act, u64, u64, &str); 16] = [
     (Act::ReadNothing, 4, 500, "readers that read nothing cut"),
     (Act::HalfAHandshake, 3, 50, "half handshakes let go"),
     (Act::BreakFrames, 4, 100, "frames that break the rules answered with their close code"),
@@ -104,6 +109,11 @@ const ACTS: [(Act, u64, u64, &str); 11] = [
     (Act::BeKicked, 1, 500, "sessions ended by an operator of the other instance"),
     (Act::ClaimForeignOrders, 1, 200, "claims of foreign orders answered with nothing"),
     (Act::AskForEverything, 1, 500, "those who ask for everything again and again ended"),
+    (Act::SendGarbage, 2, 50, "bytes that are no request let go"),
+    (Act::SendWithoutEnd, 2, 200, "bodies without end not read on"),
+    (Act::LeaveAnswersUnread, 2, 500, "answers that nobody reads cut"),
+    (Act::AskAsABrowser, 1, 1000, "floods of preflights refused"),
+    (Act::PassALinkOn, 1, 1000, "links that are passed on refused"),
 ];
 
 impl Hostile {
@@ -160,6 +170,11 @@ impl Act {
                 let sync = frame(0x81, br#"{"type":"sync"}"#);
                 Raw::open(here, &field.world.token(STALLED), rng).await?.until_closed(&sync.repeat(20), 4513).await
             }
+            Self::SendGarbage => strangers::send_garbage(here, rng).await,
+            Self::SendWithoutEnd => strangers::send_without_end(here, rng).await,
+            Self::LeaveAnswersUnread => strangers::leave_answers_unread(here, &field.world.token(STALLED), rng).await,
+            Self::AskAsABrowser => strangers::ask_as_a_browser(here, rng).await,
+            Self::PassALinkOn => strangers::pass_a_link_on(here, &field.world, rng).await,
             Self::ForgeTokens => {
                 let good = field.world.token("u-1");
                 let (signed, _) = good.rsplit_once('.').expect("a token has parts");
@@ -218,7 +233,7 @@ async fn operate(instance: &Instance, method: Method, path: &str, body: Option<V
     }
 }
 
-async fn opened(instance: &Instance, token: &str) -> Result<Screen, String> {
+pub(super) async fn opened(instance: &Instance, token: &str) -> Result<Screen, String> {
     let begun = Instant::now();
     let connected = Screen::connect(instance.address, &format!("token={token}")).await;
     let mut screen = connected.map_err(|error| failed(&error, begun))?;
@@ -247,7 +262,7 @@ fn expect_code(code: Option<u16>, wanted: u16) -> Outcome {
 }
 
 /// A socket from any of the many addresses that loopback has, so that nobody shares the good ones' limits.
-async fn connect(instance: &Instance, rng: &mut SmallRng) -> Result<TcpStream, String> {
+pub(super) async fn connect(instance: &Instance, rng: &mut SmallRng) -> Result<TcpStream, String> {
     let source = Ipv4Addr::new(127, rng.random_range(1..255), rng.random(), rng.random_range(1..255));
     let connecting = async {
         let socket = TcpSocket::new_v4()?;
@@ -274,6 +289,8 @@ async fn break_frames(instance: &Instance, token: &str, rng: &mut SmallRng) -> O
     let cases = [
         (vec![0x81, 0x01, b'x'], 1002),
         (frame(0xc1, b"reserved bit"), 1002),
+        // A length that is not in its shortest form.
+        ([&[0x81, 0xfe, 0x00, 0x04][..], &MASK, b"ping"].concat(), 1002),
         (frame(0x83, b"unknown opcode"), 1002),
         (frame(0x09, b"fragmented ping"), 1002),
         (frame(0x88, &999u16.to_be_bytes()), 1002),
@@ -287,12 +304,12 @@ async fn break_frames(instance: &Instance, token: &str, rng: &mut SmallRng) -> O
 }
 
 /// A session without anything in between that keeps to the rules.
-struct Raw {
+pub(super) struct Raw {
     stream: TcpStream,
 }
 
 impl Raw {
-    async fn open(instance: &Instance, token: &str, rng: &mut SmallRng) -> Result<Self, String> {
+    pub(super) async fn open(instance: &Instance, token: &str, rng: &mut SmallRng) -> Result<Self, String> {
         let begun = Instant::now();
         let mut stream = connect(instance, rng).await?;
         let handshake = format!(
