@@ -332,7 +332,7 @@ async fn a_stalled_reader_is_closed_and_nobody_else_waits_for_it() {
 
 #[tokio::test]
 async fn a_reader_that_is_always_behind_hears_that_a_partition_has_halted() {
-    let server = Server::start().await;
+    let server = Server::start_with(&[("session.send_timeout", "60s")]).await;
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let mut reader = socket.connect(server.address).await.unwrap();

@@ -168,7 +168,7 @@ impl Act {
             Self::AskForEverything => {
                 // At once, so that none of the answers can be there before the next is asked for.
                 let sync = frame(0x81, br#"{"type":"sync"}"#);
-                Raw::open(here, &field.world.token(STALLED), rng).await?.until_closed(&sync.repeat(20), 4513).await
+                Raw::open(here, &field.world.token("greedy"), rng).await?.until_closed(&sync.repeat(20), 4513).await
             }
             Self::SendGarbage => strangers::send_garbage(here, rng).await,
             Self::SendWithoutEnd => strangers::send_without_end(here, rng).await,
