@@ -86,6 +86,10 @@ impl ClientContext for ClientEvents {
             _ if is_known || is_about_silence(facility) => {
                 tracing::debug!(kafka.client = client, kafka.facility = facility, "librdkafka: {message}");
             }
+            // It tries again; what it cannot get over comes as an error.
+            RDKafkaLogLevel::Warning if facility == "GETPID" => {
+                tracing::debug!(kafka.client = client, kafka.facility = facility, "librdkafka: {message}");
+            }
             // Consumers and producers share `kafka.properties`; that some are for the others only is meant so.
             RDKafkaLogLevel::Warning if facility == "CONFWARN" && message.contains("will be ignored by this") => {
                 tracing::debug!(kafka.client = client, kafka.facility = facility, "librdkafka: {message}");

@@ -30,7 +30,11 @@ pub(super) fn is_silence(error: &KafkaError) -> bool {
         Code::RequestTimedOut,
         Code::Resolve,
     ];
-    error.rdkafka_error_code().is_some_and(|code| silent.contains(&code))
+    let code = match error {
+        KafkaError::AdminOp(code) => Some(*code),
+        other => other.rdkafka_error_code(),
+    };
+    code.is_some_and(|code| silent.contains(&code))
 }
 
 /// What is known of the brokers.
@@ -215,7 +219,8 @@ fn broker_and_reason(message: &str) -> Option<(Option<&str>, &str)> {
 
 /// librdkafka's reason in words that say what to do, where more is known than it says.
 fn why(reason: &str) -> Why {
-    let reason = reason.split_once(" (after ").map_or(reason, |(reason, _)| reason).trim();
+    let (reason, state) = reason.split_once(" (after ").unwrap_or((reason, ""));
+    let reason = reason.trim();
     let passing = |text: String| Why { text, is_lasting: false };
     let lasting = |text: String| Why { text, is_lasting: true };
     if let Some(size) = between(reason, "Invalid response size ", " ") {
@@ -230,9 +235,9 @@ fn why(reason: &str) -> Why {
     if let Some(error) = reason.strip_prefix("SASL authentication error: ") {
         return lasting(format!("refuses the credentials of kafka.properties (sasl.…): {error}"));
     }
-    if reason.contains("security.protocol") && reason.contains("isconnected")
-        || reason.contains("requesting ApiVersion")
-    {
+    // What was closed before it had answered anything, or asked for a login and got none.
+    let is_early = state.contains("APIVERSION_QUERY") || reason.contains("requesting ApiVersion");
+    if reason.contains("isconnected") && (is_early || reason.contains("security.protocol")) {
         return lasting(
             "closes the connection at once: it is no Kafka, or wants TLS or SASL (kafka.properties security.protocol)"
                 .to_owned(),
@@ -359,6 +364,17 @@ mod tests {
                    configuration (connecting to a SSL listener?) or broker version is < 0.10"],
                 "closes the connection at once",
                 Kind::Error,
+            ),
+            (
+                &["a:1/1: Disconnected: connection closed by peer: receive 0 after POLLIN (after 2ms in state \
+                   APIVERSION_QUERY)"],
+                "closes the connection at once",
+                Kind::Error,
+            ),
+            (
+                &["a:1/1: Disconnected: connection closed by peer: receive 0 after POLLIN (after 900ms in state UP)"],
+                "answers: Disconnected: connection closed by peer",
+                Kind::Warning,
             ),
             (
                 &["a:1/1: ApiVersionRequest failed: Local: Timed out: probably due to broker version < 0.10"],

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rdkafka::{
     admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication},
+    consumer::{BaseConsumer, Consumer},
     error::{KafkaError, RDKafkaErrorCode},
 };
 
@@ -126,7 +127,22 @@ impl Topics {
     }
 
     fn unasked(&self, error: KafkaError) -> TopicError {
-        if is_silence(&error) { TopicError::NoAnswer(self.clients.why_silent()) } else { TopicError::Client(error) }
+        if !is_silence(&error) {
+            return TopicError::Client(error);
+        }
+        self.find_out_why();
+        TopicError::NoAnswer(self.clients.why_silent())
+    }
+
+    /// An admin client is not polled, so it does not tell what fails; one that reads does. Blocks for a few seconds.
+    fn find_out_why(&self) {
+        let reader = create::<_, BaseConsumer<ClientEvents>>(&self.clients.inquirer(), self.clients.events("admin"));
+        if let Ok(reader) = reader {
+            // The answer is not what is asked for.
+            let _ = reader.fetch_metadata(None, POLICY_TIMEOUT);
+            while reader.poll(Duration::ZERO).is_some() {}
+            retire(reader);
+        }
     }
 
     /// What is missing where the brokers tell nothing of a topic's settings, if they know the question.

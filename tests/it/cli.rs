@@ -122,6 +122,27 @@ fn settings_are_refused_all_at_once() {
 }
 
 #[test]
+fn a_variable_with_wrong_underscores_is_refused_and_a_strange_one_is_warned_of_by_its_name() {
+    let settings = [
+        ("ORDERCAST_KAFKA_TOPIC", "canary"),
+        ("ORDERCAST_TOPIC", "canary"),
+        ("ORDERCAST_PORT", "tcp://10.0.0.1:8080"),
+        ("ORDERCAST_PORT_8080_TCP_ADDR", "10.0.0.1"),
+    ];
+    let refused = call(&["config"], &settings);
+    assert_eq!(refused.code, Some(2), "{}", refused.stderr);
+    let lines: Vec<&str> = refused.stderr.lines().collect();
+    assert_eq!(
+        lines,
+        [
+            "warning: ORDERCAST_TOPIC is not a setting and is not read: settings begin with ORDERCAST__",
+            "error: ORDERCAST_KAFKA_TOPIC: is not a setting; did you mean ORDERCAST__KAFKA__TOPIC?",
+        ]
+    );
+    assert_eq!(call(&["config"], &settings[1..]).code, Some(0));
+}
+
+#[test]
 fn config_shows_what_took_effect_and_no_secret() {
     let shown = call(&["config"], &[("ORDERCAST__AUTH__SECRET", SECRET), ("ORDERCAST__KAFKA__TOPIC", "orders")]);
     assert_eq!(shown.code, Some(0), "{}", shown.stderr);

@@ -20,6 +20,7 @@ mod house;
 mod ingest;
 mod keys;
 mod live;
+mod outages;
 mod page;
 mod parts;
 mod parts_smoke;

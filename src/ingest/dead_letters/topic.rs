@@ -50,6 +50,8 @@ impl TopicReader {
         let (clients, topic, source) = (clients.clone(), topic.to_owned(), source.to_owned());
         let thread = Component::thread("dead-letters", move |stop| {
             if let Err(error) = read(&consumer, &topic, &source, &letters, &stop) {
+                // Serves what librdkafka has queued: why brokers do not answer.
+                while consumer.poll(Duration::ZERO).is_some() {}
                 // Who has left does not need to know.
                 let _ = letters.blocking_send(Err(explained(error, &clients)));
             }
