@@ -33,7 +33,7 @@ const EXCEPTIONS: [(&str, &str, &str); 5] = [
     ("http/public.rs", "ingest", "tickets are asked for at the desk, which alone may ask SQL"),
     ("http/access.rs", "ingest", "tickets are asked for at the desk, which alone may ask SQL"),
     ("ingest/control/", "auth", "what the control topic revokes, who checks tokens has to know"),
-    ("ingest/desk.rs", "auth", "the digest of a ticket"),
+    ("ingest/desk", "auth", "the digest of a ticket"),
 ];
 
 /// Foreign crates that only these rooms name, so that each can be replaced in one place.
