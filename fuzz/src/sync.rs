@@ -103,7 +103,7 @@ impl Conversation {
             })),
         };
         let event = OrderEvent { order_id: order_id.clone(), stamp, change };
-        let (history, _) = History::fold(self.rows.remove(&order_id), &event);
+        let (history, _) = History::fold(self.rows.remove(&order_id), &event, |_| true);
         self.rows.extend(history.map(|history| (order_id, history)));
         self.next_offset += 1;
         self.hub.on_record(&event);

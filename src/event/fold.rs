@@ -16,7 +16,8 @@ pub enum Known {
 /// Left by a tombstone: nothing at or below its version brings the order back. After a reset everything does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Marker {
-    /// The version the order had when it was erased; [`Version::RESET`] after a reset.
+    /// The version the order had when it was erased; the tombstone's own place in the log, where the other is one of
+    /// another partition; [`Version::RESET`] after a reset.
     pub version: Version,
     /// The tombstone's record.
     pub stamp: Stamp,
@@ -39,6 +40,11 @@ impl Known {
         }
     }
 
+    /// Whether nobody can say which of the two is newer, so that what stands is what was recorded first.
+    pub fn is_unordered_with(&self, state: &OrderState) -> bool {
+        state.is_unordered_with(self.stamp()) || self.order().is_some_and(|own| own.is_unordered_with(state.stamp))
+    }
+
     /// The order, unless it was erased.
     pub fn order(&self) -> Option<&Arc<OrderState>> {
         match self {
@@ -55,7 +61,7 @@ pub enum Verdict {
     Applies {
         /// What is known from now on.
         known: Known,
-        /// The versions were of two kinds, so log order decided.
+        /// The versions were of two kinds, or of two logs, so log order decided.
         kind_changed: bool,
     },
     /// A lower version than the known one.
@@ -66,13 +72,18 @@ pub enum Verdict {
     Conflict,
     /// A tombstone of an order that is unknown, erased or reset already.
     NothingToErase,
+    /// It goes by log order, and the order is known from another partition of the log: a dead letter.
+    Unordered,
 }
 
 /// Judges `event` against what is known. Total, and the only place that decides what is newer.
-pub fn judge(known: Option<&Known>, event: &OrderEvent) -> Verdict {
+///
+/// `stands`: whether a record stands in the log as it is now. One that stood in a log which was replaced is older than any
+/// event, whatever partition its order has moved to; it is asked of records of other partitions only.
+pub fn judge(known: Option<&Known>, event: &OrderEvent, stands: impl Fn(Stamp) -> bool) -> Verdict {
     match (&event.change, known) {
         (Change::Erase, Some(Known::Order(state))) => Verdict::Applies {
-            known: Known::Erased(Marker { version: state.version, stamp: event.stamp }),
+            known: Known::Erased(Marker { version: erased_version(state, event.stamp), stamp: event.stamp }),
             kind_changed: false,
         },
         (Change::Reset, Some(known)) if known.version() != Version::RESET => Verdict::Applies {
@@ -81,16 +92,29 @@ pub fn judge(known: Option<&Known>, event: &OrderEvent) -> Verdict {
         },
         (Change::Erase | Change::Reset, _) => Verdict::NothingToErase,
         (Change::Set(state), None) => Verdict::Applies { known: Known::Order(state.clone()), kind_changed: false },
-        (Change::Set(state), Some(known)) => judge_set(known, state),
+        (Change::Set(state), Some(known)) => judge_set(known, state, stands),
     }
 }
 
-fn judge_set(known: &Known, state: &Arc<OrderState>) -> Verdict {
+/// An order is erased by a tombstone of any partition, but numbers from the log count within one.
+fn erased_version(state: &OrderState, tombstone: Stamp) -> Version {
+    match state.is_unordered_with(tombstone) && state.stamp.epoch == tombstone.epoch {
+        true => Version { number: tombstone.offset.saturating_add(1).max(0).unsigned_abs(), ..state.version },
+        false => state.version,
+    }
+}
+
+fn judge_set(known: &Known, state: &Arc<OrderState>, stands: impl Fn(Stamp) -> bool) -> Verdict {
     let before = known.version();
-    if state.version.supersedes(before) {
+    // Numbers from the log count within one partition. Of an order that was reset there is nothing to compare with.
+    let comparable = before == Version::RESET || !state.is_unordered_with(known.stamp());
+    if !comparable && stands(known.stamp()) {
+        return Verdict::Unordered;
+    }
+    if !comparable || state.version.supersedes(before) {
         return Verdict::Applies {
             known: Known::Order(state.clone()),
-            kind_changed: state.version.kind != before.kind && before != Version::RESET,
+            kind_changed: before != Version::RESET && (!comparable || state.version.kind != before.kind),
         };
     }
     match known {
@@ -147,6 +171,11 @@ pub(in crate::event) mod tests {
         }
     }
 
+    /// In a log that was never replaced.
+    fn judge(known: Option<&Known>, event: &OrderEvent) -> Verdict {
+        super::judge(known, event, |_| true)
+    }
+
     #[test]
     fn an_unknown_order_takes_any_event_and_no_tombstone() {
         let event = set(1, FIELD, 0, "created");
@@ -173,6 +202,73 @@ pub(in crate::event) mod tests {
             let verdict = judge(Some(&packed), &set(6, kind, 1, "shipped"));
             assert!(matches!(verdict, Verdict::Applies { kind_changed: true, .. }), "{verdict:?}");
         }
+    }
+
+    /// The same record, had it been written to this partition.
+    pub(in crate::event) fn moved(partition: i32, event: OrderEvent) -> OrderEvent {
+        let stamp = Stamp { partition, ..event.stamp };
+        let change = match event.change {
+            Change::Erase | Change::Reset => event.change,
+            Change::Set(state) => {
+                let mut state = Arc::into_inner(state).unwrap();
+                state.stamp = stamp;
+                Change::Set(state.into())
+            }
+        };
+        OrderEvent { stamp, change, ..event }
+    }
+
+    #[test]
+    fn what_goes_by_log_order_is_unordered_against_another_partition_whatever_its_offset() {
+        let packed = known(&set(5, LOG, 6, "packed"));
+        for (offset, status) in [(1, "packed"), (1, "delivered"), (5, "delivered"), (9, "delivered")] {
+            let event = set(offset, LOG, offset as u64 + 1, status);
+            let verdict = judge(Some(&packed), &moved(1, event));
+            assert!(matches!(verdict, Verdict::Unordered), "{offset}: {verdict:?}");
+        }
+        // Of the other kind, the one that is known has no place in the log either.
+        let versioned = known(&moved(1, set(5, FIELD, 3, "packed")));
+        assert!(matches!(judge(Some(&versioned), &set(9, LOG, 10, "delivered")), Verdict::Unordered));
+        let erased = Known::Erased(Marker { version: packed.version(), stamp: stamp(6) });
+        assert!(matches!(judge(Some(&erased), &moved(1, set(9, LOG, 10, "created"))), Verdict::Unordered));
+    }
+
+    #[test]
+    fn a_version_of_its_own_orders_an_event_whatever_partition_it_stands_in() {
+        for before in [set(5, FIELD, 3, "packed"), set(5, LOG, 600, "packed")] {
+            let verdict = judge(Some(&known(&before)), &moved(1, set(1, FIELD, 4, "shipped")));
+            assert!(matches!(verdict, Verdict::Applies { known: Known::Order(_), .. }), "{verdict:?}");
+        }
+        let verdict = judge(Some(&known(&set(5, FIELD, 3, "packed"))), &moved(1, set(9, FIELD, 2, "created")));
+        assert!(matches!(verdict, Verdict::Late));
+    }
+
+    #[test]
+    fn an_order_whose_partition_changed_with_the_log_goes_on_there() {
+        // A partition of which nothing had been recorded is in the life it was in, whatever became of the others: its
+        // epoch tells nothing.
+        for epoch in [7, 8] {
+            let shipped = moved(1, set(2, VersionKind::Log(Epoch(epoch)), 3, "shipped"));
+            for (before, version) in [(LOG, 501), (LOG, 1), (FIELD, 9)] {
+                let packed = known(&set(500, before, version, "packed"));
+                assert!(matches!(judge(Some(&packed), &shipped), Verdict::Unordered));
+                let verdict = super::judge(Some(&packed), &shipped, |known| known != stamp(500));
+                assert!(matches!(verdict, Verdict::Applies { kind_changed: true, .. }), "{verdict:?}");
+            }
+        }
+        let packed = known(&set(500, LOG, 501, "packed"));
+        let late = super::judge(Some(&packed), &set(2, LOG, 3, "created"), |_| false);
+        assert!(matches!(late, Verdict::Late), "of one partition and life, numbers decide");
+    }
+
+    #[test]
+    fn a_tombstone_of_another_partition_erases_and_leaves_its_own_place() {
+        let verdict = judge(Some(&known(&set(500, LOG, 501, "packed"))), &moved(1, erase(6)));
+        let Verdict::Applies { known: marker, kind_changed: false } = verdict else { panic!("{verdict:?}") };
+        assert_eq!((marker.order().is_none(), marker.version()), (true, Version { kind: LOG, number: 7 }));
+        let created = judge(Some(&marker), &moved(1, set(7, LOG, 8, "created")));
+        assert!(matches!(created, Verdict::Applies { known: Known::Order(_), .. }), "{created:?}");
+        assert!(matches!(judge(Some(&marker), &set(501, LOG, 502, "shipped")), Verdict::Unordered));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 use smol_str::SmolStr;
 
-use super::{OrderId, Stamp, Timestamp, UserId, Version};
+use super::{OrderId, Stamp, Timestamp, UserId, Version, VersionKind};
 
 /// One decoded and validated record of the order-status topic.
 #[derive(Debug, Clone)]
@@ -16,6 +16,13 @@ pub struct OrderEvent {
     pub stamp: Stamp,
     /// What it does to the order.
     pub change: Change,
+}
+
+impl OrderEvent {
+    /// Whether its place in the log stands for the version it does not have.
+    pub fn goes_by_log_order(&self) -> bool {
+        matches!(&self.change, Change::Set(state) if state.goes_by_log_order())
+    }
 }
 
 /// What an event does to its order.
@@ -56,6 +63,17 @@ pub struct OrderState {
 }
 
 impl OrderState {
+    /// Whether the event's place in the log stands for the version it does not have.
+    pub fn goes_by_log_order(&self) -> bool {
+        matches!(self.version.kind, VersionKind::Log(_))
+    }
+
+    /// Whether log order, by which this goes, does not say if it is newer than what the record `other` set: that stands in
+    /// another partition.
+    pub fn is_unordered_with(&self, other: Stamp) -> bool {
+        self.goes_by_log_order() && self.stamp.partition != other.partition
+    }
+
     /// Whether the event names `user`, who then may see the order.
     pub fn names(&self, user: &UserId) -> bool {
         self.user_id == *user || self.viewers.contains(user)

@@ -83,8 +83,9 @@ impl History {
     /// Folds one event into what is known of its order, timeline included. `None` stands for an unknown order.
     ///
     /// A late event adds its step if that is not there; it changes nothing else.
-    pub fn fold(history: Option<Self>, event: &OrderEvent) -> (Option<Self>, Verdict) {
-        let verdict = judge(history.as_ref().map(|history| &history.known), event);
+    /// `stands`: see [`judge`].
+    pub fn fold(history: Option<Self>, event: &OrderEvent, stands: impl Fn(Stamp) -> bool) -> (Option<Self>, Verdict) {
+        let verdict = judge(history.as_ref().map(|history| &history.known), event, stands);
         let history = match (&verdict, history) {
             (Verdict::Applies { known: Known::Erased(marker), .. }, _) => {
                 Some(Self { known: Known::Erased(*marker), timeline: Arc::default() })
@@ -129,10 +130,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::event::fold::tests::{FIELD, LOG, erase, reset, set};
+    use crate::event::fold::tests::{FIELD, LOG, erase, moved, reset, set};
+
+    /// In a log that was never replaced.
+    fn fold_one(history: Option<History>, event: &OrderEvent) -> (Option<History>, Verdict) {
+        History::fold(history, event, |_| true)
+    }
 
     fn fold(events: impl IntoIterator<Item = OrderEvent>) -> Option<History> {
-        events.into_iter().fold(None, |history, event| History::fold(history, &event).0)
+        events.into_iter().fold(None, |history, event| fold_one(history, &event).0)
     }
 
     /// Era, version and status of each step.
@@ -158,7 +164,7 @@ mod tests {
     fn duplicates_and_conflicts_change_nothing() {
         let before = fold([set(1, FIELD, 1, "created"), set(2, FIELD, 2, "packed")]);
         for event in [set(3, FIELD, 2, "packed"), set(3, FIELD, 2, "cancelled")] {
-            let (after, verdict) = History::fold(before.clone(), &event);
+            let (after, verdict) = fold_one(before.clone(), &event);
             assert!(matches!(verdict, Verdict::Duplicate | Verdict::Conflict));
             assert_eq!(steps(&after), steps(&before));
             assert_eq!(after.unwrap().known.stamp(), before.as_ref().unwrap().known.stamp());
@@ -188,11 +194,11 @@ mod tests {
     fn a_tombstone_takes_the_timeline_and_an_order_that_comes_back_starts_anew() {
         let erased = fold([set(1, FIELD, 1, "created"), set(2, FIELD, 2, "packed"), erase(3)]);
         assert!(steps(&erased).is_empty());
-        let (still_erased, _) = History::fold(erased.clone(), &set(4, FIELD, 2, "packed"));
+        let (still_erased, _) = fold_one(erased.clone(), &set(4, FIELD, 2, "packed"));
         assert!(still_erased.as_ref().unwrap().known.order().is_none());
         assert!(steps(&still_erased).is_empty(), "a late step of an erased order is not kept");
         for kind in [FIELD, LOG] {
-            let (back, _) = History::fold(erased.clone(), &set(4, kind, 3, "created"));
+            let (back, _) = fold_one(erased.clone(), &set(4, kind, 3, "created"));
             assert_eq!(steps(&back), [step(0, 3, "created")]);
         }
     }
@@ -201,10 +207,27 @@ mod tests {
     fn an_order_that_was_reset_starts_anew_with_any_version() {
         let frozen = fold([set(1, FIELD, 1, "created"), set(2, FIELD, 9_000, "packed"), reset(3)]);
         assert!(steps(&frozen).is_empty());
-        for kind in [FIELD, LOG] {
-            let (back, _) = History::fold(frozen.clone(), &set(4, kind, 2, "packed"));
-            assert_eq!(steps(&back), [step(0, 2, "packed")]);
+        for (kind, partition) in [(FIELD, 0), (LOG, 0), (LOG, 1)] {
+            let (back, _) = fold_one(frozen.clone(), &moved(partition, set(4, kind, 2, "packed")));
+            assert_eq!(steps(&back), [step(0, 2, "packed")], "from whatever partition");
         }
+    }
+
+    #[test]
+    fn what_is_unordered_changes_nothing() {
+        let before = fold([set(1, LOG, 2, "created"), set(2, LOG, 3, "packed")]);
+        for offset in [0, 9] {
+            let (after, verdict) = fold_one(before.clone(), &moved(1, set(offset, LOG, 1 + offset as u64, "late")));
+            assert!(matches!(verdict, Verdict::Unordered));
+            assert_eq!(steps(&after), steps(&before));
+        }
+    }
+
+    #[test]
+    fn an_order_that_moved_with_the_log_begins_a_new_era_whatever_its_numbers() {
+        let before = fold([set(500, LOG, 501, "created"), set(501, LOG, 502, "packed")]);
+        let (after, _) = History::fold(before, &moved(1, set(2, LOG, 3, "shipped")), |_| false);
+        assert_eq!(steps(&after), [step(0, 501, "created"), step(0, 502, "packed"), step(1, 3, "shipped")]);
     }
 
     #[test]
@@ -212,9 +235,9 @@ mod tests {
         let history = fold((1..=60).map(|number| set(number as i64, FIELD, number * 10, "moved")));
         let versions = |history: &Option<History>| steps(history).iter().map(|step| step.1).collect::<Vec<_>>();
         assert_eq!(versions(&history), (11..=60).map(|number| number * 10).collect::<Vec<_>>());
-        let (older, _) = History::fold(history.clone(), &set(61, FIELD, 5, "late"));
+        let (older, _) = fold_one(history.clone(), &set(61, FIELD, 5, "late"));
         assert_eq!(versions(&older), versions(&history), "older than the 50");
-        let (between, _) = History::fold(history, &set(61, FIELD, 115, "late"));
+        let (between, _) = fold_one(history, &set(61, FIELD, 115, "late"));
         assert_eq!(versions(&between)[..2], [115, 120], "the oldest makes room");
         assert_eq!(versions(&between).len(), MAX_STEPS);
     }
@@ -226,14 +249,17 @@ mod tests {
         assert_eq!(serde_json::from_str::<Timeline>(&json).unwrap(), *history.timeline);
     }
 
-    /// Any record of the order: a change of one of two kinds, or a tombstone.
+    /// Any record of the order, in one of two partitions: a change of one of two kinds, or a tombstone.
     fn records() -> impl Strategy<Value = Vec<OrderEvent>> {
-        prop::collection::vec((0..9_u8, 0..80_u64, 0..3_u8), 0..120).prop_map(|records| {
-            let event = |(offset, (what, number, status)): (usize, (u8, u64, u8))| match what {
-                0 => erase(offset as i64),
-                1 => set(offset as i64, LOG, number, &status.to_string()),
-                2 => reset(offset as i64),
-                _ => set(offset as i64, FIELD, number, &status.to_string()),
+        prop::collection::vec((0..9_u8, 0..80_u64, 0..3_u8, 0..4_i32), 0..120).prop_map(|records| {
+            let event = |(offset, (what, number, status, partition)): (usize, (u8, u64, u8, i32))| {
+                let event = match what {
+                    0 => erase(offset as i64),
+                    1 => set(offset as i64, LOG, number, &status.to_string()),
+                    2 => reset(offset as i64),
+                    _ => set(offset as i64, FIELD, number, &status.to_string()),
+                };
+                moved(partition / 3, event)
             };
             records.into_iter().enumerate().map(event).collect()
         })
@@ -254,12 +280,31 @@ mod tests {
             prop_assert_eq!(shuffled.known.stamp(), sorted.known.stamp());
         }
 
+        /// Whichever of two partitions is read first: what goes by log order in one of them is never mixed with the other's.
+        #[test]
+        fn an_order_follows_one_partition_however_two_of_them_are_read(turns in prop::collection::vec(0..2_i32, 1..60)) {
+            let mut offsets = [0, 40];
+            let mut history = None;
+            for partition in &turns {
+                let offset = offsets[*partition as usize];
+                offsets[*partition as usize] += 1;
+                let event = moved(*partition, set(offset, LOG, offset as u64 + 1, &offset.to_string()));
+                let (after, verdict) = fold_one(history, &event);
+                let is_home = *partition == turns[0];
+                prop_assert_eq!(matches!(verdict, Verdict::Applies { .. }), is_home);
+                prop_assert_eq!(matches!(verdict, Verdict::Unordered), !is_home);
+                history = after;
+            }
+            let steps = history.iter().flat_map(|history| history.timeline.steps());
+            prop_assert!(steps.into_iter().all(|step| step.stamp.partition == turns[0]));
+        }
+
         #[test]
         fn every_history_keeps_its_rules(records in records()) {
             let mut history: Option<History> = None;
             for record in records {
                 let before = history.clone();
-                let (after, verdict) = History::fold(history, &record);
+                let (after, verdict) = fold_one(history, &record);
                 check_step(before.as_ref(), after.as_ref(), &verdict, &record);
                 history = after;
             }
@@ -279,6 +324,10 @@ mod tests {
                 assert_eq!((newest.version, newest.stamp), (state.version.number, state.stamp));
             }
             Known::Erased(_) => assert!(steps.is_empty()),
+        }
+        if let (Verdict::Unordered, Some(before)) = (verdict, before) {
+            assert!(record.goes_by_log_order() && before.known.stamp().partition != record.stamp.partition);
+            assert_eq!(after.timeline, before.timeline);
         }
         let applied = matches!(verdict, Verdict::Applies { .. });
         assert_eq!(after.known.stamp() == record.stamp, applied, "known is what the last applied record set");

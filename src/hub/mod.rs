@@ -41,7 +41,7 @@ pub use self::{
     reconcile::{Correction, Reconciled, Revision},
     registry::SessionKey,
     shared::SharedHub,
-    tail::Tail,
+    tail::{Struck, Tail},
 };
 use self::{
     erased::Erased,
@@ -162,7 +162,7 @@ impl Hub {
             Change::Erase | Change::Reset => Vec::new(),
         };
         let known = before.clone().map(Known::Order).or_else(|| self.remembered(event, !named.is_empty()));
-        let verdict = judge(known.as_ref(), event);
+        let verdict = judge(known.as_ref(), event, |known| self.tail.stands(known, event.stamp));
         if let Verdict::Applies { known, .. } = &verdict {
             match known {
                 Known::Order(state) => {
@@ -192,8 +192,8 @@ impl Hub {
         self.sweep_reads();
     }
 
-    /// The store refused what decode had accepted: the event is struck, or ignored when it comes, and whoever may have
-    /// seen it is read again.
+    /// The store refused what decode had accepted, or called it unordered, which may be seen otherwise here: the event is
+    /// struck, or ignored when it comes, and whoever may have seen it is read again.
     pub fn refused(&mut self, record: Stamp) {
         if !self.rules.hold(Rule::Refused) {
             return;
@@ -201,8 +201,10 @@ impl Hub {
         match self.tail.end(record.partition) {
             Some((epoch, end)) if epoch == record.epoch && record.offset < end => {
                 match self.tail.strike(record.partition, record.offset) {
-                    Some(event) => self.doubt_order(&event.order_id),
-                    None => self.doubt_all(),
+                    Struck::Event(event) => self.doubt_order(&event.order_id),
+                    // Decode refused it here as well.
+                    Struck::Nothing => {}
+                    Struck::Forgotten => self.doubt_all(),
                 }
             }
             _ => _ = self.refused.insert(record),
@@ -284,8 +286,7 @@ impl Hub {
             order.unproven = true;
             self.reads.order_due(order_id);
         } else {
-            // Whoever would see it does not show it; only a read of everything can tell who that is.
-            self.doubt_all();
+            self.reads.seek(order_id);
         }
     }
 

@@ -60,6 +60,8 @@ pub(super) struct ReadQueue {
     orders: IndexSet<OrderId, DefaultHashBuilder>,
     /// Point reads under way.
     reading: HashSet<OrderId>,
+    /// Orders that nobody shows and somebody may have to: who that is, the read tells.
+    sought: HashSet<OrderId>,
     /// Reads that failed their proof.
     postponed_sessions: IndexSet<SessionKey, DefaultHashBuilder>,
     postponed_orders: IndexSet<OrderId, DefaultHashBuilder>,
@@ -76,6 +78,17 @@ impl ReadQueue {
         if !self.reading.contains(order_id) && !self.postponed_orders.contains(order_id) {
             self.orders.insert(order_id.clone());
         }
+    }
+
+    /// Reads an order that nobody shows, for all who have to.
+    pub(super) fn seek(&mut self, order_id: &OrderId) {
+        self.sought.insert(order_id.clone());
+        self.order_due(order_id);
+    }
+
+    /// Whether an order was sought that is settled now.
+    pub(super) fn take_sought(&mut self, order_id: &OrderId) -> bool {
+        self.sought.remove(order_id)
     }
 
     /// Keeps a session's read until a proof may hold.
@@ -125,8 +138,10 @@ impl Hub {
         }
         while due.len() < max && !self.reads.orders.is_empty() {
             let many = (max - due.len()).min(self.reads.orders.len());
-            let shown = self.reads.orders.drain(..many).filter(|order_id| self.registry.orders.contains_key(order_id));
-            due.orders.extend(shown.map(|order_id| OrderRead { order_id }));
+            let ReadQueue { orders, sought, .. } = &mut self.reads;
+            let wanted = |order_id: &OrderId| self.registry.orders.contains_key(order_id) || sought.contains(order_id);
+            let wanted = orders.drain(..many).filter(wanted);
+            due.orders.extend(wanted.map(|order_id| OrderRead { order_id }));
         }
         self.reads.reading.extend(due.orders.iter().map(|read| read.order_id.clone()));
         due
@@ -156,15 +171,15 @@ impl Hub {
         }
     }
 
-    /// Forgets reads of sessions that left and of orders nobody shows. While the database is away nobody takes reads,
-    /// so they must not pile up.
+    /// Forgets reads of sessions that left and of orders nobody shows or seeks. While the database is away nobody takes
+    /// reads, so they must not pile up.
     pub(super) fn sweep_reads(&mut self) {
         let Self { reads, registry, .. } = self;
         for keys in [&mut reads.sessions, &mut reads.postponed_sessions] {
             keys.retain(|key| registry.sessions.contains_key(*key));
         }
         for orders in [&mut reads.orders, &mut reads.postponed_orders] {
-            orders.retain(|order_id| registry.orders.contains_key(order_id));
+            orders.retain(|order_id| registry.orders.contains_key(order_id) || reads.sought.contains(order_id));
         }
     }
 

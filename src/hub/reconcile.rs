@@ -138,11 +138,15 @@ impl Hub {
             return Reconciled::Unproven;
         }
         self.reads.order_settled(order_id);
-        if !self.registry.orders.contains_key(order_id) {
+        let sought = self.reads.take_sought(order_id);
+        if !sought && !self.registry.orders.contains_key(order_id) {
             return Reconciled::Gone;
         }
         let history = self.tail.complete(order_id, snapshot.history(order_id.as_str()).cloned(), snapshot.positions());
         let correction = self.settle(order_id, history.as_ref(), now);
+        if sought {
+            self.show_to_all(order_id, history.as_ref(), now);
+        }
         self.registry.forget_overflowed();
         self.registry.forget_unshown(order_id);
         Reconciled::Done(correction.into_iter().collect())
@@ -173,6 +177,7 @@ impl Hub {
         let order = self.registry.orders.get_mut(order_id)?;
         let shown = Revision { stamp: order.state.stamp, version: order.state.version.number };
         let truth = history.map(|history| Revision::of(&history.known));
+        let undecided = history.is_some_and(|history| history.known.is_unordered_with(&order.state));
         let (was_unproven, untold) = (std::mem::take(&mut order.unproven), std::mem::take(&mut order.untold));
         let wrong = truth.map(|truth| truth.stamp) != Some(shown.stamp);
         if !wrong && !untold {
@@ -189,7 +194,27 @@ impl Hub {
         for key in keys {
             self.show_partial(key, order_id, view.as_ref(), now);
         }
-        (wrong && !was_unproven).then(|| Correction { order_id: order_id.clone(), shown: Some(shown), truth })
+        // Which of two partitions an order follows is decided by who records it, and the hub may still be told of that.
+        (wrong && !was_unproven && !undecided).then(|| Correction {
+            order_id: order_id.clone(),
+            shown: Some(shown),
+            truth,
+        })
+    }
+
+    /// Shows an order, as it was proved to be, to all who have to see it, where nobody may have shown it.
+    fn show_to_all(&mut self, order_id: &OrderId, history: Option<&History>, now: Timestamp) {
+        let Some(view) = view_of(history) else { return };
+        let keys = self.registry.live_viewers(&view.state);
+        self.registry.orders.entry_ref(order_id).or_insert_with(|| ShownOrder {
+            state: view.state.clone(),
+            unproven: false,
+            untold: false,
+            sessions: Default::default(),
+        });
+        for key in keys {
+            self.show_partial(key, order_id, Some(&view), now);
+        }
     }
 
     fn show_partial(&mut self, key: SessionKey, order_id: &OrderId, view: Option<&OrderView>, now: Timestamp) {

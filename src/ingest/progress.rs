@@ -1,5 +1,6 @@
 //! Reads the recorder's progress once a second, for everybody: the fanout stands by it, the hub trims its tail by it,
-//! and learns from it what the store refused and what was lost. Also removes markers of erased orders that are too old to matter.
+//! and learns from it what the store refused or called unordered, and what was lost. Also removes markers of erased orders
+//! that are too old to matter.
 
 use std::{
     collections::{BTreeMap, VecDeque},

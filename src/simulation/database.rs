@@ -9,10 +9,11 @@ use super::{
     topic::{LOG_ID, Topic},
 };
 use crate::{
-    event::{Epoch, History, Known, OrderId, Position, Snapshot, SnapshotQuery, decode::RefusalCode},
+    event::{Epoch, History, Known, OrderId, Position, Snapshot, SnapshotQuery, Verdict, decode::RefusalCode},
     store::{
         Applied, Batch, Halt, HaltFinding, PartitionBatch, Progress, ProgressReading, RefusedRecord, RejectedEvent,
-        Relocation, StoreError, TopicOpening, plan::check_positions,
+        Relocation, StoreError, TopicOpening,
+        plan::{check_positions, unordered_event},
     },
 };
 
@@ -38,6 +39,8 @@ struct Stretch {
     epoch: Epoch,
     from: i64,
     to: i64,
+    /// The records that were put aside because their order is known from another partition.
+    unordered: Vec<i64>,
 }
 
 /// What is asked of the database.
@@ -149,10 +152,20 @@ impl Database {
         if !rejected.is_empty() {
             return Err(StoreError::Rejected(rejected));
         }
+        let (mut rows, mut unordered) = (self.rows.clone(), Vec::new());
         for event in batch.partitions.iter().flat_map(|part| &part.events) {
-            let (history, _) = History::fold(self.rows.remove(&event.order_id), event);
-            self.rows.extend(history.map(|history| (event.order_id.clone(), history)));
+            let before = rows.remove(&event.order_id);
+            let known_from = before.as_ref().map(|history| history.known.stamp());
+            let (history, verdict) = History::fold(before, event, |_| true);
+            rows.extend(history.map(|history| (event.order_id.clone(), history)));
+            if let (Verdict::Unordered, Some(known_from)) = (verdict, known_from) {
+                unordered.push(unordered_event(event.stamp, known_from));
+            }
         }
+        if !unordered.is_empty() {
+            return Err(StoreError::Unordered(unordered));
+        }
+        self.rows = rows;
         if torn && off == Some(Rule::OneTransaction) {
             return Err(unavailable());
         }
@@ -171,13 +184,15 @@ impl Database {
         }
         for letter in &part.dead_letters {
             self.last_letter += 1;
-            if letter.code == RefusalCode::RejectedByStore.as_str() {
+            if [RefusalCode::RejectedByStore, RefusalCode::Unordered].map(RefusalCode::as_str).contains(&letter.code) {
                 let (id, partition, offset) = (self.last_letter, part.partition, letter.offset);
                 self.refused.push(RefusedRecord { id, epoch, partition, offset });
             }
         }
         let (partition, from, to) = (part.partition, part.read_from, part.next_offset);
-        self.journal.push(Stretch { partition, epoch, from, to });
+        let letters = part.dead_letters.iter().filter(|letter| letter.code == RefusalCode::Unordered.as_str());
+        let unordered = letters.map(|letter| letter.offset).collect();
+        self.journal.push(Stretch { partition, epoch, from, to, unordered });
     }
 
     fn read(&self, after: i64) -> ProgressReading {
@@ -212,7 +227,7 @@ impl Database {
     pub(super) fn judge(&self, topic: &Topic, flaws: &mut Flaws) {
         let mut ends: BTreeMap<(i32, u64), i64> = BTreeMap::new();
         let mut rows: BTreeMap<OrderId, History> = BTreeMap::new();
-        for Stretch { partition, epoch, from, to } in &self.journal {
+        for Stretch { partition, epoch, from, to, unordered } in &self.journal {
             let Some(life) = topic.life_of(*epoch) else {
                 flaws.push((Flaw::Recorded, format!("an epoch of no log: {epoch:?}")));
                 continue;
@@ -233,8 +248,11 @@ impl Database {
             };
             for record in stretch.iter().flatten().filter(|record| !record.rejected) {
                 let Ok(event) = &record.event else { continue };
-                let (history, _) = History::fold(rows.remove(&event.order_id), event);
+                let (history, verdict) = History::fold(rows.remove(&event.order_id), event, |_| true);
                 rows.extend(history.map(|history| (event.order_id.clone(), history)));
+                if unordered.contains(&record.stamp.offset) != matches!(verdict, Verdict::Unordered) {
+                    flaws.push((Flaw::Letter, format!("{:?} is {verdict:?}, put aside: {unordered:?}", record.stamp)));
+                }
             }
         }
         let shape = |history: &History| {
@@ -264,7 +282,12 @@ impl Database {
                 flaws.push((Flaw::Recorded, format!("beyond the end of the log: {part:?}")));
                 continue;
             };
-            let (bad, good): (Vec<_>, Vec<_>) = stretch.iter().flatten().partition(|record| record.is_bad());
+            let unordered = |offset| {
+                let mut letters = part.dead_letters.iter();
+                letters.any(|letter| letter.offset == offset && letter.code == RefusalCode::Unordered.as_str())
+            };
+            let (bad, good): (Vec<_>, Vec<_>) =
+                stretch.iter().flatten().partition(|record| record.is_bad() || unordered(record.stamp.offset));
             let brought = part.events.iter().map(|event| event.stamp.offset);
             if !brought.eq(good.iter().map(|record| record.stamp.offset)) {
                 flaws.push((Flaw::Recorded, format!("not what stands in the log: {part:?}")));

@@ -33,6 +33,8 @@ pub(super) struct Faults {
     pub(super) restores: bool,
     pub(super) replaces: bool,
     pub(super) expires: bool,
+    /// Producers do not agree where an order belongs, and every other order has no versions.
+    pub(super) partitioners: bool,
     /// Only new versions are published, none late, twice or bad.
     pub(super) calm: bool,
     pub(super) policies: Policies,
@@ -60,7 +62,7 @@ enum Fault {
 impl Faults {
     pub(super) fn of(rng: &mut SmallRng) -> Self {
         let replaces = rng.random_bool(0.1);
-        Self {
+        let mut faults = Self {
             crashes: rng.random_bool(0.5),
             pauses: rng.random_bool(0.5),
             rebalances: rng.random_bool(0.5),
@@ -81,11 +83,15 @@ impl Faults {
             replaces,
             // Nobody can read back a record that has expired, and so know the log for another one.
             expires: !replaces && rng.random_bool(0.15),
+            partitioners: false,
             calm: rng.random_bool(0.2),
             policies: if rng.random_bool(0.5) { HALT } else { GO_ON },
             tail_bytes: [2_000, 6_000, 1 << 20][rng.random_range(0..3)],
             mailbox_bytes: [600, 65_536, 65_536][rng.random_range(0..3)],
-        }
+        };
+        // Which partition is to be first, a log or a database that is put back would decide anew.
+        faults.partitioners = !faults.restores && !replaces && rng.random_bool(0.15);
+        faults
     }
 
     /// Nothing goes wrong any more.
@@ -96,7 +102,7 @@ impl Faults {
 
     /// Whether what is true of an order follows from the log alone.
     pub(super) fn is_plain(&self) -> bool {
-        !self.rejects && !self.replaces && !self.expires
+        !self.rejects && !self.replaces && !self.expires && !self.partitioners
     }
 
     fn choose(&self, rng: &mut SmallRng) -> Option<Fault> {

@@ -285,7 +285,13 @@ impl Recorder {
             Answer::Opened(opened) => side.writing.on_opened(opened, clock.instant()),
             Answer::Relocated(relocated) => side.writing.on_relocated(relocated),
             Answer::HaltSet(set) => side.writing.on_halt_set(set),
-            Answer::Applied(applied) => side.writing.on_applied(applied, &self.hand),
+            Answer::Applied(applied) => match side.writing.on_applied(applied, &self.hand).transpose() {
+                Some(answer) => answer,
+                None => {
+                    side.phase = Phase::Busy;
+                    return;
+                }
+            },
             Answer::Progress(_) | Answer::Snapshot(_) => return,
         };
         match answer {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rand::{Rng, rngs::SmallRng, seq::IndexedRandom};
 
+use super::faults::Faults;
 use crate::event::{
     Epoch, History, Known, OrderEvent, OrderId, Stamp, Timestamp, UserId,
     decode::{Decoder, DecoderOptions, LogContext, RESET_HEADER, RawRecord, Refusal},
@@ -157,18 +158,19 @@ impl Topic {
     }
 
     /// The producer writes something about some order.
-    pub(super) fn produce(&mut self, rng: &mut SmallRng, now: u64, calm: bool, rejects: bool) {
+    pub(super) fn produce(&mut self, rng: &mut SmallRng, now: u64, faults: &Faults) {
         let order = rng.random_range(0..self.orders.len());
-        let place = order % self.partitions.len();
-        let kind = if calm { 1.0 } else { rng.random::<f64>() };
+        let astray = faults.partitioners && rng.random_bool(0.4);
+        let place = if astray { rng.random_range(0..self.partitions.len()) } else { order % self.partitions.len() };
+        let kind = if faults.calm { 1.0 } else { rng.random::<f64>() };
         let key = self.orders[order].as_str().as_bytes().to_vec();
         let known = self.versions[order];
-        let reset = kind < 0.02;
+        let reset = kind < 0.02 && !faults.partitioners;
         if reset {
             self.versions[order] = 0;
         }
         let value = match kind {
-            x if x < 0.06 => None,
+            x if x < 0.06 && !faults.partitioners => None,
             x if x < 0.10 => Some(br#"{"order_id":"#.to_vec()),
             x if x < 0.13 => return self.partitions[place].slots.push(None),
             // Published twice, byte for byte.
@@ -184,12 +186,14 @@ impl Topic {
                 let many = rng.random_range(1..=self.users.len());
                 let named: Vec<&str> = self.users.choose_multiple(rng, many).map(UserId::as_str).collect();
                 let viewers = named[1..].iter().map(|user| format!("{user:?}")).collect::<Vec<_>>().join(",");
-                let fields = format!(r#""user_id":"{}","viewers":[{viewers}],"version":{version}"#, named[0]);
+                let unversioned = faults.partitioners && order % 2 == 1;
+                let own = if unversioned { String::new() } else { format!(r#","version":{version}"#) };
+                let fields = format!(r#""user_id":"{}","viewers":[{viewers}]{own}"#, named[0]);
                 let status = format!("s{version}-{}", rng.random_range(0..1_000));
                 Some(format!(r#"{{"order_id":"o{order}",{fields},"status":"{status}"}}"#).into_bytes())
             }
         };
-        let rejected = rejects && value.is_some() && rng.random_bool(0.05);
+        let rejected = faults.rejects && value.is_some() && rng.random_bool(0.05);
         self.append(place, key, value, reset, now, rejected);
     }
 
@@ -203,7 +207,7 @@ impl Topic {
         if let (Ok(event), false) = (&event, rejected)
             && let Some(order) = self.orders.iter().position(|order| *order == event.order_id)
         {
-            let (history, _) = History::fold(self.histories[order].take(), event);
+            let (history, _) = History::fold(self.histories[order].take(), event, |_| true);
             let known = history.as_ref().map(|history| history.known.clone());
             self.histories[order] = history;
             self.truths[order].push(Truth { since: now, known });

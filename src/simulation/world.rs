@@ -214,7 +214,7 @@ impl World {
     pub(super) fn produce(&mut self) {
         if self.no_broker_until <= self.now {
             let Self { topic, rng, faults, .. } = self;
-            topic.produce(rng, self.now, faults.calm, faults.rejects);
+            topic.produce(rng, self.now, faults);
             self.say_last();
         }
     }

@@ -19,6 +19,10 @@ pub enum StoreError {
     /// many only the first are named, so the rest may be refused again.
     #[error("the database refused {} event(s): {}", .0.len(), .0.first().map_or("", |event| event.message.as_str()))]
     Rejected(Vec<RejectedEvent>),
+    /// These events go by log order, and their orders are known from other partitions. Dead-letter them and apply the
+    /// rest. Where they stand, another recorder may have changed their orders by then, so others may be named.
+    #[error("{} event(s) without a version stand in another partition than their order", .0.len())]
+    Unordered(Vec<RejectedEvent>),
     /// Two recorders touched one order at once; try the batch again.
     #[error("another recorder changed the same order at the same time")]
     Contended,
@@ -57,12 +61,12 @@ pub enum StoreError {
     Refused(#[source] sqlx::Error),
 }
 
-/// An event whose data SQL refused.
+/// An event that was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RejectedEvent {
     /// The record.
     pub stamp: Stamp,
-    /// What the database said.
+    /// Why, for a person; of data, what the database said.
     pub message: String,
 }
 

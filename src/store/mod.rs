@@ -49,7 +49,8 @@ pub trait Store: Send + Sync + 'static {
     /// `i64::MAX` and goes on from [`ProgressReading::last_dead_letter`].
     async fn progress(&self, topic: &str, after_dead_letter: i64) -> Result<ProgressReading, StoreError>;
 
-    /// Applies a batch: rows and progress in one transaction. Nothing is changed on an error.
+    /// Applies a batch: rows and progress in one transaction. Nothing is changed on an error. An event that cannot be
+    /// applied ([`StoreError::Rejected`], [`StoreError::Unordered`]) has to be put aside before progress may pass it.
     async fn apply(&self, batch: &Batch) -> Result<Applied, StoreError>;
 
     /// Moves a partition to another place or life of its log, if it still stands at `from`; with a lost range, records
@@ -173,8 +174,8 @@ pub struct ProgressReading {
     pub progress: Vec<Progress>,
     /// The partition count under which events without a version were first accepted; `None` before that.
     pub partition_count: Option<i32>,
-    /// What the store itself refused (`rejected_by_store`) since the last reading, by growing number. All else that was
-    /// put aside was refused by decode, so every instance knows it by itself.
+    /// What the store itself refused since the last reading, by growing number: `rejected_by_store`, and `unordered`, of
+    /// which decode may have refused some. All else that was put aside every instance knows by itself.
     pub dead_letters: Vec<RefusedRecord>,
     /// Number of the newest dead letter there is; 0 if there is none.
     pub last_dead_letter: i64,

@@ -7,11 +7,11 @@ use std::collections::BTreeSet;
 use hashbrown::HashMap;
 
 use super::{
-    Applied, Batch, PartitionBatch, Progress, StoreError,
+    Applied, Batch, PartitionBatch, Progress, RejectedEvent, StoreError,
     rows::{MarkerRow, OrderRow, ViewerRow},
 };
 use crate::event::{
-    History, Known, OrderEvent, OrderId, OrderState, Verdict, Version, VersionKind, version::MAX_VERSION,
+    Epoch, History, Known, OrderEvent, OrderId, OrderState, Stamp, Verdict, Version, VersionKind, version::MAX_VERSION,
 };
 
 /// The rows to write. All lists are sorted by order id, so that two recorders take their locks in one order.
@@ -62,19 +62,73 @@ pub(crate) fn check_positions(batch: &Batch, stored: &[Progress]) -> Result<(), 
     }
 }
 
+/// The partitions of the log as it is now, each with the life it is in.
+#[derive(Debug)]
+pub(super) struct Lives(HashMap<i32, Epoch>);
+
+impl Lives {
+    /// Those that a batch was read from.
+    pub(super) fn of(batch: &Batch) -> Self {
+        Self(batch.partitions.iter().map(|part| (part.partition, part.epoch())).collect())
+    }
+
+    /// Whether others have to be known to judge these events: hardly ever, if an order's events stand in one partition.
+    pub(super) fn are_too_few(&self, events: &[&OrderEvent], stored: &HashMap<OrderId, History>) -> bool {
+        events.iter().filter(|event| event.goes_by_log_order()).any(|event| {
+            let known = stored.get(&event.order_id).map(|history| history.known.stamp());
+            known.is_some_and(|known| !self.0.contains_key(&known.partition))
+        })
+    }
+
+    /// Adds the others that the topic has.
+    pub(super) fn extend(&mut self, stored: impl IntoIterator<Item = Progress>) {
+        for progress in stored {
+            self.0.entry(progress.partition).or_insert_with(|| progress.epoch());
+        }
+    }
+
+    fn have(&self, known: Stamp) -> bool {
+        self.0.get(&known.partition) == Some(&known.epoch)
+    }
+}
+
+/// Why a record cannot be used whose order is known from the record `known_from`.
+pub(crate) fn unordered_event(stamp: Stamp, known_from: Stamp) -> RejectedEvent {
+    let message = format!(
+        "version is missing, and the order is known from partition {}, so log order says nothing: all producers of a topic \
+         must share one partitioner",
+        known_from.partition
+    );
+    RejectedEvent { stamp, message }
+}
+
 impl Plan {
     /// Folds `events`, in log order, over what is `stored` of their orders. A version that grows by more than
-    /// `version_jump` is counted.
-    pub(super) fn fold(events: &[&OrderEvent], stored: &HashMap<OrderId, History>, version_jump: u64) -> Self {
+    /// `version_jump` is counted. Where some of the events are unordered there is no plan, but all of those are named: they
+    /// have to be put aside first.
+    pub(super) fn fold(
+        events: &[&OrderEvent],
+        stored: &HashMap<OrderId, History>,
+        lives: &Lives,
+        version_jump: u64,
+    ) -> Result<Self, StoreError> {
         let mut plan = Self::default();
+        let mut unordered = Vec::new();
         let mut folded: HashMap<&OrderId, Option<History>> = HashMap::with_capacity(events.len());
         for &event in events {
             let history = folded.entry(&event.order_id).or_insert_with(|| stored.get(&event.order_id).cloned());
-            let before = history.as_ref().map(|history| history.known.version());
-            let (after, verdict) = History::fold(history.take(), event);
+            let (before, known_from) =
+                history.as_ref().map(|history| (history.known.version(), history.known.stamp())).unzip();
+            let (after, verdict) = History::fold(history.take(), event, |known| lives.have(known));
             *history = after;
             plan.applied.count(&verdict);
             plan.applied.jumped += u64::from(jumps(before, &verdict, version_jump));
+            if let (Verdict::Unordered, Some(known_from)) = (verdict, known_from) {
+                unordered.push(unordered_event(event.stamp, known_from));
+            }
+        }
+        if !unordered.is_empty() {
+            return Err(StoreError::Unordered(unordered));
         }
         let mut folded: Vec<_> = folded.into_iter().collect();
         folded.sort_unstable_by_key(|(order, _)| *order);
@@ -86,7 +140,7 @@ impl Plan {
         // By order, then user: the order of the lists above, and the same in every recorder.
         plan.hidden.sort_unstable();
         plan.shown.sort_unstable();
-        plan
+        Ok(plan)
     }
 
     fn write(&mut self, order: &OrderId, before: Option<&History>, after: &History) {
@@ -153,6 +207,8 @@ impl Applied {
             Verdict::Duplicate => self.duplicate += 1,
             Verdict::Conflict => self.conflict += 1,
             Verdict::NothingToErase => self.nothing_to_erase += 1,
+            // Nothing becomes of a batch that has such an event.
+            Verdict::Unordered => {}
         }
     }
 }

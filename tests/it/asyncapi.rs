@@ -81,7 +81,8 @@ fn written() -> Vec<(&'static str, Frame)> {
     let full =
         r#"{"order_id":"A-1001","user_id":"u-42","status":"shipped","version":3,"event_id":"e-1","details":{"a":1}}"#;
     let (shipped, second) = state(full, 1041);
-    let history = [first, second].iter().fold(None, |history, event| History::fold(history, event).0).unwrap();
+    let history =
+        [first, second].iter().fold(None, |history, event| History::fold(history, event, |_| true).0).unwrap();
     let view = OrderView { state: shipped.clone(), timeline: history.timeline };
     let (order_id, user_id, now) = (&shipped.order_id, &shipped.user_id, Timestamp::now());
     let limits = PageLimits { orders: 1, bytes: 4_096 };

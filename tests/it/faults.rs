@@ -11,6 +11,7 @@ mod leaders;
 mod logs;
 mod network;
 mod outages;
+mod partitioners;
 mod refusals;
 mod storms;
 mod transactions;
@@ -19,7 +20,7 @@ mod untold;
 use serde_json::{Value, json};
 
 use crate::{
-    parts::{postgres::Database, topic::Topic},
+    parts::{kafka::shared_broker, postgres::Database, topic::Topic},
     world::{Crowd, Instance, Shop, World, eventually},
 };
 
@@ -50,6 +51,16 @@ async fn nimble_on(bootstrap: &str, topic: Topic, database: Database) -> World {
     world.set("kafka.session_timeout", "3s");
     world.set("kafka.stale_after", "3s");
     world
+}
+
+/// The same name, another log.
+async fn replace_topic(world: &World) {
+    world.topic.delete().await;
+    eventually("the name is free again", async || {
+        let (broker, name) = (shared_broker(), world.topic.name().to_owned());
+        tokio::spawn(async move { Topic::create_named(&broker, &name, 3, &[]).await }).await.is_ok()
+    })
+    .await;
 }
 
 /// Waits until the row of an order is at this version. `GET /orders` would say so before: it completes rows from memory.

@@ -41,6 +41,8 @@ contract! {
         rows_hold_the_fold_of_the_events,
         late_duplicate_and_conflicting_events_change_no_state,
         versions_of_another_kind_apply_and_are_counted,
+        events_without_versions_in_two_partitions_are_named_and_change_nothing,
+        an_order_without_versions_whose_partition_changed_with_the_log_goes_on_there,
         a_late_event_adds_its_step_alone,
         everything_an_event_says_comes_back,
         a_tombstone_leaves_a_marker_that_holds_old_versions_off,
@@ -66,6 +68,7 @@ contract! {
     letters:
         dead_letters_are_numbered_and_read_on_from,
         a_dead_letter_told_again_is_one_row_with_a_new_number,
+        what_the_store_calls_unordered_is_told_as_what_it_refuses,
         a_held_record_is_kept_byte_for_byte,
         held_letters_come_back_whole_and_a_replay_is_remembered,
         dead_letters_are_found_by_key_newest_first;

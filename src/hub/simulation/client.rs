@@ -219,7 +219,8 @@ fn judge_previous(order: &Order, said: &(Option<String>, Option<u64>), upstream:
     let Some(own) = upstream.states.get(&order.rev) else { return };
     let earlier = upstream.states.values().map(AsRef::as_ref).filter(|state: &&OrderState| {
         state.order_id == own.order_id
-            && (state.stamp.epoch.0, state.stamp.offset) < (own.stamp.epoch.0, own.stamp.offset)
+            && (state.stamp.partition != own.stamp.partition
+                || (state.stamp.epoch.0, state.stamp.offset) < (own.stamp.epoch.0, own.stamp.offset))
     });
     if *said != (None, None) && !earlier.into_iter().any(|state| was(&state)) {
         flaws.push((Flaw::Garbled, format!("previous_* name no earlier state: {order:?}")));

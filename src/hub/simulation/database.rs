@@ -4,7 +4,7 @@
 use hashbrown::HashMap;
 
 use super::upstream::{TERMINAL_SINCE, Upstream};
-use crate::event::{History, Known, OrderId, Position, Snapshot, SnapshotQuery, Stamp, Timestamp};
+use crate::event::{History, Known, OrderId, Position, Snapshot, SnapshotQuery, Stamp, Timestamp, Verdict};
 
 /// Rows and progress.
 #[derive(Debug, Clone, Default)]
@@ -27,14 +27,19 @@ impl Database {
         if at.epoch != log.epoch {
             (at.epoch, at.next_offset) = (log.epoch, 0);
         }
-        let mut refused = Vec::new();
+        let (mut refused, progress) = (Vec::new(), self.progress.clone());
+        let stands = |known: Stamp| progress.get(known.partition as usize).is_some_and(|at| at.epoch == known.epoch);
+        let at = &mut self.progress[partition];
         for event in log.records.iter().skip(at.next_offset as usize).take(most) {
             at.next_offset = event.stamp.offset + 1;
             if log.bad.contains(&event.stamp.offset) {
                 refused.push(event.stamp);
                 continue;
             }
-            let (history, _verdict) = History::fold(self.rows.remove(&event.order_id), event);
+            let (history, verdict) = History::fold(self.rows.remove(&event.order_id), event, stands);
+            if matches!(verdict, Verdict::Unordered) {
+                refused.push(event.stamp);
+            }
             self.rows.extend(history.map(|history| (event.order_id.clone(), history)));
         }
         refused

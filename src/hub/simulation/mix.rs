@@ -27,6 +27,9 @@ pub(super) enum Feature {
     NewLog,
     /// Some events have no version of their own.
     Kinds,
+    /// Some events, and all of every other order, have no version of their own, and stand in any partition. Nothing is
+    /// erased.
+    Partitioners,
     /// Mailboxes hold two or three updates.
     SmallMailbox,
     /// Clients narrow and widen what they see.
@@ -55,8 +58,8 @@ pub(super) struct Mix {
 }
 
 use Feature::{
-    BadReads, Cap, Content, Gap, Grow, Kinds, Leave, Links, NewLog, Rebuild, Recreate, Refresh, Rejected, Restore,
-    SmallMailbox, Subscribe, Sync, Trim,
+    BadReads, Cap, Content, Gap, Grow, Kinds, Leave, Links, NewLog, Partitioners, Rebuild, Recreate, Refresh, Rejected,
+    Restore, SmallMailbox, Subscribe, Sync, Trim,
 };
 
 /// What the small model of the design calls everything.
@@ -93,6 +96,28 @@ impl Mix {
     pub(super) fn talkative() -> Self {
         let features = vec![Cap, Content, Sync, Subscribe, Links, Refresh, SmallMailbox, Rejected, BadReads, Leave];
         Self { name: "talkative", features, steps: 200, orders: 4, late: 0.25, audit: 0.02 }
+    }
+
+    /// Producers that do not agree where an order belongs, and much else; nobody audits. Not a log that is replaced, or a
+    /// database that is put back: who is to be first then, each partition decides anew.
+    pub(super) fn partitioners() -> Self {
+        let features = vec![
+            Partitioners,
+            NewLog,
+            Cap,
+            Trim,
+            Content,
+            Sync,
+            Leave,
+            Gap,
+            SmallMailbox,
+            Subscribe,
+            Links,
+            Refresh,
+            BadReads,
+            Grow,
+        ];
+        Self { name: "partitioners", features, ..Self::unaudited() }
     }
 
     /// Only these features, nobody audits.

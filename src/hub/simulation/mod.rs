@@ -81,6 +81,11 @@ fn every_screen_is_the_truth_in_the_end_with_mostly_late_events() {
 }
 
 #[test]
+fn every_screen_is_the_truth_in_the_end_with_producers_that_do_not_share_a_partitioner() {
+    stays_clean(&Mix::partitioners());
+}
+
+#[test]
 fn every_screen_is_the_truth_in_the_end_with_clients_that_talk_much_and_read_little() {
     stays_clean(&Mix::talkative());
 }

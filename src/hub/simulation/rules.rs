@@ -4,7 +4,7 @@
 use super::{
     client::Flaw,
     mix::{
-        Feature::{Cap, Content, Gap, Leave, NewLog, Rejected, Sync, Trim},
+        Feature::{Cap, Content, Gap, Leave, NewLog, Partitioners, Rejected, Sync, Trim},
         Mix,
     },
     run,
@@ -64,6 +64,11 @@ fn sessions_that_are_not_found_by_order_keep_what_is_theirs_no_more() {
 #[test]
 fn what_the_store_refused_stays_on_screens_unless_it_is_struck() {
     fails_without(Rule::Refused, &Mix::of("rejected", &[Rejected]), &[Flaw::Foreign, Flaw::Stale]);
+}
+
+#[test]
+fn what_the_recorder_calls_unordered_stays_on_screens_unless_they_are_told() {
+    fails_without(Rule::Refused, &Mix::of("partitioners", &[Partitioners]), &[Flaw::Stale, Flaw::Content]);
 }
 
 #[test]

@@ -61,23 +61,26 @@ impl Upstream {
     /// Appends one record.
     pub(super) fn produce(&mut self, mix: &Mix, rng: &mut SmallRng) -> &OrderEvent {
         let order = rng.random_range(0..self.orders.len());
-        let partition = order % self.logs.len();
+        let astray = mix.has(Feature::Partitioners) && rng.random_bool(0.4);
+        let partition = if astray { rng.random_range(0..self.logs.len()) } else { order % self.logs.len() };
         let log = &mut self.logs[partition];
         let stamp = Stamp { epoch: log.epoch, partition: partition as i32, offset: log.end() };
         let order_id = self.orders[order].clone();
         let kind = rng.random::<f64>();
-        if kind < 0.02 {
+        let erases = !mix.has(Feature::Partitioners);
+        if kind < 0.02 && erases {
             self.versions[order] = 0;
             return log.append(OrderEvent { order_id, stamp, change: Change::Reset });
         }
-        if kind < 0.08 {
+        if kind < 0.08 && erases {
             return log.append(OrderEvent { order_id, stamp, change: Change::Erase });
         }
         let known = self.versions[order];
         let number = if kind < mix.late && known > 0 { rng.random_range(1..=known) } else { known + 1 };
         self.versions[order] = known.max(number);
         let mut version = Version { kind: VersionKind::Field, number };
-        if mix.has(Feature::Kinds) && rng.random_bool(0.1) {
+        let unversioned = astray || mix.has(Feature::Partitioners) && order % 2 == 1;
+        if unversioned || mix.has(Feature::Kinds) && rng.random_bool(0.1) {
             version = Version { kind: VersionKind::Log(log.epoch), number: stamp.offset as u64 + 1 };
         }
         let old = version.number % 4 == 3;

@@ -13,6 +13,17 @@ use std::{
 use self::listing::{Listing, Place};
 use crate::event::{Change, Epoch, History, Known, OrderEvent, OrderId, Position, Stamp, UserId, Verdict, judge};
 
+/// What was found where an event was to be taken out.
+#[derive(Debug, Clone)]
+pub enum Struck {
+    /// This event was there, and is not any more.
+    Event(OrderEvent),
+    /// There never was an event, or it was taken out before.
+    Nothing,
+    /// Nobody knows: what was there has been forgotten.
+    Forgotten,
+}
+
 /// The tail of every partition of the topic.
 #[derive(Debug)]
 pub struct Tail {
@@ -26,6 +37,8 @@ pub struct Tail {
 #[derive(Debug)]
 struct PartitionTail {
     epoch: Epoch,
+    /// Where it was begun: nothing before that was ever here.
+    begun: i64,
     /// Every event from here on is in `events`.
     start: i64,
     /// The next offset the fanout will see.
@@ -53,8 +66,8 @@ impl Tail {
         for listing in [&mut self.by_order, &mut self.by_user] {
             listing.sweep(|place| place.partition != partition && is_held(&self.partitions, place));
         }
-        let begun = PartitionTail { epoch, start: next_offset, end: next_offset, events: VecDeque::new() };
-        self.partitions.insert(partition, begun);
+        let (begun, start, end) = (next_offset, next_offset, next_offset);
+        self.partitions.insert(partition, PartitionTail { epoch, begun, start, end, events: VecDeque::new() });
     }
 
     /// The next offset expected of a partition, and the epoch it counts in.
@@ -106,12 +119,17 @@ impl Tail {
         }
     }
 
-    /// Takes one event out again. `None` if it is not there.
-    pub fn strike(&mut self, partition: i32, offset: i64) -> Option<OrderEvent> {
-        let tail = self.partitions.get_mut(&partition)?;
-        let event = tail.events.remove(tail.index(offset)?)?;
-        self.bytes -= cost(&event);
-        Some(event)
+    /// Takes one event out again.
+    pub fn strike(&mut self, partition: i32, offset: i64) -> Struck {
+        let Some(tail) = self.partitions.get_mut(&partition) else { return Struck::Nothing };
+        match tail.index(offset).and_then(|index| tail.events.remove(index)) {
+            Some(event) => {
+                self.bytes -= cost(&event);
+                Struck::Event(event)
+            }
+            None if (tail.begun..tail.start).contains(&offset) => Struck::Forgotten,
+            None => Struck::Nothing,
+        }
     }
 
     /// Whether a snapshot at these positions is complete with the tail: start ≤ V ≤ end in one epoch, in every
@@ -140,9 +158,15 @@ impl Tail {
     pub fn complete(&self, order_id: &OrderId, history: Option<History>, positions: &[Position]) -> Option<History> {
         let events = self.events(&self.by_order, order_id).filter(|event| event.order_id == *order_id);
         events.filter(|event| is_after(event, positions)).fold(history, |history, event| {
-            let (history, _verdict) = History::fold(history, event);
+            let (history, _verdict) = History::fold(history, event, |known| self.stands(known, event.stamp));
             history
         })
+    }
+
+    /// Whether what is known of an order stands in the log as it is now, for an event of another partition. The recorder
+    /// knows better where partitions are in lives of different numbers, and tells what it refuses; so in doubt: no.
+    pub fn stands(&self, known: Stamp, event: Stamp) -> bool {
+        known.epoch == event.epoch && self.end(known.partition).is_some_and(|(epoch, _)| epoch == known.epoch)
     }
 
     /// What the events held say of an order, but for one of them, which is the newest. `None` where there are none, or
@@ -157,7 +181,9 @@ impl Tail {
             if event.stamp.partition != newest.stamp.partition {
                 return None;
             }
-            if let Verdict::Applies { known: after, .. } = judge(known.as_ref(), event) {
+            if let Verdict::Applies { known: after, .. } =
+                judge(known.as_ref(), event, |known| self.stands(known, event.stamp))
+            {
                 known = Some(after);
             }
         }

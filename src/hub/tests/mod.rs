@@ -2,6 +2,7 @@
 
 mod log;
 mod mailbox;
+mod partitions;
 mod places;
 mod reads;
 mod sessions;
@@ -120,7 +121,7 @@ impl Scene {
     /// The recorder applies all it has not applied.
     fn save(&mut self) {
         for event in &self.log[self.saved..] {
-            let (history, _verdict) = History::fold(self.rows.remove(&event.order_id), event);
+            let (history, _verdict) = History::fold(self.rows.remove(&event.order_id), event, |_| true);
             self.rows.extend(history.map(|history| (event.order_id.clone(), history)));
         }
         self.saved = self.log.len();

@@ -2,10 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use hashbrown::{HashMap, HashSet};
+
 use super::super::record::OwnedRecord;
 use crate::{
-    event::{Epoch, OrderEvent, decode::Refusal},
-    store::{Batch, LastRecord, PartitionBatch, Progress},
+    event::{
+        Epoch, OrderEvent, Stamp,
+        decode::{Refusal, RefusalCode},
+    },
+    store::{Batch, LastRecord, PartitionBatch, Progress, RejectedEvent},
 };
 
 /// How many transactions store a large batch.
@@ -22,6 +27,8 @@ pub(crate) struct Collected {
     next_offset: i64,
     last_record: Option<LastRecord>,
     events: Vec<OrderEvent>,
+    /// The records of those events that the store may call unordered, in log order.
+    kept: Vec<OwnedRecord>,
     refused: Vec<RefusedRecord>,
 }
 
@@ -41,6 +48,8 @@ pub(crate) struct Work {
     pub(crate) numbers: BTreeMap<i32, u64>,
     /// Per partition, in log order.
     pub(crate) refused: BTreeMap<i32, Vec<RefusedRecord>>,
+    /// The records of events that the store may call unordered; likewise.
+    kept: BTreeMap<i32, Vec<OwnedRecord>>,
 }
 
 impl From<&Progress> for Collected {
@@ -54,6 +63,7 @@ impl From<&Progress> for Collected {
             next_offset: progress.next_offset,
             last_record: None,
             events: Vec::new(),
+            kept: Vec::new(),
             refused: Vec::new(),
         }
     }
@@ -81,7 +91,12 @@ impl Collected {
         self.next_offset = self.next_offset.max(offset);
     }
 
-    pub(crate) fn push_event(&mut self, event: OrderEvent) {
+    /// Takes an event. What goes by log order is judged by the store, and its record is kept for the case that it has to
+    /// become a dead letter.
+    pub(crate) fn push_event(&mut self, event: OrderEvent, keep: impl FnOnce() -> OwnedRecord) {
+        if event.goes_by_log_order() {
+            self.kept.push(keep());
+        }
         self.events.push(event);
     }
 
@@ -90,7 +105,7 @@ impl Collected {
     }
 
     /// Takes out the stretch, if it is not empty, and begins the next one behind it.
-    fn take(&mut self) -> Option<(PartitionBatch, Vec<RefusedRecord>)> {
+    fn take(&mut self) -> Option<(PartitionBatch, Vec<RefusedRecord>, Vec<OwnedRecord>)> {
         if self.next_offset == self.read_from {
             return None;
         }
@@ -104,23 +119,24 @@ impl Collected {
             events: std::mem::take(&mut self.events),
             dead_letters: Vec::new(),
         };
-        Some((part, std::mem::take(&mut self.refused)))
+        Some((part, std::mem::take(&mut self.refused), std::mem::take(&mut self.kept)))
     }
 }
 
 impl Work {
     fn empty(topic: &str) -> Self {
         let batch = Batch { topic: topic.to_owned(), partitions: Vec::new(), version_jump: u64::MAX };
-        Self { batch, numbers: BTreeMap::new(), refused: BTreeMap::new() }
+        Self { batch, numbers: BTreeMap::new(), refused: BTreeMap::new(), kept: BTreeMap::new() }
     }
 
     /// Takes what was collected of these partitions (in order). `None` if there is nothing.
     pub(crate) fn take<'a>(topic: &str, reading: impl Iterator<Item = (i32, u64, &'a mut Collected)>) -> Option<Self> {
         let mut work = Self::empty(topic);
         for (partition, number, collected) in reading {
-            if let Some((part, refused)) = collected.take() {
+            if let Some((part, refused, kept)) = collected.take() {
                 work.batch.partitions.push(part);
                 work.numbers.insert(partition, number);
+                work.kept.insert(partition, kept);
                 if !refused.is_empty() {
                     work.refused.insert(partition, refused);
                 }
@@ -142,7 +158,7 @@ impl Work {
         if self.batch.partitions.iter().map(size).sum::<usize>() < large {
             return vec![self];
         }
-        let Self { batch: Batch { topic, mut partitions, version_jump }, mut numbers, mut refused } = self;
+        let Self { batch: Batch { topic, mut partitions, version_jump }, mut numbers, mut refused, mut kept } = self;
         partitions.sort_by_key(|part| std::cmp::Reverse(size(part)));
         let mut works: Vec<(usize, Self)> =
             (0..SIDES).map(|_| (0, Self::empty(&topic).counting_jumps_beyond(version_jump))).collect();
@@ -151,6 +167,7 @@ impl Work {
             *events += size(&part);
             work.numbers.extend(numbers.remove_entry(&part.partition));
             work.refused.extend(refused.remove_entry(&part.partition));
+            work.kept.extend(kept.remove_entry(&part.partition));
             work.batch.partitions.push(part);
         }
         let works = works.into_iter().map(|(_, mut work)| {
@@ -162,10 +179,40 @@ impl Work {
 
     /// Drops the parts for which `is_void` says so.
     pub(crate) fn drop_void(&mut self, is_void: impl Fn(i32, u64) -> bool) {
-        let Self { batch, numbers, refused } = self;
+        let Self { batch, numbers, refused, kept } = self;
         numbers.retain(|partition, number| !is_void(*partition, *number));
         batch.partitions.retain(|part| numbers.contains_key(&part.partition));
         refused.retain(|partition, _| numbers.contains_key(partition));
+        kept.retain(|partition, _| numbers.contains_key(partition));
+    }
+
+    /// Turns events that the store calls unordered into records that cannot be used. Returns which.
+    pub(crate) fn set_aside(&mut self, unordered: Vec<RejectedEvent>) -> Vec<Stamp> {
+        let mut messages: HashMap<Stamp, String> =
+            unordered.into_iter().map(|event| (event.stamp, event.message)).collect();
+        let mut aside = Vec::new();
+        for part in &mut self.batch.partitions {
+            let (partition, epoch) = (part.partition, part.epoch());
+            let Some(kept) = self.kept.get_mut(&partition) else { continue };
+            let mut refused = Vec::new();
+            for record in std::mem::take(kept) {
+                let stamp = Stamp { epoch, partition, offset: record.offset };
+                match messages.remove(&stamp) {
+                    Some(message) => {
+                        let refusal = Refusal { code: RefusalCode::Unordered, message };
+                        refused.push(RefusedRecord { record, refusal });
+                        aside.push(stamp);
+                    }
+                    None => kept.push(record),
+                }
+            }
+            if !refused.is_empty() {
+                let offsets: HashSet<i64> = refused.iter().map(|refused| refused.record.offset).collect();
+                part.events.retain(|event| !offsets.contains(&event.stamp.offset));
+                self.refused.entry(partition).or_default().append(&mut refused);
+            }
+        }
+        aside
     }
 
     /// The highest number in it.

@@ -58,7 +58,7 @@ impl Assignment {
         let Some(collected) = self.collected(partition) else { return Taken::Passed };
         match decoded {
             Ok(Decoded { event, occurred_at_unreadable }) => {
-                collected.push_event(event);
+                collected.push_event(event, keep);
                 Taken::Event { occurred_at_unreadable }
             }
             Err(refusal) => {

@@ -56,6 +56,8 @@ const COMMIT_INTERVAL: Duration = Duration::from_secs(5);
 const DOUBT_PAUSE: Duration = Duration::from_secs(1);
 /// How long records may be known of and not come before the consumer is taken for broken.
 const STUCK_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often it is mentioned that events without a version stand in two partitions.
+const UNORDERED_INTERVAL: Duration = Duration::from_secs(60);
 /// How long the writer may take with what is in hand at the end.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -75,6 +77,7 @@ pub(super) struct RecorderThread {
     /// Applied and not yet committed to Kafka.
     uncommitted: BTreeMap<i32, i64>,
     committed_at: Instant,
+    told_of_unordered_at: Option<Instant>,
     behind_since: Option<Instant>,
     clock: WallClock,
     restored: Restored,
@@ -128,6 +131,7 @@ impl RecorderThread {
             paused: false,
             uncommitted: BTreeMap::new(),
             committed_at: Instant::now(),
+            told_of_unordered_at: None,
             behind_since: None,
             clock: WallClock::new(),
             restored: Restored::default(),

@@ -91,7 +91,8 @@ impl Writer {
                         }
                         Err(_) => {}
                     }
-                    (writing.on_applied(applied, &self.hand), "a batch cannot be stored")
+                    let Some(answer) = writing.on_applied(applied, &self.hand).transpose() else { continue };
+                    (answer, "a batch cannot be stored")
                 }
             };
             match answer {

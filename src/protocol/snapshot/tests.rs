@@ -55,7 +55,7 @@ fn order(id: &str, status: &str, pad: usize, steps: usize) -> OrderView {
         });
         decoded(&event, i64::MAX - 100 + step)
     });
-    let history = events.fold(None, |history, event| History::fold(history, &event).0).unwrap();
+    let history = events.fold(None, |history, event| History::fold(history, &event, |_| true).0).unwrap();
     OrderView { state: history.known.order().unwrap().clone(), timeline: history.timeline }
 }
 

@@ -3,13 +3,13 @@
 use hashbrown::HashMap;
 use sqlx::{Executor, postgres::PgConnection, query_as};
 
-use super::write;
+use super::{progress, write};
 use crate::{
     event::{History, OrderEvent, OrderId},
     store::{
         Applied, Batch, Progress, RejectedEvent, StoreError,
         culprits::{self, Trial},
-        plan::{self, Plan},
+        plan::{self, Lives, Plan},
         reading::ProgressRow,
         rows::{MarkerRow, OrderRow},
     },
@@ -40,7 +40,7 @@ pub(super) async fn apply(connection: &mut PgConnection, batch: &Batch) -> Resul
         .await?;
     let stored: Vec<Progress> = stored.into_iter().map(Progress::from).collect();
     plan::check_positions(batch, &stored)?;
-    let applied = apply_events(connection, &plan::events_of(batch), batch.version_jump).await?;
+    let applied = apply_events(connection, batch, &plan::events_of(batch), batch.version_jump).await?;
     write::progress(connection, batch).await?;
     write::dead_letters(connection, batch).await?;
     Ok(applied)
@@ -48,11 +48,18 @@ pub(super) async fn apply(connection: &mut PgConnection, batch: &Batch) -> Resul
 
 async fn apply_events(
     connection: &mut PgConnection,
+    batch: &Batch,
     events: &[&OrderEvent],
     version_jump: u64,
 ) -> Result<Applied, StoreError> {
     let stored = lock_stored(connection, &plan::orders_of(events)).await?;
-    let plan = Plan::fold(events, &stored, version_jump);
+    let mut lives = Lives::of(batch);
+    if lives.are_too_few(events, &stored)
+        && let Some(part) = batch.partitions.first()
+    {
+        lives.extend(progress::lives(connection, &batch.topic, &part.log_id).await?);
+    }
+    let plan = Plan::fold(events, &stored, &lives, version_jump)?;
     write::plan(connection, &plan).await?;
     Ok(plan.applied)
 }
@@ -78,15 +85,15 @@ pub(super) async fn find_culprits(
     connection: &mut PgConnection,
     batch: &Batch,
 ) -> Result<Vec<RejectedEvent>, StoreError> {
-    culprits::find(&mut Savepoint(connection), plan::events_of(batch)).await
+    culprits::find(&mut Savepoint(connection, batch), plan::events_of(batch)).await
 }
 
-struct Savepoint<'c>(&'c mut PgConnection);
+struct Savepoint<'c>(&'c mut PgConnection, &'c Batch);
 
 impl Trial for Savepoint<'_> {
     async fn try_events(&mut self, events: &[&OrderEvent]) -> Result<Result<(), String>, StoreError> {
         self.0.execute("savepoint trial").await?;
-        let outcome = apply_events(self.0, events, u64::MAX).await;
+        let outcome = apply_events(self.0, self.1, events, u64::MAX).await;
         let said = match outcome {
             Ok(_) => Ok(()),
             Err(error) => Err(error.data_refusal().ok_or(error)?),

@@ -9,7 +9,7 @@ use crate::{
     store::{
         Applied, Batch, RejectedEvent, StoreError,
         culprits::{self, Trial},
-        plan::{self, Plan},
+        plan::{self, Lives, Plan},
         rows::{MarkerRow, OrderRow, json},
     },
 };
@@ -25,7 +25,7 @@ const MARKERS: &str = "
 
 pub(super) async fn apply(connection: &mut SqliteConnection, batch: &Batch) -> Result<Applied, StoreError> {
     plan::check_positions(batch, &progress::partitions(connection, &batch.topic).await?)?;
-    let applied = apply_events(connection, &plan::events_of(batch), batch.version_jump).await?;
+    let applied = apply_events(connection, batch, &plan::events_of(batch), batch.version_jump).await?;
     write::progress(connection, batch).await?;
     write::dead_letters(connection, batch).await?;
     Ok(applied)
@@ -33,6 +33,7 @@ pub(super) async fn apply(connection: &mut SqliteConnection, batch: &Batch) -> R
 
 async fn apply_events(
     connection: &mut SqliteConnection,
+    batch: &Batch,
     events: &[&OrderEvent],
     version_jump: u64,
 ) -> Result<Applied, StoreError> {
@@ -46,7 +47,13 @@ async fn apply_events(
     for row in rows {
         stored.extend([row.into_history()?]);
     }
-    let plan = Plan::fold(events, &stored, version_jump);
+    let mut lives = Lives::of(batch);
+    if lives.are_too_few(events, &stored)
+        && let Some(part) = batch.partitions.first()
+    {
+        lives.extend(progress::lives(connection, &batch.topic, &part.log_id).await?);
+    }
+    let plan = Plan::fold(events, &stored, &lives, version_jump)?;
     write::plan(connection, &plan).await?;
     Ok(plan.applied)
 }
@@ -56,15 +63,15 @@ pub(super) async fn find_culprits(
     connection: &mut SqliteConnection,
     batch: &Batch,
 ) -> Result<Vec<RejectedEvent>, StoreError> {
-    culprits::find(&mut Savepoint(connection), plan::events_of(batch)).await
+    culprits::find(&mut Savepoint(connection, batch), plan::events_of(batch)).await
 }
 
-struct Savepoint<'c>(&'c mut SqliteConnection);
+struct Savepoint<'c>(&'c mut SqliteConnection, &'c Batch);
 
 impl Trial for Savepoint<'_> {
     async fn try_events(&mut self, events: &[&OrderEvent]) -> Result<Result<(), String>, StoreError> {
         self.0.execute("savepoint trial").await?;
-        let said = match apply_events(self.0, events, u64::MAX).await {
+        let said = match apply_events(self.0, self.1, events, u64::MAX).await {
             Ok(_) => Ok(()),
             Err(error) => Err(error.data_refusal().ok_or(error)?),
         };

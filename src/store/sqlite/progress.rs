@@ -23,6 +23,12 @@ const PARTITIONS: &str = "
     select partition, log_id, generation, next_offset, last_offset, last_digest
     from progress where topic = ?1 order by partition";
 
+/// The partitions of this log that the topic has now: rows of others stay.
+const LIVES: &str = "
+    select p.partition, p.log_id, p.generation, p.next_offset, p.last_offset, p.last_digest
+    from progress p join topics t on t.topic = p.topic
+    where p.topic = ?1 and p.log_id = ?2 and p.partition < t.partition_count";
+
 /// Rows of four kinds: partitions, the topic, where those went on that lost records, dead letters.
 const READING: &str = "
     select partition, log_id, generation, next_offset, last_offset, last_digest,
@@ -36,7 +42,8 @@ const READING: &str = "
     from lost_ranges where topic = ?1 group by epoch, partition
     union all
     select * from (select partition, null, null, log_offset, null, null, null, id, epoch, null
-                   from dead_letters where topic = ?1 and id > ?2 and code = 'rejected_by_store' order by id limit ?3)";
+                   from dead_letters where topic = ?1 and id > ?2 and code in ('rejected_by_store', 'unordered')
+                   order by id limit ?3)";
 
 const RELOCATE: &str = "
     update progress
@@ -78,6 +85,16 @@ pub(super) async fn open_topic(
 
 pub(super) async fn partitions(connection: &mut SqliteConnection, topic: &str) -> Result<Vec<Progress>, StoreError> {
     let rows: Vec<ProgressRow> = query_as(PARTITIONS).bind(topic).fetch_all(connection).await?;
+    Ok(rows.into_iter().map(Progress::from).collect())
+}
+
+/// The lives that the partitions of this log are in.
+pub(super) async fn lives(
+    connection: &mut SqliteConnection,
+    topic: &str,
+    log_id: &str,
+) -> Result<Vec<Progress>, StoreError> {
+    let rows: Vec<ProgressRow> = query_as(LIVES).bind(topic).bind(log_id).fetch_all(connection).await?;
     Ok(rows.into_iter().map(Progress::from).collect())
 }
 

@@ -96,6 +96,11 @@ impl Metrics {
             "Events recorded whose version lies far above the one before",
             Counter::default(),
         );
+        let partition_changed = names.add(
+            "partition_changed",
+            "Events without a version in another partition than their order, which are refused",
+            Family::default(),
+        );
         let lag =
             names.add("lag_records", "Records of a partition that a pipeline has still to take", Family::default());
         let up = names.add("kafka_up", "Whether a pipeline reaches its brokers: 1 or 0", Family::default());
@@ -104,7 +109,8 @@ impl Metrics {
             "Partitions a pipeline does not go on with until an operator helps",
             Family::default(),
         );
-        let families = pipeline::Families { records, refused, unreadable, kind_changed, lag, up, halted };
+        let families =
+            pipeline::Families { records, refused, unreadable, kind_changed, partition_changed, lag, up, halted };
 
         let partitions_not_recorded = names.add(
             "partitions_not_recorded",

@@ -13,6 +13,7 @@ pub(super) struct Families {
     pub(super) refused: Family<Refused, Counter>,
     pub(super) unreadable: Family<Pipeline, Counter>,
     pub(super) kind_changed: Family<Pipeline, Counter>,
+    pub(super) partition_changed: Family<Pipeline, Counter>,
     pub(super) lag: Family<Partition, Gauge>,
     pub(super) up: Family<Pipeline, Gauge>,
     pub(super) halted: Family<Pipeline, Gauge>,
@@ -34,6 +35,7 @@ impl Families {
             refused: outcome("refused"),
             occurred_at_unreadable: self.unreadable.get_or_create_owned(&label),
             kind_changed: self.kind_changed.get_or_create_owned(&label),
+            partition_changed: self.partition_changed.get_or_create_owned(&label),
             kafka_up: self.up.get_or_create_owned(&label),
             partitions_halted: self.halted.get_or_create_owned(&label),
             refused_by_code: self.refused.clone(),
@@ -64,6 +66,7 @@ pub struct PipelineMetrics {
     pub kafka_up: Gauge,
     /// Partitions that wait for an operator.
     pub partitions_halted: Gauge,
+    partition_changed: Counter,
     refused: Counter,
     refused_by_code: Family<Refused, Counter>,
     lag: Family<Partition, Gauge>,
@@ -82,6 +85,7 @@ impl PipelineMetrics {
             Verdict::Duplicate => drop(self.duplicate.inc()),
             Verdict::Conflict => drop(self.conflict.inc()),
             Verdict::NothingToErase => drop(self.nothing_to_erase.inc()),
+            Verdict::Unordered => self.partition_changed(),
         }
     }
 
@@ -89,6 +93,12 @@ impl PipelineMetrics {
     pub fn refused(&self, code: RefusalCode) {
         self.refused.inc();
         self.refused_by_code.get_or_create(&Refused { pipeline: self.pipeline, code: code.as_str() }).inc();
+    }
+
+    /// Counts an event without a version in another partition than its order: it cannot be used.
+    pub fn partition_changed(&self) {
+        self.partition_changed.inc();
+        self.refused(RefusalCode::Unordered);
     }
 
     /// Sets how many records of a partition are still to come.

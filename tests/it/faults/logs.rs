@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 
-use super::{event, nimble, until_row, until_stored_once};
+use super::{event, nimble, replace_topic, until_row, until_stored_once};
 use crate::{
     parts::{kafka::shared_broker, postgres::Database, topic::Topic},
     world::{Crowd, Screen, Shop, World, eventually, record},
@@ -67,16 +67,6 @@ async fn a_database_that_was_restored_from_a_backup_is_brought_up_to_date_from_t
     until_stored_once(&world, &shop).await;
     crowd.settle(shop).await;
     tokio::join!(one.stop(), two.stop());
-}
-
-/// The same name, another log.
-async fn replace_topic(world: &World) {
-    world.topic.delete().await;
-    eventually("the name is free again", async || {
-        let (broker, name) = (shared_broker(), world.topic.name().to_owned());
-        tokio::spawn(async move { Topic::create_named(&broker, &name, 3, &[]).await }).await.is_ok()
-    })
-    .await;
 }
 
 /// Lets the broker forget what the recorder has not stored: `A-1` is created and stored, then paid, and `A-2` is created

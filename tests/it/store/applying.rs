@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use ordercast::{
-    event::{Epoch, Stamp, VersionKind, version::MAX_VERSION},
-    store::{Applied, RejectedEvent, StoreError},
+    event::{Epoch, OrderEvent, Stamp, VersionKind, version::MAX_VERSION},
+    store::{Applied, LastRecord, PartitionBatch, Progress, RejectedEvent, Relocation, StoreError},
 };
 
 use super::{
-    databases::{Database, LOG_ID},
+    databases::{Database, LOG_ID, TOPIC},
     drafts::{apply, batch, by_name, erase, listed, part, reset, set, short, state, steps},
 };
 
@@ -59,6 +59,76 @@ pub(super) async fn versions_of_another_kind_apply_and_are_counted(database: &Da
     let applied = apply(store, 0, 2, [set("A-1", 1, "returned")]).await;
     assert_eq!(applied, Applied { applied: 1, kind_changed: 1, ..Applied::default() });
     assert_eq!(steps(&by_name(store, &["A-1"]).await, "A-1"), [1000, 2, 1]);
+}
+
+pub(super) async fn events_without_versions_in_two_partitions_are_named_and_change_nothing(database: &Database) {
+    database.open(2).await;
+    let store = &database.store;
+    let home = [set("B-1", 1, "created"), set("A-1", 0, "created").unversioned()];
+    apply(store, 0, 0, home).await;
+    let unversioned = |status| set("A-1", 0, status).unversioned();
+    // At a lower offset, and at a higher one.
+    let astray = [unversioned("packed"), set("A-2", 0, "created").unversioned(), unversioned("delivered")];
+    let outcome = store.apply(&batch([part(1, 0, astray)])).await;
+    let Err(StoreError::Unordered(named)) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(named.iter().map(|event| event.stamp.offset).collect::<Vec<_>>(), [0, 2]);
+    for RejectedEvent { stamp, message } in &named {
+        assert_eq!((stamp.epoch, stamp.partition), (Epoch::of(LOG_ID, 0), 1));
+        assert!(message.contains("partition 0") && message.contains("share one partitioner"), "{message}");
+    }
+    let snapshot = by_name(store, &["A-1", "A-2"]).await;
+    assert_eq!((short(&snapshot, "A-1"), short(&snapshot, "A-2")), (Some((2, "created".into())), None));
+    assert_eq!(snapshot.positions()[1].next_offset, 0);
+
+    // One that has a version is ordered by that, and the order goes on where it stands.
+    let versioned = apply(store, 1, 0, [set("A-1", 7, "shipped")]).await;
+    assert_eq!(versioned, Applied { applied: 1, kind_changed: 1, ..Applied::default() });
+    let outcome = store.apply(&batch([part(0, 2, [unversioned("packed")])])).await;
+    assert!(matches!(&outcome, Err(StoreError::Unordered(named)) if named.len() == 1), "{outcome:?}");
+    assert_eq!(apply(store, 1, 1, [unversioned("delivered")]).await.applied, 1);
+    assert_eq!(short(&by_name(store, &["A-1"]).await, "A-1"), Some((2, "delivered".into())));
+
+    // Within one batch the partitions are read in order.
+    let [first, second] = [(0, 2), (1, 2)].map(|(n, from)| part(n, from, [set("C-1", 0, "created").unversioned()]));
+    let outcome = store.apply(&batch([first, second])).await;
+    let Err(StoreError::Unordered(named)) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(named.iter().map(|event| event.stamp.partition).collect::<Vec<_>>(), [1]);
+}
+
+/// Moves a partition into the next life of its log, which has so many partitions.
+async fn replace(database: &Database, partition: usize, partition_count: i32) {
+    let from = database.store.progress(TOPIC, i64::MAX).await.unwrap().progress[partition].clone();
+    let to = Progress { generation: from.generation + 1, next_offset: 0, last_record: None, ..from.clone() };
+    let partition_count = Some(partition_count);
+    let relocation = Relocation { topic: TOPIC.into(), from, to, lost_range: None, partition_count };
+    database.store.relocate(&relocation).await.unwrap();
+}
+
+pub(super) async fn an_order_without_versions_whose_partition_changed_with_the_log_goes_on_there(database: &Database) {
+    database.open(3).await;
+    let store = &database.store;
+    apply(store, 0, 0, [set("A-1", 0, "created").unversioned(), set("A-1", 0, "packed").unversioned()]).await;
+    // The new log looks no different where nothing had been recorded.
+    replace(database, 0, 3).await;
+    let moved = apply(store, 1, 0, [set("A-1", 0, "shipped").unversioned()]).await;
+    assert_eq!(moved, Applied { applied: 1, kind_changed: 1, ..Applied::default() });
+    let snapshot = by_name(store, &["A-1"]).await;
+    assert_eq!((short(&snapshot, "A-1"), steps(&snapshot, "A-1")), (Some((1, "shipped".into())), vec![1, 2, 1]));
+    // Between the partitions of the new log nobody can say, whatever lives they are in.
+    let epoch = Epoch::of(LOG_ID, 1);
+    let life = |event: OrderEvent| PartitionBatch {
+        generation: 1,
+        last_record: Some(LastRecord { offset: 0, digest: 1 }),
+        next_offset: 1,
+        events: vec![event],
+        ..part(0, 0, [])
+    };
+    let delivered = set("A-1", 0, "delivered").unversioned().place(Stamp { epoch, partition: 0, offset: 0 });
+    let outcome = store.apply(&batch([life(delivered.clone())])).await;
+    assert!(matches!(&outcome, Err(StoreError::Unordered(named)) if named.len() == 1), "{outcome:?}");
+    // A partition that the new log does not have is none of it, although its row stays.
+    replace(database, 2, 1).await;
+    assert_eq!(store.apply(&batch([life(delivered)])).await.unwrap().applied, 1);
 }
 
 pub(super) async fn a_late_event_adds_its_step_alone(database: &Database) {

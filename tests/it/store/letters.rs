@@ -68,6 +68,16 @@ pub(super) async fn a_dead_letter_told_again_is_one_row_with_a_new_number(databa
     assert_eq!(after.dead_letters.iter().map(|refused| refused.offset).collect::<Vec<_>>(), [0]);
 }
 
+pub(super) async fn what_the_store_calls_unordered_is_told_as_what_it_refuses(database: &Database) {
+    database.open(1).await;
+    let coded = |offset, code| DeadLetter { code, ..letter(offset) };
+    let letters = vec![coded(0, "not_json"), coded(1, "unordered"), coded(2, "rejected_by_store"), coded(3, "bad_key")];
+    refuse(database, 0, 0, letters).await;
+    let told = database.store.progress(TOPIC, 0).await.unwrap();
+    assert_eq!(told.dead_letters.iter().map(|refused| refused.offset).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(told.last_dead_letter, 4);
+}
+
 pub(super) async fn a_held_record_is_kept_byte_for_byte(database: &Database) {
     database.open(1).await;
     let value: Vec<u8> = (0..=255).collect();

@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use rdkafka::consumer::Consumer;
 
-use super::{MAX_TASKS, RecorderThread, Reply, Task};
-use crate::store::Relocation;
+use super::{MAX_TASKS, RecorderThread, Reply, Task, UNORDERED_INTERVAL};
+use crate::{event::Stamp, store::Relocation};
 
 impl RecorderThread {
     /// Hears what became of tasks.
@@ -29,7 +29,7 @@ impl RecorderThread {
             Reply::Relocated { lost_range, .. } => {
                 metrics.dead_letters.lost_ranges.inc_by(u64::from(*lost_range));
             }
-            Reply::Applied { positions, applied, dead_letters, blocked } => {
+            Reply::Applied { positions, applied, dead_letters, unordered, blocked } => {
                 metrics.recorder.applied.inc_by(applied.applied);
                 metrics.recorder.late.inc_by(applied.late);
                 metrics.recorder.duplicate.inc_by(applied.duplicate);
@@ -39,7 +39,9 @@ impl RecorderThread {
                 metrics.version_jumps.inc_by(applied.jumped);
                 dead_letters.iter().for_each(|code| metrics.dead_letters.put_aside(*code));
                 metrics.dead_letters.topic_failures.inc_by(blocked.len() as u64);
+                unordered.iter().for_each(|_| metrics.recorder.partition_changed());
                 self.uncommitted.extend(positions.iter().copied());
+                self.tell_of_unordered(unordered);
             }
             Reply::Blocked(partitions) => drop(metrics.dead_letters.topic_failures.inc_by(partitions.len() as u64)),
             Reply::HaltSet | Reply::Void | Reply::Lost => {}
@@ -53,6 +55,21 @@ impl RecorderThread {
                     );
                 }
             }
+        }
+    }
+
+    /// Says, not too often, that producers do not agree where an order belongs.
+    fn tell_of_unordered(&mut self, unordered: &[Stamp]) {
+        let Some(first) = unordered.first() else { return };
+        let is_due = self.told_of_unordered_at.is_none_or(|at| at.elapsed() >= UNORDERED_INTERVAL);
+        if is_due {
+            self.told_of_unordered_at = Some(Instant::now());
+            tracing::warn!(
+                kafka.partition = first.partition,
+                kafka.offset = first.offset,
+                "an event without a version stands in another partition than its order: a dead letter, and others may be; \
+                 all producers of a topic must share one partitioner"
+            );
         }
     }
 
