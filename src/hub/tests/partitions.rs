@@ -48,8 +48,7 @@ impl Two {
             viewer,
             mailbox: mailbox.clone(),
             start: true,
-            max_per_user: None,
-            closes_oldest: false,
+            place: None,
             badge: None,
         };
         let seat = Seat { key: self.hub.join(joining).unwrap(), mailbox };
