@@ -37,6 +37,8 @@ const LARGE_BYTES: usize = 10_000;
 const HEARTBEAT: &str = "15s";
 /// After each the good ones are asked what they see.
 const ROUND: Duration = Duration::from_secs(60);
+/// A version that nothing comes after, and a time that nothing comes before, of somebody whom nobody watches.
+const AHEAD: &str = r#"{"order_id":"A-ahead","user_id":"ahead","status":"s","version":9007199254740991,"occurred_at":"2999-01-01T00:00:00Z"}"#;
 /// Below this it is told whether anything grows, and not judged: a process that has just started does.
 const JUDGED_FROM: Duration = Duration::from_secs(600);
 
@@ -116,6 +118,7 @@ impl Upstream {
             events += EVENTS;
             records.extend((0..LARGE_EVENTS).map(|_| record(&self.large_event())));
             records.push(Record::new("A-broken", r#"{"order_id":"A-broken","status":"#));
+            records.push(Record::new("A-ahead", AHEAD));
             records.push(Record::new("A-broken", r#"{"order_id":"A-broken","user_id":[],"status":"s"}"#));
             field.world.topic.produce_all(&records).await;
         }

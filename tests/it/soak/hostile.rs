@@ -94,10 +94,12 @@ enum Act {
     LeaveAnswersUnread,
     AskAsABrowser,
     PassALinkOn,
+    ComeFromElsewhere,
+    Slip,
 }
 
 /// What they do, how many of them at once, the pause between two times, and what comes of it.
-const ACTS: [(Act, u64, u64, &str); 16] = [
+const ACTS: [(Act, u64, u64, &str); 18] = [
     (Act::ReadNothing, 4, 500, "readers that read nothing cut"),
     (Act::HalfAHandshake, 3, 50, "half handshakes let go"),
     (Act::BreakFrames, 4, 100, "frames that break the rules answered with their close code"),
@@ -114,6 +116,8 @@ const ACTS: [(Act, u64, u64, &str); 16] = [
     (Act::LeaveAnswersUnread, 2, 500, "answers that nobody reads cut"),
     (Act::AskAsABrowser, 1, 1000, "floods of preflights refused"),
     (Act::PassALinkOn, 1, 1000, "links that are passed on refused"),
+    (Act::ComeFromElsewhere, 1, 50, "pages of foreign origins refused"),
+    (Act::Slip, 1, 500, "slips of an operator refused"),
 ];
 
 impl Hostile {
@@ -175,6 +179,8 @@ impl Act {
             Self::LeaveAnswersUnread => strangers::leave_answers_unread(here, &field.world.token(STALLED), rng).await,
             Self::AskAsABrowser => strangers::ask_as_a_browser(here, rng).await,
             Self::PassALinkOn => strangers::pass_a_link_on(here, &field.world, rng).await,
+            Self::ComeFromElsewhere => strangers::come_from_elsewhere(here, rng).await,
+            Self::Slip => strangers::slip(here).await,
             Self::ForgeTokens => {
                 let good = field.world.token("u-1");
                 let (signed, _) = good.rsplit_once('.').expect("a token has parts");

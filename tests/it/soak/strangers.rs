@@ -4,10 +4,15 @@
 use std::time::Duration;
 
 use rand::{Rng, rngs::SmallRng, seq::IndexedRandom};
+use reqwest::Method;
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::hostile::{Outcome, Raw, connect, opened};
-use crate::world::{Instance, World};
+use crate::{
+    control,
+    world::{Instance, World},
+};
 
 /// What the service and the kernels in between may take of a body that nobody asked for.
 const MOST_TAKEN: usize = 16 << 20;
@@ -77,6 +82,27 @@ pub(super) async fn ask_as_a_browser(instance: &Instance, rng: &mut SmallRng) ->
     let (_, _) = tokio::join!(asks, reading.read_to_end(&mut answers));
     let refused = answers.windows(12).any(|head| head == b"HTTP/1.1 429");
     if refused { Ok(()) } else { Err(format!("{} bytes of answers and no refusal", answers.len())) }
+}
+
+/// A page of nobody's, with an origin as long as headers may be.
+pub(super) async fn come_from_elsewhere(instance: &Instance, rng: &mut SmallRng) -> Outcome {
+    let mut stream = connect(instance, rng).await?;
+    let origin = format!("https://{}.example", "evil".repeat(rng.random_range(1..7_000)));
+    let request = format!("GET /orders HTTP/1.1\r\nHost: x\r\nOrigin: {origin}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.map_err(|error| error.to_string())?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.ok();
+    let is_refused = answer.starts_with(b"HTTP/1.1 403") || answer.starts_with(b"HTTP/1.1 408");
+    if is_refused { Ok(()) } else { Err(String::from_utf8_lossy(&answer).into_owned()) }
+}
+
+/// What an operator writes who means one user: it must not be told to everybody.
+pub(super) async fn slip(instance: &Instance) -> Outcome {
+    let slip = json!({"content": "for one user", "userId": "u-1"});
+    match control::operate(instance, Method::POST, "/announcements", Some(slip)).await {
+        (400, _) => Ok(()),
+        (status, answer) => Err(format!("{status} {answer}")),
+    }
 }
 
 /// A link that is passed on: so many hold it, and the next is told.
