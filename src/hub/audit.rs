@@ -34,6 +34,7 @@ impl Hub {
             let order = self.registry.orders.get(order_id);
             // Where the hub itself is in doubt or wrong, all who show the order are corrected, not this screen alone.
             if !truth.known
+                || self.reads.is_sought(order_id)
                 || order
                     .is_some_and(|order| order.unproven || Some(order.state.stamp) != known.map(|known| known.stamp()))
             {

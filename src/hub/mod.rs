@@ -282,6 +282,8 @@ impl Hub {
 
     /// What is shown of an order may be wrong: it is read again.
     fn doubt_order(&mut self, order_id: &OrderId) {
+        // A marker may say what a record did that is none.
+        self.erased.forget(order_id);
         if let Some(order) = self.registry.orders.get_mut(order_id) {
             order.unproven = true;
             self.reads.order_due(order_id);

@@ -86,6 +86,11 @@ impl ReadQueue {
         self.order_due(order_id);
     }
 
+    /// Whether somebody may have to show this order whom nobody has found yet.
+    pub(super) fn is_sought(&self, order_id: &OrderId) -> bool {
+        self.sought.contains(order_id)
+    }
+
     /// Whether an order was sought that is settled now.
     pub(super) fn take_sought(&mut self, order_id: &OrderId) -> bool {
         self.sought.remove(order_id)

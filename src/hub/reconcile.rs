@@ -177,7 +177,11 @@ impl Hub {
         let order = self.registry.orders.get_mut(order_id)?;
         let shown = Revision { stamp: order.state.stamp, version: order.state.version.number };
         let truth = history.map(|history| Revision::of(&history.known));
-        let undecided = history.is_some_and(|history| history.known.is_unordered_with(&order.state));
+        let undecided = history.is_some_and(|history| {
+            let (known, state) = (&history.known, &order.state);
+            let elsewhere = known.stamp().partition != state.stamp.partition;
+            known.is_unordered_with(state) || elsewhere && known.version() == state.version
+        });
         let (was_unproven, untold) = (std::mem::take(&mut order.unproven), std::mem::take(&mut order.untold));
         let wrong = truth.map(|truth| truth.stamp) != Some(shown.stamp);
         if !wrong && !untold {
@@ -194,7 +198,8 @@ impl Hub {
         for key in keys {
             self.show_partial(key, order_id, view.as_ref(), now);
         }
-        // Which of two partitions an order follows is decided by who records it, and the hub may still be told of that.
+        // Which of two partitions an order follows, where its versions do not say, is decided by who records it, and the hub
+        // may still be told of that.
         (wrong && !was_unproven && !undecided).then(|| Correction {
             order_id: order_id.clone(),
             shown: Some(shown),
@@ -239,7 +244,8 @@ impl Hub {
             untold: false,
             sessions: Default::default(),
         });
-        if state.version.supersedes(order.state.version) && order.unproven {
+        // After a reset versions begin anew, so of equal ones the newer reading counts until a proof tells.
+        if order.unproven && !order.state.version.supersedes(state.version) {
             order.state = state;
         }
     }

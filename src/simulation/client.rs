@@ -163,7 +163,11 @@ impl Client {
         }
         match kind {
             "welcome" => connection.welcomed = true,
-            "stale" => connection.fresh_since = None,
+            "stale" => {
+                connection.fresh_since = None;
+                // It was said, however late it is read.
+                self.wrong_since.clear();
+            }
             "fresh" => connection.fresh_since = Some(now),
             "snapshot" => self.on_snapshot(message, topic, now, flaws),
             "order_status" => {
@@ -175,8 +179,11 @@ impl Client {
                     timeline: Vec::new(),
                 };
                 self.judge(&order, topic, flaws);
+                // What was shown of a log that had been replaced unnoticed is called by the name of a record of the log before.
+                let misnamed = |rev: &str| rev.parse().is_ok_and(|stamp| topic.records(stamp).nth(1).is_some());
                 if let Some(seen) = self.screen.get(&order.order_id)
                     && order.version <= seen.version
+                    && !misnamed(&seen.rev)
                 {
                     flaws.push((Flaw::Regress, format!("{seen:?} on the screen, then {text}")));
                 }

@@ -23,6 +23,11 @@ impl World {
         }
         let Self { database, topic, flaws, .. } = &mut self;
         database.judge(topic, flaws);
+        if self.faults.partitioners {
+            // Which of two partitions an order follows is decided by who records it. Where a hub took it otherwise and is
+            // not told, an audit puts it right, and counts that.
+            self.flaws.retain(|(flaw, _)| *flaw != Flaw::Alarm);
+        }
         (self.flaws.drain(..).collect(), self.digest())
     }
 
