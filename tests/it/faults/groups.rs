@@ -149,9 +149,10 @@ async fn a_foreign_consumer_that_takes_half_of_the_partitions_is_named_and_scree
     assert_eq!(lines(&instance), 1, "not more often than once a minute");
 
     foreigner.leave().await;
-    until_all_is_recorded(&world, &instance, 4, 9).await;
+    // Who is not listened to does not answer the instance's Pings either.
+    let heard = newcomer.until("it is fresh", |screen| screen.stale.is_none());
+    tokio::join!(until_all_is_recorded(&world, &instance, 4, 9), heard);
     assert_eq!(world.database.number("select count(*) from orders").await, Some(6_009));
-    newcomer.until("it is fresh", |screen| screen.stale.is_none()).await;
     newcomer.expect_status(&format!("B-{}", taken[0]), "created").await;
     eventually("the log says so", async || instance.log().contains("every partition is recorded again")).await;
     instance.stop().await;
