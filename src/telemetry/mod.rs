@@ -2,9 +2,11 @@
 
 pub mod logs;
 pub mod metrics;
+mod reminder;
 
 pub use logs::{Destination, report_panics, start_logging};
 pub use metrics::{
     ConnectionMetrics, ControlMetrics, Cut, DeadLetterMetrics, HubMetrics, Metrics, OPEN_METRICS, PipelineMetrics,
     SessionMetrics, SnapshotMetrics,
 };
+pub use reminder::Reminder;
