@@ -16,6 +16,7 @@ use crate::{
     event::{Position, Stamp},
     hub::SharedHub,
     store::{Halt, MAX_DEAD_LETTERS_READ, Progress, ProgressReading, RefusedRecord, Store, StoreError},
+    telemetry::Reminder,
 };
 
 /// How often progress is read.
@@ -71,7 +72,13 @@ pub struct ProgressParts {
 /// Starts reading.
 pub fn start(parts: ProgressParts) -> (Component, ProgressViews) {
     let (views, receiver) = watch::channel(None);
-    let reader = ProgressReader { listener: Listener::new(parts.tail_grace), parts, views, away: false };
+    let reader = ProgressReader {
+        listener: Listener::new(parts.tail_grace),
+        parts,
+        views,
+        away: Reminder::default(),
+        is_away: false,
+    };
     (Component::task("progress", |stop| reader.run(stop)), receiver)
 }
 
@@ -79,7 +86,8 @@ struct ProgressReader {
     parts: ProgressParts,
     views: watch::Sender<Option<Arc<ProgressView>>>,
     listener: Listener,
-    away: bool,
+    away: Reminder,
+    is_away: bool,
 }
 
 impl ProgressReader {
@@ -131,7 +139,8 @@ impl ProgressReader {
 
     /// Whether that was all there is.
     fn on_reading(&mut self, reading: ProgressReading) -> bool {
-        if std::mem::take(&mut self.away) {
+        if std::mem::take(&mut self.is_away) {
+            self.away = Reminder::default();
             tracing::info!("the database answers again");
         }
         let complete = (reading.dead_letters.len() as i64) < MAX_DEAD_LETTERS_READ;
@@ -142,8 +151,12 @@ impl ProgressReader {
     }
 
     fn on_failure(&mut self, error: &StoreError) {
-        if !std::mem::replace(&mut self.away, true) {
-            tracing::warn!(%error, "progress cannot be read; still asking");
+        self.is_away = true;
+        if self.away.is_due(&error.to_string(), Instant::now()) {
+            match error.needs_somebody() {
+                true => tracing::error!(%error, "progress cannot be read; still asking"),
+                false => tracing::warn!(%error, "progress cannot be read; still asking"),
+            }
         }
     }
 }

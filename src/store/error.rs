@@ -1,9 +1,10 @@
 //! Why the store could not do as asked, and what the databases' error codes mean for it.
 
-use std::{io, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use sqlx::{error::DatabaseError, migrate::MigrateError, postgres::PgDatabaseError};
 
+use super::away::{self, Away};
 use crate::event::Stamp;
 
 /// Why the store could not do as asked.
@@ -54,8 +55,12 @@ pub enum StoreError {
         known: i64,
     },
     /// The database is away or asks to come again.
-    #[error("the database is unavailable: {0}")]
-    Unavailable(#[source] sqlx::Error),
+    #[error("the database of database.url does not answer{0}")]
+    Unavailable(Away),
+    /// The database does not let this process do its work, whatever it asks: there is no such database, the password is wrong,
+    /// a right is missing.
+    #[error("the database of database.url refuses{0}; waiting does not cure that")]
+    Denied(Away),
     /// The database refused for another reason.
     #[error("the database refused: {0}")]
     Refused(#[source] sqlx::Error),
@@ -71,15 +76,37 @@ pub struct RejectedEvent {
 }
 
 impl StoreError {
-    /// Whether the same call may succeed later without anybody's help.
+    /// Whether the same call may succeed later as it is: nothing is wrong with what it asks for.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Unavailable(_) | Self::Contended)
+        matches!(self, Self::Unavailable(_) | Self::Denied(_) | Self::Contended)
+    }
+
+    /// Whether waiting alone does not cure it, so that somebody has to do something.
+    pub fn needs_somebody(&self) -> bool {
+        !matches!(self, Self::Unavailable(_) | Self::Contended | Self::LostPartition { .. })
+    }
+
+    /// The same, with where the database was looked for.
+    pub(super) fn at(self, place: &Arc<str>) -> Self {
+        match self {
+            Self::Unavailable(away) => Self::Unavailable(away.at(place)),
+            Self::Denied(away) => Self::Denied(away.at(place)),
+            other => other,
+        }
+    }
+
+    /// No connection could be made, for this reason.
+    pub(super) fn at_the_door(error: sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::Tls(error) => Self::Denied(Away::because(away::of_tls(&*error))),
+            sqlx::Error::Protocol(_) => Self::Denied(Away::because("what answers there is not PostgreSQL")),
+            error => error.into(),
+        }
     }
 
     /// The peer kept silent for as long as a call may take.
     pub(crate) fn no_answer(within: Duration) -> Self {
-        let message = format!("no answer within {within:?}");
-        Self::Unavailable(sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, message)))
+        Self::Unavailable(Away::because(format!("no answer within {within:?}")))
     }
 
     /// What the database said, if it refused the values themselves.
@@ -106,10 +133,15 @@ impl From<sqlx::Error> for StoreError {
             }
             Database(refusal) => match Code::of(refusal.as_ref()).answer() {
                 Answer::Contended => Self::Contended,
-                Answer::ComeAgain => Self::Unavailable(error),
+                Answer::ComeAgain => Self::Unavailable(Away::because(away::of_refusal(refusal.as_ref()))),
+                Answer::Denied => Self::Denied(Away::because(away::of_refusal(refusal.as_ref()))),
                 Answer::No => Self::Refused(error),
             },
-            Io(_) | Tls(_) | Protocol(_) | PoolTimedOut | PoolClosed | WorkerCrashed => Self::Unavailable(error),
+            Io(io) => Self::Unavailable(Away::because(away::of_io(io))),
+            Tls(tls) => Self::Unavailable(Away::because(away::of_tls(tls.as_ref()))),
+            Protocol(_) | PoolTimedOut | PoolClosed | WorkerCrashed => {
+                Self::Unavailable(Away::because(error.to_string()))
+            }
             _ => Self::Refused(error),
         }
     }
@@ -135,6 +167,7 @@ enum Code<'a> {
 enum Answer {
     Contended,
     ComeAgain,
+    Denied,
     No,
 }
 
@@ -153,6 +186,8 @@ impl<'a> Code<'a> {
             // read_only_sql_transaction: the former primary after a failover. query_canceled: our own timeout.
             // idle_in_transaction_session_timeout: this process stood still. 40003: lost in the middle.
             Self::SqlState("25006" | "25P03" | "40003" | "57014") => Answer::ComeAgain,
+            // invalid_authorization, invalid_catalog_name, insufficient_privilege
+            Self::SqlState("28000" | "28P01" | "3D000" | "42501") => Answer::Denied,
             Self::SqlState(state) => {
                 // Connection, resources (disk, memory, connections), operator intervention, system error.
                 let away = ["08", "53", "57P", "58"].iter().any(|class| state.starts_with(class));
@@ -160,6 +195,8 @@ impl<'a> Code<'a> {
             }
             // BUSY, LOCKED, IOERR, FULL, CANTOPEN
             Self::Sqlite(5 | 6 | 10 | 13 | 14) => Answer::ComeAgain,
+            // PERM, READONLY, AUTH, NOTADB
+            Self::Sqlite(3 | 8 | 23 | 26) => Answer::Denied,
             Self::Sqlite(_) => Answer::No,
         }
     }

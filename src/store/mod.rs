@@ -4,6 +4,7 @@
 //! user), `erased_orders` (markers), `progress`, `topics`, `dead_letters`, `lost_ranges`, `tickets`. Decisions are made in Rust: a
 //! batch reads the rows it touches, [folds](crate::event::History::fold) and writes them back in one transaction.
 
+mod away;
 mod connect;
 mod culprits;
 mod dead_letters;
@@ -23,6 +24,7 @@ use std::{collections::BTreeMap, time::Duration};
 use async_trait::async_trait;
 
 pub use self::{
+    away::Away,
     connect::{InvalidUrl, Limits, connect, connect_to_dead_letters},
     error::{RejectedEvent, StoreError},
     replays::{DeadLetterStore, RecordId, Replay, StoredLetter},

@@ -3,6 +3,7 @@
 pub mod logs;
 pub mod metrics;
 pub mod outside;
+mod reminder;
 
 pub use logs::{Destination, report_panics, start_logging};
 pub use metrics::{
@@ -10,3 +11,4 @@ pub use metrics::{
     PipelineMetrics, SessionMetrics, SnapshotMetrics,
 };
 pub use outside::{OutsideLine, OutsideLog, shown};
+pub use reminder::Reminder;

@@ -15,6 +15,7 @@ mod control;
 mod corpora;
 mod dead_letters;
 mod documents;
+mod doors;
 mod faults;
 mod house;
 mod ingest;

@@ -20,6 +20,7 @@ use crate::{
     event::Change,
     ingest::producer::ProduceError,
     store::{Batch, DeadLetter, Store, StoreError},
+    telemetry::Reminder,
 };
 
 /// The first pause before something is tried again; doubles.
@@ -120,8 +121,11 @@ impl Writer {
 
     async fn pause(&self, backoff: &mut Backoff, error: &StoreError, what: &str) {
         self.hand.set_failing(true);
-        if backoff.begins() || !error.is_retryable() {
-            tracing::warn!(%error, "{what}; trying again");
+        if backoff.is_due(error) {
+            match error.needs_somebody() {
+                true => tracing::error!(%error, "{what}; trying again"),
+                false => tracing::warn!(%error, "{what}; trying again"),
+            }
         }
         tokio::time::sleep(backoff.next()).await;
     }
@@ -148,16 +152,20 @@ async fn given_up(stop: &CancellationToken) {
 
 /// Growing pauses with jitter, so that recorders do not come back all at once.
 #[derive(Default)]
-struct Backoff(Option<Duration>);
+struct Backoff {
+    last: Option<Duration>,
+    told: Reminder,
+}
 
 impl Backoff {
-    fn begins(&self) -> bool {
-        self.0.is_none()
+    /// Whether this error is to be told.
+    fn is_due(&mut self, error: &StoreError) -> bool {
+        self.told.is_due(&error.to_string(), Instant::now())
     }
 
     fn next(&mut self) -> Duration {
-        let pause = self.0.map_or(FIRST_BACKOFF, |pause| (pause * 2).min(LAST_BACKOFF));
-        self.0 = Some(pause);
+        let pause = self.last.map_or(FIRST_BACKOFF, |pause| (pause * 2).min(LAST_BACKOFF));
+        self.last = Some(pause);
         pause.mul_f64(rand::random_range(0.5..1.0))
     }
 }

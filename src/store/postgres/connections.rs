@@ -3,21 +3,27 @@
 use std::{str::FromStr, sync::Arc, time::Duration};
 
 use sqlx::{
-    AssertSqlSafe, Executor, PgPool, Postgres,
+    AssertSqlSafe, Connection, Executor, PgPool, Postgres,
     pool::PoolConnection,
     postgres::{PgConnectOptions, PgConnection, PgPoolOptions},
 };
 use tokio::time::timeout;
 
-use crate::store::{InvalidUrl, Limits, MayCommit, StoreError, tickets::Ending};
+use crate::store::{Away, InvalidUrl, Limits, MayCommit, StoreError, tickets::Ending};
 
 /// A statement of a short transaction, and what lies between two. A caller that does not wait any longer must not leave one that
 /// holds up the next.
 const SHORT: Duration = Duration::from_secs(5);
+/// How long it is asked for the cause when the pool had no connection in time.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The pool, and how its transactions begin.
 pub(super) struct Connections {
     pool: PgPool,
+    options: PgConnectOptions,
+    /// How the log and errors call the database.
+    place: Arc<str>,
+    acquire_timeout: Duration,
     begin: Arc<str>,
     begin_short: Arc<str>,
     transaction_timeout: Duration,
@@ -35,7 +41,7 @@ impl Connections {
         let pool = PgPoolOptions::new()
             .max_connections(limits.max_connections)
             .acquire_timeout(limits.acquire_timeout)
-            .connect_lazy_with(options);
+            .connect_lazy_with(options.clone());
         // A recorder whose machine vanished must not keep its rows locked until TCP gives up, hours later.
         let [begin, begin_short] = [limits.transaction_timeout, SHORT.min(limits.transaction_timeout)].map(|limit| {
             let millis = limit.as_millis();
@@ -45,7 +51,9 @@ impl Connections {
             )
         });
         let (begin, begin_short) = (begin.into(), begin_short.into());
-        Ok(Self { pool, begin, begin_short, transaction_timeout: limits.transaction_timeout })
+        let place = place(&options).into();
+        let Limits { acquire_timeout, transaction_timeout, .. } = limits;
+        Ok(Self { pool, options, place, acquire_timeout, begin, begin_short, transaction_timeout })
     }
 
     /// Runs `work` in a transaction, which is committed if it succeeds and rolled back otherwise.
@@ -53,7 +61,7 @@ impl Connections {
         &self,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let mut lease = Lease { connection: self.pool.acquire().await?, reusable: false };
+        let mut lease = Lease { connection: self.acquire().await?, reusable: false };
         let connection = &mut *lease.connection;
         let transaction = async {
             connection.execute(AssertSqlSafe(self.begin.clone())).await?;
@@ -66,9 +74,38 @@ impl Connections {
             lease.reusable = true;
             outcome
         };
-        match timeout(self.transaction_timeout, transaction).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(StoreError::no_answer(self.transaction_timeout)),
+        let outcome = timeout(self.transaction_timeout, transaction).await;
+        let outcome = outcome.unwrap_or_else(|_| Err(StoreError::no_answer(self.transaction_timeout)));
+        outcome.map_err(|error| error.at(&self.place))
+    }
+
+    /// What an error of a connection from [`unbounded`](Self::unbounded) is told with.
+    pub(super) fn place(&self) -> &Arc<str> {
+        &self.place
+    }
+
+    async fn acquire(&self) -> Result<PoolConnection<Postgres>, StoreError> {
+        let error = match self.pool.acquire().await {
+            Ok(connection) => return Ok(connection),
+            Err(sqlx::Error::PoolTimedOut) => self.why_none_in_time().await,
+            Err(error) => StoreError::at_the_door(error),
+        };
+        Err(error.at(&self.place))
+    }
+
+    /// The pool tries for as long as it may and then forgets what it was refused with.
+    async fn why_none_in_time(&self) -> StoreError {
+        let patience = self.acquire_timeout.min(PROBE_TIMEOUT);
+        match timeout(patience, PgConnection::connect_with(&self.options)).await {
+            Ok(Ok(connection)) => {
+                // Politeness only.
+                let _ = timeout(patience, connection.close()).await;
+                let connections = self.pool.options().get_max_connections();
+                let busy = format!("all {connections} connections of database.max_connections are in use");
+                StoreError::Unavailable(Away::because(busy))
+            }
+            Ok(Err(error)) => StoreError::at_the_door(error),
+            Err(_) => StoreError::Unavailable(Away::because("no answer in time")),
         }
     }
 
@@ -79,7 +116,7 @@ impl Connections {
         may_commit: MayCommit<'_>,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, StoreError>,
     ) -> Result<(T, Ending), StoreError> {
-        let mut lease = Lease { connection: self.pool.acquire().await?, reusable: false };
+        let mut lease = Lease { connection: self.acquire().await?, reusable: false };
         let connection = &mut *lease.connection;
         let worked = timeout(self.transaction_timeout, async {
             connection.execute(AssertSqlSafe(self.begin_short.clone())).await?;
@@ -102,7 +139,19 @@ impl Connections {
 
     /// A connection for what may take long.
     pub(super) async fn unbounded(&self) -> Result<PoolConnection<Postgres>, StoreError> {
-        Ok(self.pool.acquire().await?)
+        self.acquire().await
+    }
+}
+
+/// `host:port/database`, without user and password.
+fn place(options: &PgConnectOptions) -> String {
+    let database = options.get_database().unwrap_or_else(|| options.get_username());
+    match options.get_socket() {
+        Some(socket) => format!("{}/{database}", socket.display()),
+        None if options.get_host().contains(':') => {
+            format!("[{}]:{}/{database}", options.get_host(), options.get_port())
+        }
+        None => format!("{}:{}/{database}", options.get_host(), options.get_port()),
     }
 }
 

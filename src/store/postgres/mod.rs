@@ -40,7 +40,8 @@ impl PostgresStore {
 #[async_trait]
 impl Store for PostgresStore {
     async fn migrate(&self) -> Result<(), StoreError> {
-        schema::migrate(self.connections.unbounded().await?).await
+        let migrated = schema::migrate(self.connections.unbounded().await?).await;
+        migrated.map_err(|error| error.at(self.connections.place()))
     }
 
     async fn check_schema(&self) -> Result<(), StoreError> {

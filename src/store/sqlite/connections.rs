@@ -2,6 +2,7 @@
 
 use std::{
     str::FromStr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -20,6 +21,8 @@ pub(super) struct Connections {
     writer: SqlitePool,
     readers: SqlitePool,
     patience: Duration,
+    /// How the log and errors call the database.
+    place: Arc<str>,
 }
 
 impl Connections {
@@ -42,19 +45,20 @@ impl Connections {
                 .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
                 .connect_lazy_with(options.clone())
         };
-        Ok(Self { writer: pool(1), readers: pool(limits.max_connections), patience: limits.transaction_timeout })
+        let (writer, readers, patience) = (pool(1), pool(limits.max_connections), limits.transaction_timeout);
+        Ok(Self { writer, readers, patience, place: options.get_filename().display().to_string().into() })
     }
 
     /// Lets readers read while somebody writes, from now on: the file remembers it.
     ///
     /// A file that others open at the same moment refuses this at once, whatever the timeout says.
     pub(super) async fn use_write_ahead_log(&self) -> Result<(), StoreError> {
-        let mut connection = self.writer.acquire().await?;
+        let mut connection = self.writer.acquire().await.map_err(|error| self.at_the_door(error))?;
         let deadline = Instant::now() + self.patience;
         loop {
             match connection.execute("pragma journal_mode = wal").await.map_err(StoreError::from) {
                 Err(StoreError::Unavailable(_)) if Instant::now() < deadline => tokio::time::sleep(BUSY_PAUSE).await,
-                outcome => return outcome.map(|_| ()),
+                outcome => return outcome.map(|_| ()).map_err(|error| error.at(&self.place)),
             }
         }
     }
@@ -62,11 +66,15 @@ impl Connections {
     /// A transaction that has the write lock from its beginning: one that asks for it later, after a read, may be
     /// refused it at once.
     pub(super) async fn write(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
-        Ok(self.writer.begin_with("begin immediate").await?)
+        self.writer.begin_with("begin immediate").await.map_err(|error| self.at_the_door(error))
     }
 
     /// A connection for one statement, which sees one state of the database.
     pub(super) async fn read(&self) -> Result<PoolConnection<Sqlite>, StoreError> {
-        Ok(self.readers.acquire().await?)
+        self.readers.acquire().await.map_err(|error| self.at_the_door(error))
+    }
+
+    fn at_the_door(&self, error: sqlx::Error) -> StoreError {
+        StoreError::at_the_door(error).at(&self.place)
     }
 }

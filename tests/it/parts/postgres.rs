@@ -72,7 +72,11 @@ impl Database {
 
     /// All texts a query answers.
     pub async fn texts(&self, query: &str) -> Vec<String> {
-        let mut connection = PgConnection::connect(&self.url()).await.expect("PostgreSQL answers");
+        Self::texts_of(&self.url(), query).await
+    }
+
+    async fn texts_of(url: &str, query: &str) -> Vec<String> {
+        let mut connection = PgConnection::connect(url).await.expect("PostgreSQL answers");
         let rows = sqlx::raw_sql(AssertSqlSafe(query.to_owned())).fetch_all(&mut connection).await;
         rows.expect("the query runs").iter().map(|row| row.get(0)).collect()
     }
@@ -151,6 +155,14 @@ impl Postgres {
     /// The URL of its own database, from which others are made.
     pub fn url(&self) -> String {
         format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+    }
+
+    /// Asks this role for its password from now on, and nobody else.
+    pub async fn lock(&self, role: &str) {
+        let hba = Database::texts_of(&self.url(), "show hba_file").await.remove(0);
+        let lines = format!("('host all {role} 127.0.0.1/32 scram-sha-256'), ('host all all 127.0.0.1/32 trust')");
+        run(&self.url(), format!("copy (values {lines}) to '{hba}'")).await;
+        run(&self.url(), "select pg_reload_conf()".to_owned()).await;
     }
 
     /// The server's port, for a proxy to lead to.
