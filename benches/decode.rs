@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use ordercast::event::{
+use ordercast::domain::{
     Decoder, Epoch, LogContext, RawRecord, Timestamp,
     decode::{DecoderOptions, FieldPointers},
 };

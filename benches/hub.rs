@@ -5,13 +5,14 @@ use std::{cell::RefCell, hint::black_box, sync::Arc, time::Duration};
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use hashbrown::HashMap;
+use ordercast::protocol::Delivery;
 use ordercast::{
-    event::{
+    domain::{
         Change, Epoch, History, Known, OrderEvent, OrderId, OrderState, Position, Snapshot, SnapshotQuery, Stamp,
         Timeline, Timestamp, UserId, Version, VersionKind, Viewer,
         decode::{Decoder, DecoderOptions, LogContext, RawRecord},
     },
-    hub::{Delivery, Hub, Joining, Mailbox, SessionKey},
+    hub::{Hub, Joining, Mailbox, SessionKey},
 };
 
 const EPOCH: Epoch = Epoch(1);

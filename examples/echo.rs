@@ -13,17 +13,18 @@ use std::{
 use actix_web::{App, HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use ordercast::{
-    event::Timestamp,
+    domain::Timestamp,
     http::{
         rate::RequestRate,
         refusal::Refusal,
         server::{Transport, bind, serve},
         source::TrustedProxies,
-        websocket::{FrameRules, Speaker, speak},
+        upgrade::accept,
     },
-    protocol::{CloseCause, Frame},
-    session::{Inbound, Now},
+    protocol::CloseCause,
+    session::Now,
     telemetry::Metrics,
+    transport::websocket::{ConnectionHandler, FrameRules, Incoming, Outgoing},
 };
 
 const RULES: FrameRules =
@@ -34,53 +35,45 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(60);
 /// Says what it hears.
 #[derive(Default)]
 struct Echo {
-    output: VecDeque<Frame>,
+    output: VecDeque<Outgoing>,
     cause: Option<CloseCause>,
-    ended: bool,
+    /// A Ping is to be answered before the next is read.
+    pinged: bool,
 }
 
-impl Speaker for Echo {
-    fn on_inbound(&mut self, inbound: Inbound<'_>, _now: Now) {
-        if let Inbound::Close(_) | Inbound::Broken(CloseCause::ConnectionLost) = inbound {
-            self.ended = true;
-        }
-        if self.cause.is_some() {
-            return;
-        }
-        match inbound {
-            Inbound::Text(text) => self.output.push_back(Frame::text(text)),
-            Inbound::Binary(bytes) => self.output.push_back(Frame::binary(bytes)),
-            Inbound::Ping(payload) => self.output.push_back(Frame::pong(payload)),
-            Inbound::Pong => {}
-            Inbound::Close(code) => {
-                self.output.push_back(Frame::close(code.map(|code| (code, ""))));
-                self.cause = Some(CloseCause::ClientClosed);
-            }
-            Inbound::Broken(cause) => {
-                if cause.is_announced() {
-                    self.output.push_back(Frame::close(Some((cause.code(), cause.reason()))));
-                }
-                self.cause = Some(cause);
-            }
-        }
+impl ConnectionHandler for Echo {
+    fn on_message(&mut self, message: Incoming<'_>, _now: Now) {
+        self.output.push_back(match message {
+            Incoming::Text(text) => Outgoing::Text(Bytes::copy_from_slice(text.as_bytes())),
+            Incoming::Binary(bytes) => Outgoing::Binary(Bytes::copy_from_slice(bytes)),
+        });
+    }
+
+    fn on_noise(&mut self, _bytes: usize, _now: Now) {
+        self.pinged = true;
+    }
+
+    fn on_closed(&mut self, _code: Option<u16>) {
+        self.end(CloseCause::ClientClosed);
+    }
+
+    fn on_broken(&mut self, cause: CloseCause) {
+        self.end(cause);
     }
 
     fn poll(&mut self, _now: Now, _cx: &mut Context<'_>) {}
 
-    fn take_output(&mut self, _limit: usize) -> Option<Bytes> {
-        self.output.pop_front().map(|frame| frame.bytes().clone())
+    fn next_outgoing(&mut self) -> Option<Outgoing> {
+        self.pinged = false;
+        self.output.pop_front()
     }
 
     fn wants_inbound(&self) -> bool {
-        self.output.is_empty()
+        self.output.is_empty() && !self.pinged
     }
 
     fn deadline(&self, now: Now) -> Instant {
         now.instant + SEND_TIMEOUT
-    }
-
-    fn has_ended(&self) -> bool {
-        self.ended
     }
 
     fn cause(&self) -> Option<CloseCause> {
@@ -90,8 +83,17 @@ impl Speaker for Echo {
     fn on_end(&mut self, _cause: CloseCause) {}
 }
 
+impl Echo {
+    fn end(&mut self, cause: CloseCause) {
+        if self.cause.is_none() {
+            self.cause = Some(cause);
+            self.output.push_back(Outgoing::End(cause));
+        }
+    }
+}
+
 async fn echo(request: HttpRequest, payload: web::Payload) -> Result<HttpResponse, Refusal> {
-    speak(&request, payload, RULES, SEND_TIMEOUT, Echo::default())
+    accept(&request, payload, RULES, SEND_TIMEOUT, Echo::default())
 }
 
 #[tokio::main]

@@ -43,19 +43,27 @@
 //! `tests/it/house.rs` holds these arrows.
 
 // The order of these groups is the order above.
-pub mod event;
+pub mod domain;
+pub mod protocol;
 
-pub mod ingest;
+pub mod log;
+
+pub mod fanout;
+pub mod hub;
+pub mod recorder;
 pub mod store;
 
-pub mod hub;
-pub mod protocol;
+pub mod control;
+pub mod snapshots;
+
 pub mod session;
 
 pub mod auth;
 pub mod http;
+pub mod transport;
 
 pub mod config;
+pub mod runtime;
 pub mod telemetry;
 
 pub mod app;

@@ -2,16 +2,16 @@
 
 use std::sync::LazyLock;
 
-use ordercast::event::{
+use ordercast::domain::{
     self,
     decode::{DecoderOptions, FieldPointers},
 };
 
-#[path = "../../src/event/decode/tests/accepted.rs"]
+#[path = "../../src/domain/decode/tests/accepted.rs"]
 mod accepted;
 
 /// The defaults, and settings that make use of all there is.
-static DECODERS: LazyLock<[event::Decoder; 2]> = LazyLock::new(|| {
+static DECODERS: LazyLock<[domain::Decoder; 2]> = LazyLock::new(|| {
     let deeper = FieldPointers {
         order_id: ["/order_id", "/after/id", "/before/id"].map(String::from).into(),
         status: ["/status", "/after/status"].map(String::from).into(),
@@ -20,7 +20,7 @@ static DECODERS: LazyLock<[event::Decoder; 2]> = LazyLock::new(|| {
         ..FieldPointers::default()
     };
     let options = DecoderOptions { fields: deeper, trim: true, ..DecoderOptions::default() };
-    [DecoderOptions::default(), options].map(|options| event::Decoder::new(&options).expect("the settings are valid"))
+    [DecoderOptions::default(), options].map(|options| domain::Decoder::new(&options).expect("the settings are valid"))
 });
 
 /// The input is a value, a key and headers.

@@ -3,8 +3,8 @@
 
 use bytes::Bytes;
 use ordercast::{
-    http::websocket::{FrameReader, FrameRules, Received},
     protocol::CloseCause,
+    transport::websocket::{FrameReader, FrameRules, Received},
 };
 
 type Read = Result<Received, CloseCause>;

@@ -4,13 +4,13 @@
 use std::{sync::Arc, time::Duration};
 
 use ordercast::{
-    event::Timestamp,
+    domain::Timestamp,
     protocol::{
         ClientMessage, MessageError, PingForm,
         inbound::{MAX_SUBSCRIBED, MAX_SYNCED, Token},
         outbound::RawId,
     },
-    session::{Inbound, Now, Opening, Rules, Session},
+    session::{Now, Opening, Output, Rules, Session},
 };
 use serde::de::IgnoredAny;
 use serde_json::Value;
@@ -47,7 +47,7 @@ fn check_accepted(text: &str, message: &ClientMessage) {
         ClientMessage::Ping { id, form } => {
             let PingForm::Member { name, .. } = form else { panic!("a word is no object") };
             assert!(value[*name].is_string());
-            let answer: Value = serde_json::from_slice(form.pong(id.as_ref()).payload()).expect("it is JSON");
+            let answer: Value = serde_json::from_slice(form.pong(id.as_ref()).bytes()).expect("it is JSON");
             assert!(answer["type"].as_str().is_some_and(|pong| pong.eq_ignore_ascii_case("pong")));
             assert_eq!(answer["id"], value["id"]);
             check_id(id.as_ref(), &value["id"]);
@@ -125,9 +125,11 @@ fn check_answer(text: &str) {
     };
     let opening = Opening { session_id: "s".to_owned(), user: None, expires_at: at(3_600_000), waits_for_sync: false };
     let mut session = Session::open(Arc::new(rules), opening, now);
-    while session.take_output(usize::MAX).is_some() {}
-    let _ = session.on_inbound(Inbound::Text(text), now);
-    let answered: usize = std::iter::from_fn(|| session.take_output(usize::MAX)).map(|bytes| bytes.len()).sum();
+    while session.next_output().is_some() {}
+    let _ = session.on_message(text.len(), || ClientMessage::parse(text), now);
+    let answered: usize = std::iter::from_fn(|| session.next_output())
+        .map(|output| if let Output::Message(message) = output { message.len() } else { 0 })
+        .sum();
     assert!(answered <= MAX_ANSWER_BYTES, "{answered} bytes of answer to {}", text.len());
 }
 

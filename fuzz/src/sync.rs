@@ -9,13 +9,13 @@ use std::{
 
 use hashbrown::HashMap;
 use ordercast::{
-    event::{
+    domain::{
         Change, Epoch, History, OrderEvent, OrderId, OrderState, Position, Snapshot, SnapshotQuery, Stamp, Timestamp,
         UserId, Version, VersionKind, Viewer,
     },
     hub::{Hub, Joining, Mailbox, SessionKey},
-    protocol::ClientMessage,
-    session::{HubRequest, Inbound, Now, Opening, RefusedToken, Renewal, Request, Rules, Session},
+    protocol::{ClientMessage, Delivery},
+    session::{HubRequest, Now, Opening, Output, RefusedToken, Renewal, Request, Rules, Session},
 };
 use serde_json::Value;
 
@@ -124,7 +124,7 @@ impl Conversation {
             }
             _ => {}
         }
-        match self.session.on_inbound(Inbound::Text(text), self.now) {
+        match self.session.on_message(text.len(), || ClientMessage::parse(text), self.now) {
             Some(Request::Hub(request)) => self.ask(request),
             Some(Request::Verify { token, id }) => {
                 let refused = RefusedToken { code: "invalid_token", message: "the token is not valid".to_owned() };
@@ -187,11 +187,13 @@ impl Conversation {
 
     fn write(&mut self) {
         loop {
-            while let Some(bytes) = self.session.take_output(16_384) {
-                texts(&bytes).into_iter().for_each(|text| self.show(text));
+            while let Some(output) = self.session.next_output() {
+                if let Output::Message(message) = output {
+                    self.show(message.bytes());
+                }
             }
             let delivery = self.mailbox.take();
-            if matches!(delivery, ordercast::hub::Delivery::Nothing) {
+            if matches!(delivery, Delivery::Nothing) {
                 return;
             }
             if let Some(request) = self.session.on_delivery(delivery, self.now) {
@@ -289,22 +291,4 @@ fn order(byte: u8) -> OrderId {
 
 fn user(number: u8) -> UserId {
     UserId::parse(&format!("u-{number}")).expect("is an id")
-}
-
-/// The payloads of unmasked text frames.
-fn texts(mut bytes: &[u8]) -> Vec<&[u8]> {
-    let mut texts = Vec::new();
-    while let [first, length, rest @ ..] = bytes {
-        let (length, rest) = match (length, rest) {
-            (126, [high, low, rest @ ..]) => (usize::from(u16::from_be_bytes([*high, *low])), rest),
-            (127, _) => panic!("no frame is that long"),
-            (length, rest) => (usize::from(*length), rest),
-        };
-        let (payload, rest) = rest.split_at(length);
-        if *first == 0x81 {
-            texts.push(payload);
-        }
-        bytes = rest;
-    }
-    texts
 }

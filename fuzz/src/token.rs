@@ -7,7 +7,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use ordercast::{
     auth::{MAX_ORDERS, MAX_TOKEN_BYTES, Principal, TokenError, Verifier},
     config::{self, Sources},
-    event::{Timestamp, Viewer},
+    domain::{Timestamp, Viewer},
 };
 use serde_json::Value;
 use sha2::{Digest, Sha256};

@@ -11,8 +11,8 @@ use url::Url;
 use crate::{
     auth::Verifier,
     config::{Auth, is_safe_key_set_url},
-    event::Timestamp,
-    ingest::Component,
+    domain::Timestamp,
+    runtime::Component,
     telemetry::Metrics,
 };
 

@@ -27,29 +27,30 @@ use self::pipelines::Pipelines;
 use crate::{
     auth::{Origins, RevocationList, Verifier},
     config::{PerUserPolicy, Problem, Settings, SettingsError},
-    event::{
+    control::ControlWriter,
+    domain::{
         Timestamp,
         decode::{Decoder, DecoderOptions, FieldPointers, MissingVersion},
     },
     http::{
         answers::Answers,
-        instance::Instance,
         operations::{Guard, Operations},
-        public::{Limits, Public},
+        public::Public,
         rate::RequestRate,
         server::{LOBBY, Listening, Transport, bind, serve_operations, serve_public},
         source::TrustedProxies,
     },
     hub::{Hub, SharedHub},
-    ingest::{
-        Component, KafkaClients, StartError,
-        control::ControlWriter,
-        desk::{self, Desk, DeskParts},
-    },
+    log::kafka::{KafkaClients, StartError},
     protocol::{StaleReason, Staleness},
+    runtime::Component,
     session::Rules,
-    store::{self, Store},
+    store::{
+        self, Store,
+        gateway::{self, GatewayParts, StoreHandle},
+    },
     telemetry::Metrics,
+    transport::{Instance, SessionLimits, ViewerContext},
 };
 
 /// How long a call waits for a connection of the database.
@@ -74,8 +75,8 @@ pub struct App {
     hub: Arc<SharedHub>,
     instance: Arc<Instance>,
     revocations: Arc<RevocationList>,
-    desk: Desk,
-    desk_worker: Component,
+    store_handle: StoreHandle,
+    gateway: Component,
     keys: Component,
     /// What lists of sessions call this instance.
     name: String,
@@ -131,36 +132,38 @@ impl App {
         let (progress_read_at, _) = watch::channel(None);
         let instance = Arc::new(Instance::new(staleness_seen));
         let revocations = Arc::new(RevocationList::new(settings.auth.leeway));
-        let (desk, desk_requests) = Desk::open();
-        let desk_parts = DeskParts { store: store.clone(), topic: settings.kafka.topic.clone() };
+        let (store_handle, requests) = StoreHandle::open();
+        let gateway_parts = GatewayParts { store: store.clone(), topic: settings.kafka.topic.clone() };
         let public_state = web::Data::new(Public {
-            hub: hub.clone(),
-            instance: instance.clone(),
+            viewers: Arc::new(ViewerContext {
+                hub: hub.clone(),
+                instance: instance.clone(),
+                verifier,
+                revocations: revocations.clone(),
+                rules: Arc::new(Rules {
+                    heartbeat_interval: settings.session.heartbeat_interval,
+                    snapshot_timeout: settings.session.snapshot_timeout,
+                    snapshot_page: settings.session.snapshot_page,
+                    snapshot_bytes: settings.session.snapshot_bytes,
+                    complete_after: settings.session.complete_after,
+                }),
+                limits: SessionLimits {
+                    mailbox_bytes: settings.session.mailbox_bytes,
+                    max_per_user: settings.session.max_per_user,
+                    max_per_link: settings.session.max_per_link,
+                    closes_oldest: settings.session.per_user_policy == PerUserPolicy::CloseOldest,
+                    max_total: settings.session.max_total,
+                    send_timeout: settings.session.send_timeout,
+                },
+                metrics: metrics.sessions.clone(),
+                outside: metrics.outside.clone(),
+            }),
             ready: ready_seen,
-            verifier,
-            revocations: revocations.clone(),
-            desk: desk.clone(),
+            store: store_handle.clone(),
             origins: Origins::new(&settings.http),
             proxies: TrustedProxies::new(&settings.http.trusted_proxies),
             rate: Arc::new(RequestRate::new(settings.session.max_handshakes_per_second)),
             answers: Answers::new(settings.http.answer_bytes, settings.session.send_timeout, metrics.answers.clone()),
-            rules: Arc::new(Rules {
-                heartbeat_interval: settings.session.heartbeat_interval,
-                snapshot_timeout: settings.session.snapshot_timeout,
-                snapshot_page: settings.session.snapshot_page,
-                snapshot_bytes: settings.session.snapshot_bytes,
-                complete_after: settings.session.complete_after,
-            }),
-            limits: Limits {
-                mailbox_bytes: settings.session.mailbox_bytes,
-                max_per_user: settings.session.max_per_user,
-                max_per_link: settings.session.max_per_link,
-                closes_oldest: settings.session.per_user_policy == PerUserPolicy::CloseOldest,
-                max_total: settings.session.max_total,
-                send_timeout: settings.session.send_timeout,
-            },
-            metrics: metrics.sessions.clone(),
-            outside: metrics.outside.clone(),
         });
         Ok(Self {
             public: bind(settings.http.listen, "http.listen")?,
@@ -174,8 +177,8 @@ impl App {
             hub,
             instance,
             revocations,
-            desk,
-            desk_worker: desk::start(desk_parts, desk_requests),
+            store_handle,
+            gateway: gateway::start(gateway_parts, requests),
             keys,
             name: ulid::Ulid::generate().to_string(),
             public_state,
@@ -224,7 +227,7 @@ impl App {
         let outcome = tokio::select! {
             () = stop => Ok(()),
             error = self.run_pipelines(&mut pipelines, clients, control) => Err(error),
-            () = self.desk_worker.ended() => Err(RunError::EndedEarly(self.desk_worker.name())),
+            () = self.gateway.ended() => Err(RunError::EndedEarly(self.gateway.name())),
             () = self.keys.ended() => Err(RunError::EndedEarly(self.keys.name())),
             ended = public.ended() => Err(ended.map_or_else(RunError::Listen, |()| RunError::EndedEarly("public listener"))),
             ended = operations.ended() => Err(ended.map_or_else(RunError::Listen, |()| RunError::EndedEarly("operations listener"))),
@@ -296,7 +299,7 @@ impl App {
             hub: self.hub.clone(),
             revocations: self.revocations.clone(),
             control,
-            desk: self.desk.clone(),
+            store: self.store_handle.clone(),
             guard: Guard::new(self.settings.operations.token.as_ref(), self.operations.local_addr()?),
         };
         Ok((public, serve_operations(self.operations.try_clone()?, web::Data::new(operations), inner)?))

@@ -7,12 +7,18 @@ use tokio::sync::watch;
 
 use super::{App, RunError};
 use crate::{
+    control::{self, ControlParts, ControlWriter},
+    domain::Halts,
+    fanout,
     hub::Hub,
-    ingest::{
-        Component, KafkaClients, Policies, ReadsInFlight, audits,
-        control::{self, ControlParts, ControlWriter},
-        fanout, log_ends, log_watch, progress, recorder, recording, snapshots,
+    log::progress::ProgressViews,
+    log::{
+        Policies,
+        kafka::{KafkaClients, log_ends, log_watch},
     },
+    recorder::{self, coverage},
+    runtime::Component,
+    snapshots::{self, ReadsInFlight, audits, progress},
 };
 
 /// Components in the order in which they are stopped, each with what feeds it stopped before.
@@ -39,7 +45,7 @@ impl Pipelines {
             reads: reads.clone(),
             tail_grace: app.settings.hub.tail_grace,
         });
-        let (halts, halts_seen) = watch::channel(recorder::Halts::new());
+        let (halts, halts_seen) = watch::channel(Halts::new());
         let (writer, recorder) = recorder::start(
             recorder::RecorderParts {
                 clients: clients.clone(),
@@ -58,7 +64,7 @@ impl Pipelines {
             },
             halts,
         )?;
-        let recording = recording::start(recording::RecordingParts {
+        let recording = coverage::start(coverage::CoverageParts {
             clients: clients.clone(),
             topic: kafka.topic.clone(),
             group_id: kafka.group_id.clone(),
@@ -140,7 +146,7 @@ impl Pipelines {
 fn listen(
     signs: fanout::FanoutSigns,
     control_read: watch::Receiver<bool>,
-    progress: progress::ProgressViews,
+    progress: ProgressViews,
     app: &App,
 ) -> impl Future<Output = ()> + use<> {
     let (hub, metrics) = (app.hub.clone(), app.metrics.sessions.clone());

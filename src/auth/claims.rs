@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use serde_json::{Map, Value};
 
 use super::{Flaw, TokenError};
-use crate::event::{OrderId, OrderList, Timestamp, UserId, Viewer};
+use crate::domain::{OrderId, OrderList, Timestamp, UserId, Viewer};
 
 /// Most orders a token may list.
 pub const MAX_ORDERS: usize = 500;

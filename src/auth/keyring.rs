@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::{Flaw, TokenError, keys::Keys};
-use crate::event::Timestamp;
+use crate::domain::Timestamp;
 
 /// Shortest time from one fetch to the next that an unknown `kid` asks for: anybody can write one into a token.
 const MIN_INTERVAL_MILLIS: i64 = 5_000;

@@ -11,7 +11,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::Principal;
-use crate::event::{Timestamp, UserId};
+use crate::domain::{Timestamp, UserId};
 
 /// How long a token's revocation outlives the token: longer than the largest `auth.leeway`, and than clocks may differ.
 const AFTERLIFE: Duration = Duration::from_secs(60);
@@ -204,7 +204,7 @@ impl RevocationList {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Viewer;
+    use crate::domain::Viewer;
 
     const LEEWAY: Duration = Duration::from_secs(5);
 

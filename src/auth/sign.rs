@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::keys::wire;
 use crate::{
     config::{Algorithm, Auth},
-    event::{OrderId, Timestamp, UserId},
+    domain::{OrderId, Timestamp, UserId},
 };
 
 /// What a token is to say. It should name a user, orders, or both, or no verifier will take it.

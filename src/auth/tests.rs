@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{Flaw, Grant, MAX_ORDERS, Principal, Signer, TokenError, Verifier, error::TOO_LARGE};
 use crate::{
     config::{self, Auth, SettingsError, Sources, variable},
-    event::{OrderId, Timestamp, UserId, Viewer},
+    domain::{OrderId, Timestamp, UserId, Viewer},
 };
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{Flaw, Principal, TokenError};
-use crate::event::{OrderId, Timestamp, UserId, Viewer};
+use crate::domain::{OrderId, Timestamp, UserId, Viewer};
 
 const PREFIX: &str = "oct_";
 const RANDOM_BYTES: usize = 32;

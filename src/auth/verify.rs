@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::{Flaw, Principal, TokenError, claims::ClaimRules, error::TOO_LARGE, keyring::Keyring, keys::Keys};
 use crate::{
     config::{Auth, SettingsError},
-    event::Timestamp,
+    domain::Timestamp,
 };
 
 /// Largest token that is looked at.

@@ -7,7 +7,7 @@ use super::error::CommandError;
 use crate::{
     app::decoder_options,
     config::Settings,
-    event::{
+    domain::{
         Epoch, OrderId, Timestamp, UserId,
         decode::{Decoder, LogContext, RawRecord},
     },

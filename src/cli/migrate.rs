@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     config::{Need, Settings},
-    ingest::{
+    log::kafka::{
         KafkaClients,
         topics::{Prepared, Topics},
     },

@@ -11,8 +11,8 @@ use super::{
     target::{self, Target},
 };
 use crate::{
-    event::{OrderId, Timestamp, UserId},
-    ingest::producer::Outgoing,
+    domain::{OrderId, Timestamp, UserId},
+    log::kafka::producer::Outgoing,
 };
 
 /// Arguments of `ordercast publish`.

@@ -10,8 +10,8 @@ use super::{
     target::{self, Target},
 };
 use crate::{
-    event::{OrderId, decode::RESET_HEADER},
-    ingest::producer::Outgoing,
+    domain::{OrderId, decode::RESET_HEADER},
+    log::kafka::producer::Outgoing,
 };
 
 /// Arguments of `ordercast reset-order`.

@@ -7,7 +7,7 @@ use clap::Args;
 use super::{block_on, context::Context, error::CommandError};
 use crate::{
     config::{Kafka, Need, Settings, parse_broker},
-    ingest::{
+    log::kafka::{
         KafkaClients,
         producer::{Delivered, Outgoing, Producer},
     },

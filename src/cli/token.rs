@@ -9,7 +9,7 @@ use super::{context::Context, error::CommandError, output::print};
 use crate::{
     auth::{Grant, MAX_ORDERS, Signer},
     config::Need,
-    event::{OrderId, Timestamp, UserId},
+    domain::{OrderId, Timestamp, UserId},
 };
 
 /// Arguments of `ordercast token`.

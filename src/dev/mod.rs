@@ -25,8 +25,8 @@ use crate::{
     app::{App, BuildError, RunError, decoder_options},
     auth::Signer,
     config::{Property, Settings, SettingsError, Sources},
-    event::{UserId, decode::Decoder},
-    ingest::{
+    domain::{UserId, decode::Decoder},
+    log::kafka::{
         KafkaClients,
         embedded::{EMBEDDED_PROPERTIES, EmbeddedBroker},
         producer::Producer,

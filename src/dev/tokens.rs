@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     auth::{Grant, Signer},
-    event::{Timestamp, UserId},
+    domain::{Timestamp, UserId},
 };
 
 /// Signs tokens of the demo's users.

@@ -19,8 +19,8 @@ use super::{
 };
 use crate::{
     auth::{OriginRequest, Origins, Presentation, Principal, TicketDigest, TokenError, UNREADABLE},
-    event::Timestamp,
-    ingest::desk::DatabaseUnavailable,
+    domain::Timestamp,
+    store::gateway::DatabaseUnavailable,
     telemetry::{OutsideLine, shown},
 };
 
@@ -63,7 +63,7 @@ pub(super) fn check_origin(request: &HttpRequest, public: &Public) -> Result<boo
         Page::Foreign => {
             let said = |name| Said::once(request.headers(), name).or_empty().unwrap_or_default();
             let (origin, host) = (said(ORIGIN), said(HOST));
-            if let Some(left_out) = public.outside.admits_origin(origin) {
+            if let Some(left_out) = public.viewers.outside.admits_origin(origin) {
                 tracing::warn!(
                     http.origin = shown(origin),
                     http.host = shown(host),
@@ -96,7 +96,7 @@ pub(super) async fn admit(request: &HttpRequest, public: &Public) -> Result<Admi
     let principal = match ticket {
         None => verify(&shown, public).await?,
         Some(digest) => {
-            let claims = public.desk.find_ticket(digest).await?.ok_or(Refusal::InvalidToken)?;
+            let claims = public.store.find_ticket(digest).await?.ok_or(Refusal::InvalidToken)?;
             Principal::from_claims(&claims, Timestamp::now())?
         }
     };
@@ -109,7 +109,7 @@ impl Admission {
     /// its token meanwhile is looked for once more.
     pub(super) async fn redeem(&self, public: &Public) -> Result<(), Refusal> {
         if let Some(digest) = self.ticket
-            && !public.desk.use_ticket(digest).await?
+            && !public.store.use_ticket(digest).await?
         {
             return Err(Refusal::InvalidToken);
         }
@@ -126,9 +126,9 @@ pub(super) async fn bearer(request: &HttpRequest, public: &Public) -> Result<Pri
 }
 
 async fn verify(token: &SecretString, public: &Public) -> Result<Principal, TokenError> {
-    public.verifier.verify_fetching(token.expose_secret(), Timestamp::now).await.inspect_err(|error| {
+    public.viewers.verifier.verify_fetching(token.expose_secret(), Timestamp::now).await.inspect_err(|error| {
         if let Some(flaw) = error.flaw()
-            && let Some(left_out) = public.outside.admits(OutsideLine::RefusedToken)
+            && let Some(left_out) = public.viewers.outside.admits(OutsideLine::RefusedToken)
         {
             tracing::debug!(auth.flaw = ?flaw, log.left_out = left_out.told(), "refused a token");
         }
@@ -138,7 +138,7 @@ async fn verify(token: &SecretString, public: &Public) -> Result<Principal, Toke
 /// Whether an operator took the token back. Asked again after joining the hub: a revocation that comes between the two
 /// ends no session that has not joined.
 pub(super) fn check_revocation(principal: &Principal, public: &Public) -> Result<(), Refusal> {
-    if public.revocations.is_revoked(principal, Timestamp::now()) { Err(Refusal::Revoked) } else { Ok(()) }
+    if public.viewers.revocations.is_revoked(principal, Timestamp::now()) { Err(Refusal::Revoked) } else { Ok(()) }
 }
 
 impl From<DatabaseUnavailable> for Refusal {

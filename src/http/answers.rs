@@ -13,7 +13,7 @@ use std::{
 use slotmap::{SlotMap, new_key_type};
 
 use super::refusal::Refusal;
-use crate::{event::Holder, protocol::OrderView, telemetry::AnswerMetrics};
+use crate::{domain::Holder, protocol::OrderView, telemetry::AnswerMetrics};
 
 /// Answers that one viewer may have on their way. A page that shows much asks for some at once, and nobody for more.
 const MAX_OF_ONE_HOLDER: usize = 20;
@@ -193,7 +193,7 @@ impl Drop for OnItsWay {
 mod tests {
     use super::*;
     use crate::{
-        event::{Timestamp, UserId},
+        domain::{Timestamp, UserId},
         http::page::tests::order,
         telemetry::Metrics,
     };

@@ -18,17 +18,14 @@ use actix_http::{ConnectionType, Payload, Request, Response, StatusCode, error::
 use actix_service::Service;
 use actix_web::{
     body::{BodySize, BoxBody, MessageBody},
-    dev::RequestHead,
-    http::{
-        Method,
-        header::{CONTENT_LENGTH, TRANSFER_ENCODING},
-    },
+    http::Method,
     web::Bytes,
 };
 use futures_util::{FutureExt, Stream, StreamExt};
 use tokio::time::{Sleep, timeout};
 
 use super::line::Guest;
+use crate::transport::websocket::has_body;
 
 /// Largest body of a request.
 const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -36,12 +33,6 @@ const MAX_BODY_BYTES: usize = 64 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an answer waits for the rest of a body that nobody reads, because with it the connection can go on.
 const UNREAD_BODY_TIMEOUT: Duration = Duration::from_millis(250);
-
-/// Whether a body comes with a request. One without bytes is none.
-pub(super) fn has_body(head: &RequestHead) -> bool {
-    let headers = head.headers();
-    headers.contains_key(TRANSFER_ENCODING) || headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0")
-}
 
 /// Calls `service` with a request, within the bounds.
 pub(super) fn conduct<S, B>(

@@ -52,7 +52,7 @@ pub(super) async fn admit(
     };
     let early = match check(head, &public) {
         Err(refusal) => {
-            public.metrics.refused(refusal.code());
+            public.viewers.metrics.refused(refusal.code());
             Some(refusal.response())
         }
         Ok(()) => is_preflight(head).then(|| preflight(head, may_read.is_some())),

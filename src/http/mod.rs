@@ -1,7 +1,7 @@
 //! HTTP: the public listener with its WebSockets, and the operations listener.
 //!
 //! A connection takes a place in the [`lobby`]; `line` bounds what is read of it, and `conduct` each of its requests, on both
-//! listeners alike. A request then goes from `access` (which page, which token) to `websocket` or `orders`; whoever is turned
+//! listeners alike. A request then goes from `access` (which page, which token) to `upgrade` or `orders`; whoever is turned
 //! away gets a [`refusal`].
 
 mod access;
@@ -9,7 +9,6 @@ pub mod answers;
 mod conduct;
 mod front;
 mod headers;
-pub mod instance;
 mod line;
 pub mod lobby;
 pub mod operations;
@@ -22,4 +21,4 @@ pub mod server;
 mod socket;
 pub mod source;
 mod tickets;
-pub mod websocket;
+pub mod upgrade;

@@ -18,9 +18,10 @@ use super::{
     public::Public,
     refusal::Refusal,
 };
+use crate::protocol::{Delivery, PendingSnapshot};
 use crate::{
-    event::OrderId,
-    hub::{Delivery, Joining, Mailbox, PendingSnapshot, SessionKey, SharedHub},
+    domain::OrderId,
+    hub::{Joining, Mailbox, SessionKey, SharedHub},
     protocol::StaleReasons,
 };
 
@@ -31,13 +32,13 @@ pub(super) async fn list(request: HttpRequest, public: web::Data<Public>) -> Res
         let after = access::query(&request, "after").map(|after| Place::parse(&after)).transpose()?;
         let (snapshot, stale) = read(&public, &admission, None).await?;
         let as_of = snapshot.as_of;
-        let cut = Cut::of(snapshot.orders.into_values().collect(), after.as_ref(), public.rules.snapshot_page);
+        let cut = Cut::of(snapshot.orders.into_values().collect(), after.as_ref(), public.viewers.rules.snapshot_page);
         let now = Instant::now();
         let page = Page::new(answer, cut, after, now)?;
         admission.redeem(&public).await?;
         Ok(json().body(page.into_body(as_of, stale, now)))
     };
-    listed.await.inspect_err(|refusal: &Refusal| public.metrics.refused(refusal.code()))
+    listed.await.inspect_err(|refusal: &Refusal| public.viewers.metrics.refused(refusal.code()))
 }
 
 /// Answers `GET /orders/{order_id}`; an unknown and a foreign order alike.
@@ -55,7 +56,7 @@ pub(super) async fn one(
         admission.redeem(&public).await?;
         Ok(json().body(body))
     };
-    found.await.inspect_err(|refusal: &Refusal| public.metrics.refused(refusal.code()))
+    found.await.inspect_err(|refusal: &Refusal| public.viewers.metrics.refused(refusal.code()))
 }
 
 fn json() -> HttpResponseBuilder {
@@ -91,10 +92,11 @@ async fn read(
     admission: &Admission,
     only: Option<OrderId>,
 ) -> Result<(PendingSnapshot, StaleReasons), Refusal> {
-    let mailbox = Arc::new(Mailbox::new(public.limits.mailbox_bytes));
+    let mailbox = Arc::new(Mailbox::new(public.viewers.limits.mailbox_bytes));
     let viewer = admission.principal.viewer.clone();
     let joining = Joining { viewer, mailbox: mailbox.clone(), start: only.is_none(), place: None, badge: None };
     let key = public
+        .viewers
         .hub
         .step(|hub| {
             let key = hub.join(joining)?;
@@ -104,11 +106,12 @@ async fn read(
             Ok(key)
         })
         .map_err(|_: crate::hub::TooManySessions| Refusal::TooManySessions)?;
-    let _visit = Visit { hub: public.hub.clone(), key };
+    let _visit = Visit { hub: public.viewers.hub.clone(), key };
     let snapshot = poll_fn(|cx| match mailbox.poll_take(cx) {
         Delivery::Snapshot(snapshot) => Poll::Ready(snapshot),
         _ => Poll::Pending,
     });
-    let snapshot = timeout(public.rules.snapshot_timeout, snapshot).await.map_err(|_| Refusal::SnapshotUnavailable)?;
-    Ok((snapshot, public.instance.staleness().reasons.union(mailbox.doubts())))
+    let snapshot =
+        timeout(public.viewers.rules.snapshot_timeout, snapshot).await.map_err(|_| Refusal::SnapshotUnavailable)?;
+    Ok((snapshot, public.viewers.instance.staleness().reasons.union(mailbox.doubts())))
 }

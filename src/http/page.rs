@@ -21,7 +21,7 @@ use super::{
     refusal::Refusal,
 };
 use crate::{
-    event::{OrderId, Timestamp},
+    domain::{OrderId, Timestamp},
     protocol::{OrderView, StaleReasons, snapshot::sort_newest_first},
 };
 
@@ -230,7 +230,7 @@ pub(super) mod tests {
 
     use super::*;
     use crate::{
-        event::{Epoch, Holder, OrderState, Stamp, Timeline, UserId, Version, VersionKind},
+        domain::{Epoch, Holder, OrderState, Stamp, Timeline, UserId, Version, VersionKind},
         http::answers::Answers,
         telemetry::Metrics,
     };
@@ -347,8 +347,11 @@ pub(super) mod tests {
             .map(|n| {
                 let mut view = order(n, 0);
                 let step = view.timeline.steps()[0].clone();
-                let steps =
-                    (0..50).map(|version| crate::event::Step { status: long.as_str().into(), version, ..step.clone() });
+                let steps = (0..50).map(|version| crate::domain::Step {
+                    status: long.as_str().into(),
+                    version,
+                    ..step.clone()
+                });
                 let steps = serde_json::to_value(steps.collect::<Vec<_>>()).unwrap();
                 view.timeline = Arc::new(serde_json::from_value(steps).unwrap());
                 view

@@ -35,7 +35,7 @@ use super::{
     refusal::Refusal,
     socket,
     source::TrustedProxies,
-    tickets, websocket,
+    tickets, upgrade,
 };
 use crate::telemetry::{Cut, Metrics, OutsideLine, OutsideLog};
 
@@ -223,7 +223,7 @@ pub fn serve_public(
             .wrap(from_fn(admit))
             .wrap(security_headers())
             .configure(extra.clone())
-            .service(web::resource("/order-status").get(websocket::order_status).default_service(web::to(other_method)))
+            .service(web::resource("/order-status").get(upgrade::order_status).default_service(web::to(other_method)))
             .service(web::resource("/orders").get(orders::list).default_service(web::to(other_method)))
             .service(web::resource("/orders/{order_id}").get(orders::one).default_service(web::to(other_method)))
             .service(web::resource("/tickets").post(tickets::issue).default_service(web::to(other_method)))

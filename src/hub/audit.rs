@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::{Correction, Hub, Phase, Revision, SessionKey, reconcile::Truth};
-use crate::event::OrderId;
+use crate::domain::OrderId;
 
 impl Hub {
     /// Compares a live session's screen with the truth and repairs what differs.

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use super::{Hub, SessionKey};
 use crate::{
-    event::{OrderId, Stamp, Timestamp, UserId},
-    protocol::{CloseCause, Frame},
+    domain::{OrderId, Stamp, Timestamp, UserId},
+    protocol::{CloseCause, Message},
 };
 
 /// Who a session is, besides its viewer. Cheap enough to be kept for each.
@@ -83,7 +83,7 @@ impl Hub {
     }
 
     /// Tells the sessions of `whom` something, once. Returns how many.
-    pub fn announce(&mut self, whom: Whom<'_>, announcement: &Frame) -> usize {
+    pub fn announce(&mut self, whom: Whom<'_>, announcement: &Message) -> usize {
         let keys = self.wearers(whom);
         for key in &keys {
             let mailbox = &self.registry.sessions[*key].mailbox;
@@ -157,9 +157,10 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::protocol::{Delivery, PendingSnapshot};
     use crate::{
-        event::Viewer,
-        hub::{Delivery, Joining, Mailbox, PendingSnapshot},
+        domain::Viewer,
+        hub::{Joining, Mailbox},
         protocol::ServerMessage,
     };
 
@@ -185,8 +186,8 @@ mod tests {
         (hub.join(joining).unwrap(), mailbox)
     }
 
-    fn announcement() -> Frame {
-        ServerMessage::Announcement { content: "we move", timestamp: at() }.frame()
+    fn announcement() -> Message {
+        ServerMessage::Announcement { content: "we move", timestamp: at() }.message()
     }
 
     #[test]

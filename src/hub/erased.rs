@@ -4,7 +4,7 @@
 use hashbrown::HashMap;
 
 use super::{Hub, Rule, ShownOrder, Tail};
-use crate::event::{Change, History, Known, Marker, OrderEvent, OrderId};
+use crate::domain::{Change, History, Known, Marker, OrderEvent, OrderId};
 
 /// Markers of orders whose state was proved when their tombstone came, for as long as the tail holds the tombstone. So
 /// there are no more of them than the tail has room for.

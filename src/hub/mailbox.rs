@@ -8,16 +8,17 @@ use std::{
     task::{Context, Waker},
 };
 
-use hashbrown::{DefaultHashBuilder, HashMap};
-use indexmap::{IndexMap, IndexSet};
+use hashbrown::DefaultHashBuilder;
+use indexmap::IndexMap;
 
 use crate::{
-    event::{OrderId, Timestamp},
-    protocol::{CloseCause, Frame, OrderView, PageLimits, SnapshotPages, StaleReason, StaleReasons, outbound},
+    domain::OrderId,
+    protocol::{
+        CloseCause, Delivery, Message, PendingSnapshot, StaleReason, StaleReasons, delivery::ENTRY_OVERHEAD_BYTES,
+        outbound,
+    },
 };
 
-/// What an entry costs besides its frame.
-const ENTRY_OVERHEAD_BYTES: usize = 96;
 /// Announcements that wait for a slow reader; of more, the oldest go. They are shared, so they cost a session little.
 const MAX_ANNOUNCEMENTS: usize = 8;
 
@@ -44,7 +45,7 @@ struct Inner {
     /// An overflow took `not_visible` away: the hub is to answer again.
     unanswered: bool,
     /// Outlive what is forgotten: nobody can read them anew.
-    announcements: Vec<Frame>,
+    announcements: Vec<Message>,
     /// A snapshot was taken, so other frames may follow.
     begun: bool,
     closed: Option<CloseCause>,
@@ -59,98 +60,13 @@ struct Entry {
     on_screen: bool,
     /// A `removed` goes first.
     reset: bool,
-    update: Option<Frame>,
+    update: Option<Message>,
 }
 
 impl Entry {
     fn bytes(&self) -> usize {
-        ENTRY_OVERHEAD_BYTES + self.update.as_ref().map_or(0, Frame::len)
+        ENTRY_OVERHEAD_BYTES + self.update.as_ref().map_or(0, Message::len)
     }
-}
-
-/// A snapshot that waits for the socket.
-#[derive(Debug)]
-pub struct PendingSnapshot {
-    /// The moment it is true for.
-    pub as_of: Timestamp,
-    /// Whether it says something of the named orders only; a full one replaces all that is shown.
-    pub partial: bool,
-    /// The orders to show.
-    pub orders: HashMap<OrderId, OrderView>,
-    /// The orders to take away (of a partial one).
-    pub removed: IndexSet<OrderId, DefaultHashBuilder>,
-}
-
-impl PendingSnapshot {
-    /// An empty snapshot.
-    pub fn new(as_of: Timestamp, partial: bool) -> Self {
-        Self { as_of, partial, orders: HashMap::new(), removed: IndexSet::default() }
-    }
-
-    /// Says how one order looks now; `None`: it is not to be shown.
-    pub fn put(&mut self, order_id: &OrderId, view: Option<OrderView>) {
-        match view {
-            Some(view) => {
-                self.removed.swap_remove(order_id);
-                self.orders.insert(order_id.clone(), view);
-            }
-            None => {
-                self.orders.remove(order_id);
-                if self.partial {
-                    self.removed.insert(order_id.clone());
-                }
-            }
-        }
-    }
-
-    /// Adds what a later, partial one says. Returns what that costs.
-    fn merge(&mut self, later: Self) -> usize {
-        self.as_of = later.as_of;
-        let mut bytes = 0;
-        for (order_id, view) in later.orders {
-            if !self.orders.contains_key(&order_id) {
-                bytes += ENTRY_OVERHEAD_BYTES + view.json_bytes();
-            }
-            self.put(&order_id, Some(view));
-        }
-        for order_id in later.removed {
-            bytes += ENTRY_OVERHEAD_BYTES;
-            self.put(&order_id, None);
-        }
-        bytes
-    }
-
-    /// Roughly how many bytes it takes as JSON.
-    pub fn json_bytes(&self) -> usize {
-        let removed: usize = self.removed.iter().map(|order_id| order_id.as_str().len() + 3).sum();
-        removed + self.orders.values().map(OrderView::json_bytes).sum::<usize>()
-    }
-
-    /// Whether it says nothing.
-    pub fn is_empty(&self) -> bool {
-        self.orders.is_empty() && self.removed.is_empty()
-    }
-
-    /// Cuts it into frames.
-    pub fn into_pages(self, limits: PageLimits) -> SnapshotPages {
-        let orders = self.orders.into_values().collect();
-        SnapshotPages::new(self.as_of, self.partial, orders, self.removed.into_iter().collect(), limits)
-    }
-}
-
-/// What a session takes out, most urgent first.
-#[derive(Debug)]
-pub enum Delivery {
-    /// Nothing now; the waker has been kept.
-    Nothing,
-    /// A snapshot; nothing else is sent between its pages.
-    Snapshot(PendingSnapshot),
-    /// Orders a `subscribe` named that are not visible now.
-    NotVisible(Vec<OrderId>),
-    /// Finished frames, in order.
-    Updates(Vec<Frame>),
-    /// The limit was passed: everything pending was forgotten, and the session is to ask the hub for a full snapshot.
-    Overflowed,
 }
 
 /// What became of an update.
@@ -244,7 +160,7 @@ impl Mailbox {
     /// before; `reset`: what it shows must be taken away first, because its version is not lower.
     ///
     /// The second answer is whether the session has to be woken; so with the others.
-    pub(super) fn put_update(&self, order_id: &OrderId, on_screen: bool, reset: bool, update: &Frame) -> (Put, bool) {
+    pub(super) fn put_update(&self, order_id: &OrderId, on_screen: bool, reset: bool, update: &Message) -> (Put, bool) {
         self.put(order_id, Entry { on_screen, reset, update: Some(update.clone()) })
     }
 
@@ -301,7 +217,7 @@ impl Mailbox {
     }
 
     /// Puts in a frame to be told once, after the first snapshot.
-    pub(super) fn put_announcement(&self, announcement: &Frame) -> bool {
+    pub(super) fn put_announcement(&self, announcement: &Message) -> bool {
         let mut inner = self.lock();
         if inner.announcements.len() == MAX_ANNOUNCEMENTS {
             inner.announcements.remove(0);

@@ -35,7 +35,7 @@ use hashbrown::{HashMap, HashSet};
 
 pub use self::{
     badge::{Badge, SessionInfo, Shows, Whom},
-    mailbox::{Delivery, Mailbox, PendingSnapshot, Put},
+    mailbox::{Mailbox, Put},
     places::{Place, TooManySessions},
     reads::{DueReads, OrderRead, SessionRead},
     reconcile::{Correction, Reconciled, Revision},
@@ -51,8 +51,8 @@ use self::{
     rules::{Rule, Rules},
 };
 use crate::{
-    event::{Change, Known, Marker, OrderEvent, OrderId, OrderState, Position, Stamp, Verdict, Viewer, judge},
-    protocol::{Frame, outbound},
+    domain::{Change, Known, Marker, OrderEvent, OrderId, OrderState, Position, Stamp, Verdict, Viewer, judge},
+    protocol::{Message, outbound},
 };
 
 /// Tail and registry of one instance.
@@ -254,7 +254,7 @@ impl Hub {
             self.registry.orders.entry_ref(order_id).and_modify(|order| order.state = state.clone()).or_insert_with(
                 || ShownOrder { state: state.clone(), unproven, untold: false, sessions: HashSet::new() },
             );
-            let update: Frame = outbound::order_status(state, before.map(Arc::as_ref));
+            let update: Message = outbound::order_status(state, before.map(Arc::as_ref));
             for key in named {
                 first_sight |= self.registry.deliver(key, state, &update) == Delivered::FirstSight;
             }

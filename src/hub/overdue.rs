@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 
 use super::{Hub, SessionKey};
 use crate::{
-    event::OrderId,
+    domain::OrderId,
     protocol::{StaleReason, StaleReasons},
 };
 

@@ -2,7 +2,7 @@
 
 use super::{Hub, Registry, SessionKey};
 use crate::{
-    event::{Holder, LinkId},
+    domain::{Holder, LinkId},
     protocol::CloseCause,
 };
 

@@ -4,7 +4,7 @@ use hashbrown::{DefaultHashBuilder, HashSet};
 use indexmap::IndexSet;
 
 use super::{Hub, Phase, Rule, SessionKey};
-use crate::event::{OrderId, Position, UserId};
+use crate::domain::{OrderId, Position, UserId};
 
 /// A read for one session. What it asks for is fixed now; what the session shows later is not part of it.
 #[derive(Debug, Clone)]

@@ -4,9 +4,10 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use super::{Answer, Hub, OrderRead, PendingSnapshot, Phase, Rule, Session, SessionKey, SessionRead, ShownOrder};
+use super::{Answer, Hub, OrderRead, Phase, Rule, Session, SessionKey, SessionRead, ShownOrder};
+use crate::protocol::PendingSnapshot;
 use crate::{
-    event::{History, Known, OrderId, Snapshot, Stamp, Timeline, Timestamp},
+    domain::{History, Known, OrderId, Snapshot, Stamp, Timeline, Timestamp},
     protocol::OrderView,
 };
 

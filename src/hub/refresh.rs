@@ -1,7 +1,8 @@
 //! A session goes on with other eyes: the same user, or a link, whose token lists other orders now.
 
-use super::{Hub, PendingSnapshot, Phase, SessionKey};
-use crate::event::{OrderId, Timestamp, Viewer};
+use super::{Hub, Phase, SessionKey};
+use crate::domain::{OrderId, Timestamp, Viewer};
+use crate::protocol::PendingSnapshot;
 
 impl Hub {
     /// Changes whose eyes a session serves. What these may not see leaves the screen at once; what they may see besides
@@ -57,9 +58,10 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::protocol::Delivery;
     use crate::{
-        event::{Change, Epoch, OrderEvent, OrderState, Position, Snapshot, Stamp, UserId, Version, VersionKind},
-        hub::{Delivery, Joining, Mailbox},
+        domain::{Change, Epoch, OrderEvent, OrderState, Position, Snapshot, Stamp, UserId, Version, VersionKind},
+        hub::{Joining, Mailbox},
     };
 
     const EPOCH: Epoch = Epoch(1);
@@ -88,7 +90,7 @@ mod tests {
                     }
                     Delivery::Updates(frames) => {
                         for frame in frames {
-                            let message: serde_json::Value = serde_json::from_slice(frame.payload()).unwrap();
+                            let message: serde_json::Value = serde_json::from_slice(frame.bytes()).unwrap();
                             let list = if message["type"] == "removed" { &mut removed } else { &mut shown };
                             list.push(message["order_id"].as_str().unwrap().to_owned());
                         }
@@ -106,7 +108,7 @@ mod tests {
         Timestamp::parse_rfc3339("2026-11-21T10:00:00Z").unwrap()
     }
 
-    fn list(orders: &[&str]) -> crate::event::OrderList {
+    fn list(orders: &[&str]) -> crate::domain::OrderList {
         Arc::new(orders.iter().map(|order| OrderId::parse(order).unwrap()).collect())
     }
 

@@ -11,13 +11,13 @@ use slotmap::{SlotMap, new_key_type};
 use super::{
     Counters,
     badge::Badge,
-    mailbox::{Mailbox, PendingSnapshot, Put},
+    mailbox::{Mailbox, Put},
     places::Standing,
     rules::{Rule, Rules},
 };
 use crate::{
-    event::{LinkId, OrderId, OrderState, Stamp, Timestamp, UserId, Viewer},
-    protocol::{Frame, OrderView, StaleReasons},
+    domain::{LinkId, OrderId, OrderState, Stamp, Timestamp, UserId, Viewer},
+    protocol::{Message, OrderView, PendingSnapshot, StaleReasons},
 };
 
 new_key_type! {
@@ -318,7 +318,7 @@ impl Registry {
     }
 
     /// Shows a live session what a record said of an order that the registry holds.
-    pub(super) fn deliver(&mut self, key: SessionKey, state: &Arc<OrderState>, update: &Frame) -> Delivered {
+    pub(super) fn deliver(&mut self, key: SessionKey, state: &Arc<OrderState>, update: &Message) -> Delivered {
         let Some(session) = self.sessions.get_mut(key) else { return Delivered::Shown };
         let entry = session.shown.entry_ref(&state.order_id);
         let before = match &entry {

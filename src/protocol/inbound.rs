@@ -9,7 +9,7 @@ use super::{
     outbound::RawId,
     ping::{self, PingForm, Sign},
 };
-use crate::event::{OrderId, Stamp};
+use crate::domain::{OrderId, Stamp};
 
 /// Most orders a `subscribe` may name.
 pub const MAX_SUBSCRIBED: usize = 500;
@@ -250,7 +250,7 @@ fn is_too_deep(json: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Epoch;
+    use crate::domain::Epoch;
 
     fn code(text: &str) -> &'static str {
         ClientMessage::parse(text).unwrap_err().code

@@ -1,18 +1,20 @@
 //! The wire, version 1: what goes over a socket in either direction, and how a session ends.
 //!
-//! Knows nobody: types, their JSON and their frames. The AsyncAPI document in `docs/` describes the same for others.
+//! Knows nobody: types and their JSON; what a transport makes of it is its own. The AsyncAPI document in `docs/` describes the same for others.
 
 pub mod close;
-pub mod frame;
+pub mod delivery;
 pub mod inbound;
+pub mod message;
 pub mod outbound;
 pub mod ping;
 pub mod snapshot;
 pub mod stale;
 
 pub use close::{ClientCode, CloseCause};
-pub use frame::Frame;
+pub use delivery::{Delivery, PendingSnapshot};
 pub use inbound::{ClientMessage, MessageError};
+pub use message::Message;
 pub use outbound::ServerMessage;
 pub use ping::PingForm;
 pub use snapshot::{OrderView, PageLimits, SnapshotPages};

@@ -1,17 +1,17 @@
-//! What the server sends, one JSON object per text frame.
+//! What the server sends, one JSON object per message.
 
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{CloseCause, Frame, StaleReasons};
-use crate::event::{OrderId, OrderState, Timestamp, UserId};
+use super::{CloseCause, Message, StaleReasons};
+use crate::domain::{OrderId, OrderState, Timestamp, UserId};
 
 /// Every message but the order-carrying ones, which are encoded once and shared: see [`order_status`] and
 /// [`super::SnapshotPages`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ServerMessage<'a> {
-    /// The first frame of every session.
+    /// The first message of every session.
     Welcome {
         /// Names the session in logs and for operators.
         session_id: &'a str,
@@ -96,9 +96,9 @@ pub enum ServerMessage<'a> {
 }
 
 impl ServerMessage<'_> {
-    /// The message as a finished text frame.
-    pub fn frame(&self) -> Frame {
-        Frame::json(self)
+    /// The message, finished.
+    pub fn message(&self) -> Message {
+        Message::json(self)
     }
 }
 
@@ -115,18 +115,18 @@ impl PartialEq for RawId {
 impl Eq for RawId {}
 
 /// The `closing` message of a cause.
-pub fn closing(cause: CloseCause, reconnect_after_ms: Option<u64>) -> Frame {
+pub fn closing(cause: CloseCause, reconnect_after_ms: Option<u64>) -> Message {
     ServerMessage::Closing { code: cause.code(), reason: cause.reason(), retry: cause.retry(), reconnect_after_ms }
-        .frame()
+        .message()
 }
 
 /// The `removed` message of an order.
-pub fn removed(order_id: &OrderId) -> Frame {
-    ServerMessage::Removed { order_id }.frame()
+pub fn removed(order_id: &OrderId) -> Message {
+    ServerMessage::Removed { order_id }.message()
 }
 
 /// An order's new state, as one record set it: encoded once, shared with every session that may see the order.
-pub fn order_status(state: &OrderState, previous: Option<&OrderState>) -> Frame {
+pub fn order_status(state: &OrderState, previous: Option<&OrderState>) -> Message {
     #[derive(Serialize)]
     struct OrderStatus<'a> {
         r#type: &'static str,
@@ -139,7 +139,7 @@ pub fn order_status(state: &OrderState, previous: Option<&OrderState>) -> Frame 
         #[serde(skip_serializing_if = "Option::is_none")]
         previous_version: Option<u64>,
     }
-    Frame::json(&OrderStatus {
+    Message::json(&OrderStatus {
         r#type: "order_status",
         order: OrderFields::of(state),
         event_id: state.event_id.as_deref(),
@@ -163,7 +163,7 @@ pub(super) struct OrderFields<'a> {
 #[derive(Serialize)]
 #[serde(into = "String")]
 #[derive(Clone)]
-struct Rev(crate::event::Stamp);
+struct Rev(crate::domain::Stamp);
 
 impl From<Rev> for String {
     fn from(rev: Rev) -> Self {

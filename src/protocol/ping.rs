@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap};
 use serde_json::value::RawValue;
 
-use super::{Frame, outbound::RawId};
+use super::{Message, outbound::RawId};
 
 /// The longest word in quotes; anything longer is no word.
 const MAX_WORD_BYTES: usize = r#""keep-alive""#.len();
@@ -29,10 +29,10 @@ pub enum PingForm {
 
 impl PingForm {
     /// The answer. It echoes the `id` of an object.
-    pub fn pong(&self, id: Option<&RawId>) -> Frame {
+    pub fn pong(&self, id: Option<&RawId>) -> Message {
         match self {
-            Self::Word(answer) => Frame::text(answer),
-            Self::Member { name, pong } => Frame::json(&Pong { name, pong, id }),
+            Self::Word(answer) => Message::text(answer),
+            Self::Member { name, pong } => Message::json(&Pong { name, pong, id }),
         }
     }
 }
@@ -142,9 +142,7 @@ mod tests {
     /// The answer to a text; empty for a sign of life without one.
     fn answer(text: &str) -> String {
         match ClientMessage::parse(text) {
-            Ok(ClientMessage::Ping { id, form }) => {
-                String::from_utf8(form.pong(id.as_ref()).payload().to_vec()).unwrap()
-            }
+            Ok(ClientMessage::Ping { id, form }) => String::from_utf8(form.pong(id.as_ref()).bytes().to_vec()).unwrap(),
             Ok(ClientMessage::Alive) => String::new(),
             other => panic!("{text}: {other:?}"),
         }

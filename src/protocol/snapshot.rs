@@ -4,11 +4,13 @@ use std::{collections::VecDeque, sync::Arc};
 
 use serde::{Serialize, Serializer, ser::SerializeSeq};
 
-use super::{Frame, frame::write_json, outbound::OrderFields};
-use crate::event::{OrderId, OrderState, Timeline, Timestamp};
+use super::{
+    Message,
+    message::{HEADER_BYTES, write_json},
+    outbound::OrderFields,
+};
+use crate::domain::{OrderId, OrderState, Timeline, Timestamp};
 
-/// The header of a frame of 126 to 65,535 bytes, which every page is.
-const HEADER_BYTES: usize = 4;
 const REMOVED: &[u8] = br#"],"removed":["#;
 const COMPLETE: [&[u8]; 2] = [br#"],"complete":false}"#, br#"],"complete":true}"#];
 
@@ -64,13 +66,13 @@ impl Serialize for Steps<'_> {
     }
 }
 
-/// How much one frame of a snapshot may hold.
+/// How much one message of a snapshot may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageLimits {
     /// Most orders.
     pub orders: usize,
     /// Most bytes, header and all; at least 4096. Only a single order that is larger by itself exceeds them, and even that
-    /// stays within [`MAX_FRAME_BYTES`](super::frame::MAX_FRAME_BYTES).
+    /// stays within [`MAX_FRAME_BYTES`](super::message::MAX_FRAME_BYTES).
     pub bytes: usize,
 }
 
@@ -111,7 +113,7 @@ impl SnapshotPages {
         }
     }
 
-    /// Whether the last frame has been made.
+    /// Whether the last message has been made.
     pub fn is_done(&self) -> bool {
         self.done
     }
@@ -184,12 +186,12 @@ pub fn sort_newest_first(orders: &mut [OrderView]) {
     });
 }
 
-/// Yields the frames; there is always at least one, and the last says `"complete":true`.
+/// Yields the messages; there is always at least one, and the last says `"complete":true`.
 impl Iterator for SnapshotPages {
-    type Item = Frame;
+    type Item = Message;
 
-    fn next(&mut self) -> Option<Frame> {
-        (!self.done).then(|| Frame::written(|page| self.write_page(page)))
+    fn next(&mut self) -> Option<Message> {
+        (!self.done).then(|| Message::written(|page| self.write_page(page)))
     }
 }
 

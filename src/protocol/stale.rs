@@ -104,5 +104,5 @@ pub struct Staleness {
     /// The reasons; none: fresh.
     pub reasons: StaleReasons,
     /// When the first of them came.
-    pub since: crate::event::Timestamp,
+    pub since: crate::domain::Timestamp,
 }

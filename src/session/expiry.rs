@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Now;
-use crate::event::Timestamp;
+use crate::domain::Timestamp;
 
 /// How long before the end the client is told.
 const WARNING: Duration = Duration::from_secs(60);

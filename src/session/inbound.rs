@@ -1,81 +1,75 @@
 //! What a client said, and what it gets for it.
 
 use super::{HubRequest, Now, Phase, Request, Session};
-use crate::protocol::{ClientMessage, CloseCause, Frame, MessageError, ServerMessage, close::NO_CODE, outbound::RawId};
+use crate::protocol::{ClientMessage, CloseCause, MessageError, ServerMessage, outbound::RawId};
 
 pub(super) const TOO_MANY_SNAPSHOTS: &str = "too_many_snapshots";
 
-/// One thing that came from the client.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Inbound<'a> {
-    /// A text message.
-    Text(&'a str),
-    /// A binary message.
-    Binary(&'a [u8]),
-    /// A Ping with its payload.
-    Ping(&'a [u8]),
-    /// A Pong.
-    Pong,
-    /// A Close frame, with its code if it has one.
-    Close(Option<u16>),
-    /// Something that ends the session: what the transport found out about the frames, or the end of the connection.
-    Broken(CloseCause),
-}
-
 impl Session {
-    /// Takes what came from the client. May ask for something.
-    pub fn on_inbound(&mut self, inbound: Inbound<'_>, now: Now) -> Option<Request> {
-        self.keepalive.on_sign_of_life(now.instant);
-        if let Inbound::Close(code) = inbound {
-            self.on_close(code);
+    /// The client said something, in a message of so many bytes, which `read` makes out if it may say so much. May ask for
+    /// something.
+    pub fn on_message(
+        &mut self,
+        bytes: usize,
+        read: impl FnOnce() -> Result<ClientMessage, MessageError>,
+        now: Now,
+    ) -> Option<Request> {
+        self.on_alive(now);
+        if self.cause().is_some() || !self.admits(bytes, now) {
             return None;
         }
-        if let Inbound::Broken(CloseCause::ConnectionLost) = inbound {
-            self.phase = Phase::Ended { cause: self.cause().unwrap_or(CloseCause::ConnectionLost) };
-            return None;
-        }
-        if self.cause().is_some() {
-            return None;
-        }
-        match inbound {
-            Inbound::Text(text) => self.on_text(text, now),
-            Inbound::Ping(payload) => {
-                if self.admits(payload.len(), now) {
-                    self.outbox.set_pong(payload);
-                }
-                None
+        match read() {
+            Ok(message) => self.on_said(message, now),
+            Err(error) => {
+                self.refuse(&error, now);
+                let follows = error.code == "sync_too_large" && self.cause().is_none();
+                if follows { self.ask(HubRequest::Restart, error.id, now) } else { None }
             }
-            Inbound::Pong => {
-                // Nobody asked for more than one a heartbeat.
-                self.admits(0, now);
-                None
-            }
-            Inbound::Binary(_) => {
-                self.close(CloseCause::BinaryNotSupported, None, now);
-                None
-            }
-            Inbound::Broken(cause) => {
-                self.close(cause, None, now);
-                None
-            }
-            Inbound::Close(_) => None,
         }
     }
 
-    fn on_text(&mut self, text: &str, now: Now) -> Option<Request> {
-        if !self.admits(text.len(), now) {
-            return None;
+    /// The client sent so many bytes that say nothing, and count nevertheless.
+    pub fn on_noise(&mut self, bytes: usize, now: Now) {
+        self.on_alive(now);
+        if self.cause().is_none() {
+            self.admits(bytes, now);
         }
-        match ClientMessage::parse(text) {
-            Ok(ClientMessage::Ping { id, form }) => {
+    }
+
+    /// The client lives.
+    pub fn on_alive(&mut self, now: Now) {
+        self.keepalive.on_sign_of_life(now.instant);
+    }
+
+    /// The client says goodbye, by this code if its transport has any. It is told nothing more.
+    pub fn on_closed(&mut self, code: u16) {
+        if self.cause().is_some() {
+            return;
+        }
+        self.outbox.clear();
+        self.client_code = Some(code);
+        self.phase = Phase::Ending { cause: CloseCause::ClientClosed };
+    }
+
+    /// What the transport found out about the connection ends the session.
+    pub fn on_broken(&mut self, cause: CloseCause) {
+        match cause {
+            CloseCause::ConnectionLost => self.phase = Phase::Ended { cause: self.cause().unwrap_or(cause) },
+            _ => self.close(cause, None),
+        }
+    }
+
+    fn on_said(&mut self, message: ClientMessage, now: Now) -> Option<Request> {
+        match message {
+            ClientMessage::Ping { id, form } => {
                 self.outbox.push(form.pong(id.as_ref()));
                 None
             }
-            Ok(ClientMessage::Alive) => None,
-            Ok(ClientMessage::Sync { orders, id }) => {
+            ClientMessage::Alive => None,
+            ClientMessage::Sync { orders, id } => {
                 self.ask(orders.map_or(HubRequest::Restart, HubRequest::Sync), id, now)
             }
-            Ok(ClientMessage::Subscribe { order_ids, user_id, id }) => {
+            ClientMessage::Subscribe { order_ids, user_id, id } => {
                 let foreign = user_id.is_some() && user_id.as_deref() != self.user.as_ref().map(|user| user.as_str());
                 if foreign {
                     let message = "\"userId\" is not the user of the token".to_owned();
@@ -84,12 +78,7 @@ impl Session {
                 }
                 self.ask(HubRequest::Subscribe(order_ids), id, now)
             }
-            Ok(ClientMessage::Refresh { token, id }) => Some(Request::Verify { token, id }),
-            Err(error) => {
-                self.refuse(&error, now);
-                let follows = error.code == "sync_too_large" && self.cause().is_none();
-                if follows { self.ask(HubRequest::Restart, error.id, now) } else { None }
-            }
+            ClientMessage::Refresh { token, id } => Some(Request::Verify { token, id }),
         }
     }
 
@@ -116,7 +105,7 @@ impl Session {
     fn admits(&mut self, bytes: usize, now: Now) -> bool {
         let admitted = self.limits.admits_message(bytes, now.instant);
         if !admitted {
-            self.close(CloseCause::TooManyMessages, None, now);
+            self.close(CloseCause::TooManyMessages, None);
         }
         admitted
     }
@@ -124,27 +113,14 @@ impl Session {
     pub(super) fn refuse(&mut self, error: &MessageError, now: Now) {
         let answer =
             ServerMessage::Error { code: error.code, message: &error.message, id: error.id.as_ref(), order_id: None };
-        self.outbox.push(answer.frame());
+        self.outbox.push(answer.message());
         self.count_error(now);
     }
 
     /// A message of the client was answered by `error`, once or, for each order it named, again.
     pub(super) fn count_error(&mut self, now: Now) {
         if !self.limits.tolerates_error(now.instant) {
-            self.close(CloseCause::TooManyErrors, None, now);
+            self.close(CloseCause::TooManyErrors, None);
         }
-    }
-
-    /// The client's Close ends the session; if it is not the answer to ours, it is answered, with its own code.
-    fn on_close(&mut self, code: Option<u16>) {
-        if let Some(cause) = self.cause() {
-            self.phase = Phase::Ended { cause };
-            return;
-        }
-        self.outbox.clear();
-        let cause = CloseCause::ClientClosed;
-        self.outbox.push(Frame::close(code.map(|code| (code, cause.reason()))));
-        self.client_code = Some(code.unwrap_or(NO_CODE));
-        self.phase = Phase::Ended { cause };
     }
 }

@@ -1,7 +1,8 @@
 //! The session core: one sans-IO state machine that decides everything a session does.
 //!
-//! Time is an argument, frames go in and come out, and requests to the hub are returned, so every rule is tested without
-//! a socket. Transports are thin: they feed it and write what [`take_output`](Session::take_output) gives.
+//! Time is an argument, what the client says goes in, messages come out, and requests to the hub are returned, so every rule
+//! is tested without a socket. It knows no transport: these feed it and write what [`next_output`](Session::next_output) gives, each in its
+//! own way.
 //!
 //! A session's life: `welcome`, one snapshot, then live; it ends with exactly one [`CloseCause`].
 
@@ -20,20 +21,16 @@ use std::{
 
 use self::{completion::Completion, expiry::Expiry, keepalive::Keepalive, limits::Limits, outbox::Outbox};
 use crate::{
-    event::{OrderId, Stamp, Timestamp, UserId, Viewer},
-    hub::Delivery,
+    domain::{OrderId, Stamp, Timestamp, UserId, Viewer},
     protocol::{
-        self, CloseCause, Frame, PageLimits, ServerMessage, StaleReasons,
+        self, CloseCause, Delivery, Message, PageLimits, ServerMessage, StaleReasons,
         inbound::Token,
         outbound::{self, RawId},
     },
 };
 
-pub use inbound::Inbound;
 pub use refresh::{RefusedToken, Renewal};
 
-/// How long a peer may take to answer our Close frame.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a client that asked for `sync=wait` may take to send its `sync`.
 const SYNC_WAIT: Duration = Duration::from_secs(5);
 
@@ -44,7 +41,7 @@ pub struct Rules {
     pub heartbeat_interval: Duration,
     /// How long a session waits for a snapshot.
     pub snapshot_timeout: Duration,
-    /// Most orders in one frame of a snapshot.
+    /// Most orders in one message of a snapshot.
     pub snapshot_page: usize,
     /// Most bytes of one, unless a single order is larger.
     pub snapshot_bytes: usize,
@@ -99,6 +96,17 @@ impl From<HubRequest> for Request {
     fn from(request: HubRequest) -> Self {
         Self::Hub(request)
     }
+}
+
+/// What a session has for its client, for a transport to write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// A message.
+    Message(Message),
+    /// Something that makes the client's side answer, where the transport has it: a sign of life that no script has to give.
+    Probe,
+    /// The session is over. A client that is still there has been told by the message before.
+    End(CloseCause),
 }
 
 /// What a session asks of the hub.
@@ -164,12 +172,11 @@ enum Phase {
         until: Instant,
     },
     Open,
-    /// A Close frame was sent, or is about to be.
-    Closing {
+    /// It ends once its output is out.
+    Ending {
         cause: CloseCause,
-        until: Instant,
     },
-    /// The client's Close was answered, or the connection is gone: only output is left, if any.
+    /// Nothing is left to do.
     Ended {
         cause: CloseCause,
     },
@@ -187,7 +194,7 @@ impl Session {
             protocol: protocol::VERSION,
         };
         let mut outbox = Outbox::default();
-        outbox.push(welcome.frame());
+        outbox.push(welcome.message());
         let (phase, snapshot_due) = if opening.waits_for_sync {
             (Phase::AwaitingSync { until: now.instant + SYNC_WAIT }, None)
         } else {
@@ -248,7 +255,7 @@ impl Session {
                         id: None,
                         order_id: Some(order_id),
                     };
-                    self.outbox.push(error.frame());
+                    self.outbox.push(error.message());
                 }
                 self.count_error(now);
                 None
@@ -292,13 +299,7 @@ impl Session {
     /// Acts on the deadlines that have passed. May ask the hub for the first snapshot.
     pub fn on_time(&mut self, now: Now) -> Option<HubRequest> {
         match self.phase {
-            Phase::Ended { .. } => return None,
-            Phase::Closing { cause, until } => {
-                if now.instant >= until {
-                    self.phase = Phase::Ended { cause };
-                }
-                return None;
-            }
+            Phase::Ending { .. } | Phase::Ended { .. } => return None,
             Phase::AwaitingSync { until } if now.instant >= until => {
                 self.phase = Phase::Open;
                 self.snapshot_due = Some(now.instant + self.rules.snapshot_timeout);
@@ -307,24 +308,24 @@ impl Session {
             Phase::AwaitingSync { .. } | Phase::Open => {}
         }
         if let Some(departure) = self.departure.filter(|departure| now.instant >= departure.at) {
-            self.close(CloseCause::ServerRestart, Some(departure.reconnect_after), now);
+            self.close(CloseCause::ServerRestart, Some(departure.reconnect_after));
         } else if self.expiry.has_expired(now.wall) {
-            self.close(CloseCause::TokenExpired, None, now);
+            self.close(CloseCause::TokenExpired, None);
         } else if self.snapshot_due.is_some_and(|due| now.instant >= due) {
             let after = self.rules.snapshot_timeout;
-            self.close(CloseCause::SnapshotUnavailable, Some(after), now);
+            self.close(CloseCause::SnapshotUnavailable, Some(after));
         } else if self.keepalive.is_dead(now.instant) {
-            self.close(CloseCause::HeartbeatTimeout, None, now);
+            self.close(CloseCause::HeartbeatTimeout, None);
         } else if self.complete_at().is_some_and(|at| now.instant >= at) && !self.outbox.is_sending() {
-            self.close(CloseCause::Complete, None, now);
+            self.close(CloseCause::Complete, None);
         } else {
             if self.complete_at().is_some_and(|at| now.instant >= at) {
                 self.completion.draw_near();
             }
             self.tell_expiry(now);
             if self.keepalive.heartbeat_due(now.instant) {
-                self.outbox.push(ServerMessage::Heartbeat { server_time: now.wall }.frame());
-                self.outbox.push(Frame::ping());
+                self.outbox.push(ServerMessage::Heartbeat { server_time: now.wall }.message());
+                self.outbox.push_probe();
             }
         }
         None
@@ -333,8 +334,7 @@ impl Session {
     /// When [`on_time`](Self::on_time) wants to be called next.
     pub fn deadline(&self, now: Now) -> Instant {
         match self.phase {
-            Phase::Ended { .. } => now.instant,
-            Phase::Closing { until, .. } => until,
+            Phase::Ending { .. } | Phase::Ended { .. } => now.instant,
             Phase::AwaitingSync { until } => until.min(self.open_deadline(now)),
             Phase::Open => self.open_deadline(now),
         }
@@ -350,12 +350,17 @@ impl Session {
         self.completion.deadline(self.rules.complete_after)
     }
 
-    /// Takes the next bytes to write, at most about `limit` unless a single frame is longer. `None`: nothing to write.
-    pub fn take_output(&mut self, limit: usize) -> Option<bytes::Bytes> {
-        self.outbox.take(limit).or_else(|| {
-            self.tell_stale();
-            self.outbox.take(limit)
-        })
+    /// The next thing to write; `None`: nothing, for now. [`Output::End`] comes last.
+    pub fn next_output(&mut self) -> Option<Output> {
+        if let Some(output) = self.outbox.next() {
+            return Some(output);
+        }
+        if let Phase::Ending { cause } = self.phase {
+            self.phase = Phase::Ended { cause };
+            return Some(Output::End(cause));
+        }
+        self.tell_stale();
+        self.outbox.next()
     }
 
     /// Says what has changed about being up to date. Called when nothing else waits to be written, so that who reads slowly
@@ -369,32 +374,29 @@ impl Session {
             (false, Some(since)) => ServerMessage::Stale { since, reasons: self.stale },
             _ => ServerMessage::Fresh,
         };
-        self.outbox.push(message.frame());
+        self.outbox.push(message.message());
     }
 
     fn tell_expiry(&mut self, now: Now) {
         if self.started && self.expiry.warns(now.wall) {
-            self.outbox.push(ServerMessage::TokenExpiring { expires_at: self.expiry.expires_at() }.frame());
+            self.outbox.push(ServerMessage::TokenExpiring { expires_at: self.expiry.expires_at() }.message());
         }
     }
 
     /// Ends the session for a reason of our own: the client is told, where it still listens. The first cause counts.
-    pub fn close(&mut self, cause: CloseCause, reconnect_after: Option<Duration>, now: Now) {
+    pub fn close(&mut self, cause: CloseCause, reconnect_after: Option<Duration>) {
         if self.cause().is_some() {
             return;
         }
-        if !cause.is_announced() {
-            self.phase = Phase::Ended { cause };
-            return;
+        if cause.is_announced() {
+            self.outbox.clear();
+            let after_ms = reconnect_after.map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
+            self.outbox.push(outbound::closing(cause, after_ms));
         }
-        self.outbox.clear();
-        let after_ms = reconnect_after.map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
-        self.outbox.push(outbound::closing(cause, after_ms));
-        self.outbox.push(Frame::close(Some((cause.code(), cause.reason()))));
-        self.phase = Phase::Closing { cause, until: now.instant + CLOSE_TIMEOUT };
+        self.phase = Phase::Ending { cause };
     }
 
-    /// Whether nothing is left to do but to write what is pending and to end the connection.
+    /// Whether [`Output::End`] was taken, or there is nobody to take it.
     pub fn has_ended(&self) -> bool {
         matches!(self.phase, Phase::Ended { .. })
     }
@@ -402,7 +404,7 @@ impl Session {
     /// Why the session ends; `None` while it is open.
     pub fn cause(&self) -> Option<CloseCause> {
         match self.phase {
-            Phase::Closing { cause, .. } | Phase::Ended { cause } => Some(cause),
+            Phase::Ending { cause } | Phase::Ended { cause } => Some(cause),
             Phase::AwaitingSync { .. } | Phase::Open => None,
         }
     }

@@ -2,7 +2,7 @@
 
 use super::{Expiry, HubRequest, Now, Session, inbound::TOO_MANY_SNAPSHOTS};
 use crate::{
-    event::{Timestamp, Viewer},
+    domain::{Timestamp, Viewer},
     protocol::{CloseCause, MessageError, ServerMessage, outbound::RawId},
 };
 
@@ -46,7 +46,7 @@ impl Session {
         });
         match renewal {
             Ok(renewal) if renewal.viewer.user() != self.user.as_ref() => {
-                self.close(CloseCause::InvalidToken, None, now);
+                self.close(CloseCause::InvalidToken, None);
                 Err("other_user")
             }
             Ok(renewal) => {
@@ -58,7 +58,7 @@ impl Session {
                 }
                 self.renewed = Some(renewal.viewer);
                 self.expiry = Expiry::new(renewal.expires_at);
-                self.outbox.push(ServerMessage::TokenRefreshed { expires_at: renewal.expires_at }.frame());
+                self.outbox.push(ServerMessage::TokenRefreshed { expires_at: renewal.expires_at }.message());
                 Ok(request)
             }
             Err(RefusedToken { code, message }) => {

@@ -4,9 +4,8 @@ use serde_json::Value;
 
 use super::*;
 use crate::{
-    event::{Epoch, OrderList, OrderState, Timeline, Version, VersionKind},
-    hub::PendingSnapshot,
-    protocol::{OrderView, StaleReason},
+    domain::{Epoch, OrderList, OrderState, Timeline, Version, VersionKind},
+    protocol::{ClientMessage, OrderView, PendingSnapshot, StaleReason},
 };
 
 const HEARTBEAT: Duration = Duration::from_secs(25);
@@ -65,31 +64,25 @@ fn live(clock: &Clock) -> Session {
     session
 }
 
-/// Everything the session writes now: JSON messages, and control frames as `{"ping"|"pong"|"close": …}`.
+/// Everything the session has to say now: messages, probes as `{"probe": true}`, and its end as `{"end": its code}`.
 fn sent(session: &mut Session) -> Vec<Value> {
-    let mut messages = Vec::new();
-    while let Some(bytes) = session.take_output(16_384) {
-        let mut rest = &bytes[..];
-        while !rest.is_empty() {
-            let (header, length) = match rest[1] {
-                126 => (4, usize::from(u16::from_be_bytes([rest[2], rest[3]]))),
-                length => (2, usize::from(length)),
-            };
-            let payload = &rest[header..header + length];
-            messages.push(match rest[0] {
-                0x81 => serde_json::from_slice(payload).unwrap(),
-                0x88 => serde_json::json!({"close": payload.first_chunk().map(|code| u16::from_be_bytes(*code))}),
-                0x89 => serde_json::json!({"ping": length}),
-                _ => serde_json::json!({"pong": String::from_utf8_lossy(payload)}),
-            });
-            rest = &rest[header + length..];
-        }
-    }
-    messages
+    let output = std::iter::from_fn(|| session.next_output());
+    output
+        .map(|output| match output {
+            Output::Message(message) => serde_json::from_slice(message.bytes()).unwrap(),
+            Output::Probe => serde_json::json!({"probe": true}),
+            Output::End(cause) => serde_json::json!({"end": cause.code()}),
+        })
+        .collect()
+}
+
+/// The client says this.
+fn say(session: &mut Session, text: &str, now: Now) -> Option<Request> {
+    session.on_message(text.len(), || ClientMessage::parse(text), now)
 }
 
 fn types(messages: &[Value]) -> Vec<&str> {
-    messages.iter().map(|message| message["type"].as_str().unwrap_or("control")).collect()
+    messages.iter().map(|message| message["type"].as_str().unwrap_or("end")).collect()
 }
 
 #[test]
@@ -107,7 +100,7 @@ fn welcome_comes_first_then_the_snapshot_then_updates() {
     let snapshot = sent(&mut session);
     assert_eq!(types(&snapshot), ["snapshot"]);
     assert_eq!((&snapshot[0]["first"], &snapshot[0]["complete"]), (&Value::Bool(true), &Value::Bool(true)));
-    session.on_delivery(Delivery::Updates(vec![Frame::text(r#"{"type":"order_status"}"#)]), clock.now());
+    session.on_delivery(Delivery::Updates(vec![Message::text(r#"{"type":"order_status"}"#)]), clock.now());
     assert_eq!(types(&sent(&mut session)), ["order_status"]);
 }
 
@@ -136,7 +129,7 @@ fn with_its_last_page_a_snapshot_is_out_however_large_that_is() {
     let mut snapshot = PendingSnapshot::new(clock.now().wall, false);
     snapshot.put(&OrderId::parse("A-1").unwrap(), Some(large_order(&clock, 16_384)));
     session.on_delivery(Delivery::Snapshot(snapshot), clock.now());
-    assert!(session.take_output(16_384).is_some());
+    assert!(session.next_output().is_some());
     assert!(session.wants_delivery(), "the mailbox is looked into, and keeps the waker");
 }
 
@@ -151,7 +144,7 @@ fn a_session_without_a_snapshot_in_time_is_closed_and_told_when_to_come_back() {
     let closing = sent(&mut session);
     assert_eq!(closing[0]["reason"], "snapshot_unavailable");
     assert_eq!(closing[0]["reconnect_after_ms"], 5_000);
-    assert_eq!(closing[1]["close"], 1013);
+    assert_eq!(closing[1]["end"], 1013);
     assert_eq!(session.cause(), Some(CloseCause::SnapshotUnavailable));
 }
 
@@ -162,8 +155,8 @@ fn heartbeats_carry_a_ping_and_silence_for_two_of_them_ends_the_session() {
     session.on_time(clock.forward(HEARTBEAT));
     let heartbeat = sent(&mut session);
     assert_eq!(heartbeat[0]["type"], "heartbeat");
-    assert_eq!(heartbeat[1]["ping"], 0);
-    session.on_inbound(Inbound::Pong, clock.now());
+    assert_eq!(heartbeat[1]["probe"], true);
+    session.on_noise(0, clock.now());
     session.on_time(clock.forward(HEARTBEAT));
     session.on_time(clock.forward(HEARTBEAT));
     assert_eq!(session.cause(), None, "a Pong is a sign of life");
@@ -181,9 +174,9 @@ fn the_token_s_end_is_announced_and_is_the_session_s_end() {
     assert!(!types(&sent(&mut session)).contains(&"token_expiring"));
     session.on_time(clock.forward(Duration::from_secs(1)));
     assert!(types(&sent(&mut session)).contains(&"token_expiring"));
-    session.on_inbound(Inbound::Pong, clock.now());
+    session.on_noise(0, clock.now());
     session.on_time(clock.forward(Duration::from_secs(30)));
-    session.on_inbound(Inbound::Pong, clock.now());
+    session.on_noise(0, clock.now());
     assert!(!types(&sent(&mut session)).contains(&"token_expiring"), "once");
     session.on_time(clock.forward(Duration::from_secs(30)));
     let closing = sent(&mut session);
@@ -204,8 +197,8 @@ fn sync_wait_asks_for_nothing_until_the_sync_or_five_seconds() {
     let mut clock = Clock::start();
     let waits = Opening { waits_for_sync: true, ..opening(&clock, HEARTBEAT * 100) };
     let mut session = Session::open(rules(), waits.clone(), clock.now());
-    let sync = Inbound::Text(r#"{"type":"sync","orders":{}}"#);
-    assert_eq!(session.on_inbound(sync, clock.now()), Some(HubRequest::Sync(Default::default()).into()));
+    let asked = say(&mut session, r#"{"type":"sync","orders":{}}"#, clock.now());
+    assert_eq!(asked, Some(HubRequest::Sync(Default::default()).into()));
     let mut session = Session::open(rules(), waits, clock.now());
     assert_eq!(session.on_time(clock.forward(Duration::from_millis(4_900))), None);
     assert_eq!(session.on_time(clock.forward(Duration::from_millis(100))), Some(HubRequest::Restart));
@@ -243,10 +236,10 @@ fn a_start_without_proof_says_that_it_is_catching_up() {
 fn the_older_subscribe_is_for_the_token_s_user_only() {
     let clock = Clock::start();
     let mut session = live(&clock);
-    let own = Inbound::Text(r#"{"action":"subscribe","userId":"u-42"}"#);
-    assert_eq!(session.on_inbound(own, clock.now()), Some(HubRequest::Subscribe(None).into()));
-    let foreign = Inbound::Text(r#"{"action":"subscribe","userId":"u-43","id":8}"#);
-    assert_eq!(session.on_inbound(foreign, clock.now()), None);
+    let own = r#"{"action":"subscribe","userId":"u-42"}"#;
+    assert_eq!(say(&mut session, own, clock.now()), Some(HubRequest::Subscribe(None).into()));
+    let foreign = r#"{"action":"subscribe","userId":"u-43","id":8}"#;
+    assert_eq!(say(&mut session, foreign, clock.now()), None);
     let error = sent(&mut session);
     assert_eq!((&error[0]["code"], &error[0]["id"]), (&"forbidden".into(), &8.into()));
 }
@@ -256,10 +249,10 @@ fn the_tenth_refused_message_in_a_minute_ends_the_session() {
     let mut clock = Clock::start();
     let mut session = live(&clock);
     for _ in 0..9 {
-        session.on_inbound(Inbound::Text("?"), clock.forward(Duration::from_secs(1)));
+        say(&mut session, "?", clock.forward(Duration::from_secs(1)));
     }
     assert_eq!(session.cause(), None);
-    session.on_inbound(Inbound::Text("?"), clock.forward(Duration::from_secs(1)));
+    say(&mut session, "?", clock.forward(Duration::from_secs(1)));
     assert_eq!(session.cause(), Some(CloseCause::TooManyErrors));
 }
 
@@ -279,14 +272,14 @@ fn every_refused_message_is_answered_in_few_bytes_and_by_its_id() {
         (format!(r#"{{"action":"subscribe","id":"m-1","userId":"{long}"}}"#), "forbidden"),
     ] {
         let mut session = live(&clock);
-        session.on_inbound(Inbound::Text(&message), clock.now());
+        say(&mut session, &message, clock.now());
         let answer = sent(&mut session);
         assert_eq!((answer.len(), &answer[0]["code"], &answer[0]["id"]), (1, &code.into(), &"m-1".into()), "{code}");
         assert!(answer[0].to_string().len() < 200, "{}", answer[0]);
     }
     for message in [long.clone(), format!(r#"{{"type":"ping","id":"{long}"}}"#)] {
         let mut session = live(&clock);
-        session.on_inbound(Inbound::Text(&message), clock.now());
+        say(&mut session, &message, clock.now());
         assert!(sent(&mut session)[0].to_string().len() < 200);
     }
 }
@@ -303,65 +296,64 @@ fn a_message_answered_by_errors_counts_once_however_many_orders_it_named() {
     assert_eq!(session.cause(), None);
     session.on_delivery(Delivery::NotVisible(orders), clock.forward(Duration::from_secs(1)));
     assert_eq!(session.cause(), Some(CloseCause::TooManyErrors));
-    assert_eq!(types(&sent(&mut session)), ["closing", "control"], "what was to be answered is not");
+    assert_eq!(types(&sent(&mut session)), ["closing", "end"], "what was to be answered is not");
 }
 
 #[test]
 fn sixty_messages_at_once_are_fine_and_the_next_is_too_many() {
     let mut clock = Clock::start();
     let mut session = live(&clock);
-    let ping = Inbound::Text(r#"{"type":"ping"}"#);
+    let ping = r#"{"type":"ping"}"#;
     for text in ["ping", "pong", "", r#"{"type":"ping"}"#].into_iter().cycle().take(60) {
-        session.on_inbound(Inbound::Text(text), clock.now());
+        say(&mut session, text, clock.now());
     }
     assert_eq!(session.cause(), None);
-    session.on_inbound(ping.clone(), clock.forward(Duration::from_millis(50)));
+    say(&mut session, ping, clock.forward(Duration::from_millis(50)));
     assert_eq!(session.cause(), None, "twenty a second are given back");
-    session.on_inbound(ping, clock.now());
+    say(&mut session, ping, clock.now());
     assert_eq!(session.cause(), Some(CloseCause::TooManyMessages));
 }
 
 #[test]
-fn of_several_pings_the_last_is_answered_and_the_client_s_close_is_returned() {
+fn a_client_that_says_goodbye_is_told_nothing_more_and_its_code_is_remembered() {
     let clock = Clock::start();
     let mut session = live(&clock);
-    session.on_inbound(Inbound::Ping(b"a"), clock.now());
-    session.on_inbound(Inbound::Ping(b"b"), clock.now());
-    assert_eq!(sent(&mut session), [serde_json::json!({"pong": "b"})]);
-    session.on_inbound(Inbound::Close(Some(1000)), clock.now());
-    assert_eq!(sent(&mut session), [serde_json::json!({"close": 1000})]);
-    assert!(session.has_ended());
-    assert_eq!(session.cause(), Some(CloseCause::ClientClosed));
-}
-
-#[test]
-fn a_client_s_own_code_is_returned_and_remembered() {
-    let clock = Clock::start();
-    for (code, returned, remembered) in [(Some(1009), Value::from(1009), 1009), (None, Value::Null, 1005)] {
-        let mut session = live(&clock);
-        session.on_inbound(Inbound::Close(code), clock.now());
-        assert_eq!(sent(&mut session), [serde_json::json!({"close": returned})]);
-        assert_eq!(session.client_code(), Some(remembered));
-    }
+    session.on_delivery(update(), clock.now());
+    session.on_closed(1009);
+    assert_eq!(session.next_output(), Some(Output::End(CloseCause::ClientClosed)));
+    assert!(session.has_ended() && session.next_output().is_none());
+    assert_eq!((session.cause(), session.client_code()), (Some(CloseCause::ClientClosed), Some(1009)));
     let mut session = live(&clock);
-    session.close(CloseCause::Revoked, None, clock.now());
-    session.on_inbound(Inbound::Close(Some(1000)), clock.now());
+    session.close(CloseCause::Revoked, None);
+    session.on_closed(1000);
     assert_eq!((session.cause(), session.client_code()), (Some(CloseCause::Revoked), None), "it answered ours");
 }
 
 #[test]
-fn the_first_cause_counts_and_a_peer_that_does_not_answer_is_not_waited_for_long() {
-    let mut clock = Clock::start();
+fn the_first_cause_counts_and_the_end_comes_last() {
+    let clock = Clock::start();
     let mut session = live(&clock);
-    session.close(CloseCause::ServerRestart, Some(Duration::from_millis(3_120)), clock.now());
-    session.close(CloseCause::InternalError, None, clock.now());
+    session.close(CloseCause::ServerRestart, Some(Duration::from_millis(3_120)));
+    session.close(CloseCause::InternalError, None);
+    assert!(!session.has_ended(), "the client has not been told");
     let closing = sent(&mut session);
     assert_eq!(closing[0]["reconnect_after_ms"], 3_120);
-    assert_eq!(closing[1]["close"], 1012);
-    assert!(!session.has_ended());
-    session.on_time(clock.forward(Duration::from_secs(2)));
+    assert_eq!((&closing[1]["end"], closing.len()), (&1012.into(), 2));
     assert!(session.has_ended());
     assert_eq!(session.cause(), Some(CloseCause::ServerRestart));
+}
+
+#[test]
+fn a_connection_that_is_lost_ends_at_once_and_a_rule_that_is_broken_is_told() {
+    let clock = Clock::start();
+    let mut session = live(&clock);
+    session.on_broken(CloseCause::ConnectionLost);
+    assert!(session.has_ended());
+    let mut session = live(&clock);
+    session.on_broken(CloseCause::InvalidUtf8);
+    assert_eq!(sent(&mut session)[1]["end"], 1007);
+    session.on_broken(CloseCause::ConnectionLost);
+    assert_eq!(session.cause(), Some(CloseCause::InvalidUtf8));
 }
 
 #[test]
@@ -393,7 +385,7 @@ fn a_refresh_asks_for_the_token_s_verification_and_moves_the_end() {
     let mut session = Session::open(rules(), opening(&clock, Duration::from_secs(90)), clock.now());
     session.on_delivery(Delivery::Snapshot(PendingSnapshot::new(clock.now().wall, false)), clock.now());
     sent(&mut session);
-    let asked = session.on_inbound(Inbound::Text(r#"{"type":"refresh","token":"t"}"#), clock.now());
+    let asked = say(&mut session, r#"{"type":"refresh","token":"t"}"#, clock.now());
     assert_eq!(asked, Some(Request::Verify { token: "t".to_owned().into(), id: None }));
     assert!(sent(&mut session).is_empty(), "nothing is told before it is verified");
     let narrower = user("u-42", Some(&["A-1"]));
@@ -404,12 +396,12 @@ fn a_refresh_asks_for_the_token_s_verification_and_moves_the_end() {
     assert_eq!(types(&told), ["token_refreshed"]);
     assert_eq!(told[0]["expires_at"], serde_json::to_value(expires_at).unwrap());
     for _ in 0..10 {
-        session.on_inbound(Inbound::Pong, clock.now());
+        session.on_noise(0, clock.now());
         session.on_time(clock.forward(Duration::from_secs(53)));
         sent(&mut session);
     }
     assert_eq!(session.cause(), None, "the old end has passed long since");
-    session.on_inbound(Inbound::Pong, clock.now());
+    session.on_noise(0, clock.now());
     session.on_time(clock.forward(Duration::from_secs(11)));
     assert!(types(&sent(&mut session)).contains(&"token_expiring"), "told again ahead of the new end");
 }
@@ -432,8 +424,7 @@ fn a_refused_refresh_changes_nothing_and_echoes_its_id() {
     let mut clock = Clock::start();
     let mut session = Session::open(rules(), opening(&clock, Duration::from_secs(20)), clock.now());
     sent(&mut session);
-    let Some(Request::Verify { id, .. }) =
-        session.on_inbound(Inbound::Text(r#"{"type":"refresh","token":"t","id":7}"#), clock.now())
+    let Some(Request::Verify { id, .. }) = say(&mut session, r#"{"type":"refresh","token":"t","id":7}"#, clock.now())
     else {
         panic!("a token to verify")
     };
@@ -455,17 +446,17 @@ fn a_link_ends_when_its_orders_have_been_terminal_for_a_while() {
     let mut session = live(&clock);
     session.on_complete(true, clock.now());
     session.on_time(clock.forward(Duration::from_secs(30)));
-    session.on_inbound(Inbound::Pong, clock.now());
+    session.on_noise(0, clock.now());
     session.on_complete(false, clock.now());
     session.on_complete(true, clock.now());
     session.on_time(clock.forward(Duration::from_secs(50)));
-    session.on_inbound(Inbound::Pong, clock.now());
+    session.on_noise(0, clock.now());
     session.on_time(clock.forward(Duration::from_secs(9)));
     session.on_complete(true, clock.now());
     assert_eq!(session.cause(), None, "not all the time");
     assert!(session.deadline(clock.now()) <= clock.now().instant + Duration::from_secs(1));
     sent(&mut session);
-    session.on_delivery(Delivery::Updates(vec![Frame::text(r#"{"type":"order_status"}"#)]), clock.now());
+    session.on_delivery(Delivery::Updates(vec![Message::text(r#"{"type":"order_status"}"#)]), clock.now());
     session.on_time(clock.forward(Duration::from_secs(1)));
     assert_eq!(types(&sent(&mut session))[0], "order_status", "what is to be shown is shown first");
     session.on_time(clock.now());
@@ -478,18 +469,18 @@ fn pongs_nobody_asked_for_and_too_many_bytes_end_the_session() {
     let clock = Clock::start();
     let mut session = live(&clock);
     for _ in 0..60 {
-        session.on_inbound(Inbound::Pong, clock.now());
+        session.on_noise(0, clock.now());
     }
     assert_eq!(session.cause(), None);
-    session.on_inbound(Inbound::Pong, clock.now());
+    session.on_noise(0, clock.now());
     assert_eq!(session.cause(), Some(CloseCause::TooManyMessages));
     let mut session = live(&clock);
     let large = format!(r#"{{"type":"ping","x":"{}"}}"#, "x".repeat(60_000));
     for _ in 0..4 {
-        session.on_inbound(Inbound::Text(&large), clock.now());
+        say(&mut session, &large, clock.now());
         assert_eq!(session.cause(), None);
     }
-    session.on_inbound(Inbound::Text(&large), clock.now());
+    say(&mut session, &large, clock.now());
     assert_eq!(session.cause(), Some(CloseCause::TooManyMessages));
 }
 
@@ -513,17 +504,17 @@ fn large_snapshots_that_are_asked_for_too_often_are_refused_by_name_and_counted(
         let clock = Clock::start();
         let mut session = live(&clock);
         for asked in 0..5 {
-            assert!(session.on_inbound(Inbound::Text(message), clock.now()).is_some(), "{message} {asked}");
+            assert!(say(&mut session, message, clock.now()).is_some(), "{message} {asked}");
             session.on_delivery(large_snapshot(&clock), clock.now());
             sent(&mut session);
         }
         for _ in 0..9 {
-            assert_eq!(session.on_inbound(Inbound::Text(message), clock.now()), None);
+            assert_eq!(say(&mut session, message, clock.now()), None);
             let told = sent(&mut session);
             assert_eq!((&told[0]["code"], &told[0]["id"]), (&"too_many_snapshots".into(), &7.into()), "{message}");
         }
         assert_eq!(session.on_delivery(Delivery::Overflowed, clock.now()), Some(HubRequest::Restart), "it is owed");
-        session.on_inbound(Inbound::Text(message), clock.now());
+        say(&mut session, message, clock.now());
         assert_eq!(session.cause(), Some(CloseCause::TooManyErrors));
     }
 }
@@ -533,8 +524,8 @@ fn a_client_that_asks_for_everything_once_a_second_is_never_refused() {
     let mut clock = Clock::start();
     let mut session = live(&clock);
     for asked in 0..300 {
-        let sync = Inbound::Text(r#"{"type":"sync"}"#);
-        assert!(session.on_inbound(sync, clock.forward(Duration::from_secs(1))).is_some(), "{asked}");
+        let sync = r#"{"type":"sync"}"#;
+        assert!(say(&mut session, sync, clock.forward(Duration::from_secs(1))).is_some(), "{asked}");
         session.on_delivery(large_snapshot(&clock), clock.now());
         sent(&mut session);
     }
@@ -561,7 +552,7 @@ fn tokens_that_change_what_is_seen_again_and_again_are_refused_and_the_same_eyes
 }
 
 fn update() -> Delivery {
-    Delivery::Updates(vec![Frame::text(r#"{"type":"order_status"}"#)])
+    Delivery::Updates(vec![Message::text(r#"{"type":"order_status"}"#)])
 }
 
 #[test]
@@ -576,15 +567,15 @@ fn a_reader_for_whom_updates_always_wait_hears_what_else_there_is_to_say_ahead_o
     // As a transport does it: the mailbox has an update whenever it is looked into, and each frame is one write.
     for second in 1..=40 {
         let now = clock.forward(Duration::from_secs(1));
-        session.on_inbound(Inbound::Pong, now);
+        session.on_noise(0, now);
         let reasons = if (10..20).contains(&second) { halted } else { StaleReasons::NONE };
         session.on_stale(reasons, now.wall, StaleReasons::NONE);
         if session.wants_delivery() {
             session.on_delivery(update(), now);
         }
         session.on_time(now);
-        let written = session.take_output(1).expect("an update waits");
-        told.push((second, String::from_utf8_lossy(&written).into_owned()));
+        let Some(Output::Message(written)) = session.next_output() else { panic!("an update waits") };
+        told.push((second, String::from_utf8_lossy(written.bytes()).into_owned()));
     }
     let at = |kind: &str| told.iter().find(|(_, frame)| frame.contains(kind)).map(|(second, _)| *second);
     assert_eq!((at("\"stale\""), at("fresh"), at("token_expiring")), (Some(10), Some(20), Some(30)), "{told:?}");
@@ -596,7 +587,7 @@ fn a_complete_link_for_which_updates_always_wait_ends_when_what_was_begun_is_out
     let mut session = live(&clock);
     session.on_complete(true, clock.now());
     let now = clock.forward(Duration::from_secs(60));
-    session.on_inbound(Inbound::Pong, now);
+    session.on_noise(0, now);
     session.on_delivery(update(), now);
     session.on_time(now);
     assert_eq!(types(&sent(&mut session))[0], "order_status");
@@ -605,7 +596,7 @@ fn a_complete_link_for_which_updates_always_wait_ends_when_what_was_begun_is_out
     assert!(session.wants_delivery(), "an order has changed again meanwhile");
     session.on_complete(true, now);
     let now = clock.forward(Duration::from_secs(60));
-    session.on_inbound(Inbound::Pong, now);
+    session.on_noise(0, now);
     session.on_delivery(update(), now);
     session.on_time(now);
     sent(&mut session);

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use bytes::Bytes;
 use serde::Deserialize;
 
 use super::{
@@ -11,8 +10,9 @@ use super::{
     topic::Topic,
 };
 use crate::{
-    event::{Change, Stamp},
+    domain::{Change, Stamp},
     hub::simulation::Pages,
+    session::Output,
 };
 
 /// One order on a screen.
@@ -28,8 +28,8 @@ pub(super) struct Connection {
     /// Which session it is.
     pub(super) session: u64,
     pub(super) instance: usize,
-    /// Frames on their way.
-    pub(super) wire: VecDeque<Bytes>,
+    /// What is on its way.
+    pub(super) wire: VecDeque<Output>,
     /// The other end is gone; what is on its way may still be read.
     pub(super) ended: bool,
     pub(super) heard_at: u64,
@@ -118,31 +118,22 @@ impl Client {
             .is_some_and(|connection| !connection.ended && connection.is_fresh() && connection.wire.is_empty())
     }
 
-    /// Reads at most `most` chunks of what is on its way.
+    /// Reads at most `most` things of what is on its way.
     pub(super) fn read(&mut self, most: usize, topic: &Topic, now: u64, flaws: &mut Flaws) {
         for _ in 0..most {
             let Some(connection) = &mut self.connection else { return };
-            let Some(bytes) = connection.wire.pop_front() else { return };
+            let Some(output) = connection.wire.pop_front() else { return };
             connection.heard_at = now;
-            let mut rest = &bytes[..];
-            while !rest.is_empty() {
-                let (opcode, payload, after) = split_frame(rest);
-                rest = after;
-                self.on_frame(opcode, payload, topic, now, flaws);
+            if connection.closed {
+                flaws.push((Flaw::Sequence, format!("{output:?} after the end")));
             }
-        }
-    }
-
-    fn on_frame(&mut self, opcode: u8, payload: &[u8], topic: &Topic, now: u64, flaws: &mut Flaws) {
-        let Some(connection) = &mut self.connection else { return };
-        if connection.closed {
-            flaws.push((Flaw::Sequence, "a frame after the close frame".to_owned()));
-        }
-        match opcode {
-            0x8 => connection.closed = true,
-            0x9 => connection.pongs += 1,
-            0x1 => self.on_text(&String::from_utf8_lossy(payload), topic, now, flaws),
-            _ => flaws.push((Flaw::Garbled, format!("opcode {opcode}"))),
+            match output {
+                Output::End(_) => connection.closed = true,
+                Output::Probe => connection.pongs += 1,
+                Output::Message(message) => {
+                    self.on_text(&String::from_utf8_lossy(message.bytes()), topic, now, flaws);
+                }
+            }
         }
     }
 
@@ -246,15 +237,4 @@ impl Connection {
     pub(super) fn is_fresh(&self) -> bool {
         self.pages.has_begun() && self.fresh_since.is_some()
     }
-}
-
-/// The first frame of some, as RFC 6455 writes it: opcode, payload, and what follows.
-fn split_frame(bytes: &[u8]) -> (u8, &[u8], &[u8]) {
-    let (header, length) = match bytes[1] {
-        126 => (4, usize::from(u16::from_be_bytes([bytes[2], bytes[3]]))),
-        127 => (10, u64::from_be_bytes(bytes[2..10].try_into().unwrap()) as usize),
-        length => (2, usize::from(length)),
-    };
-    let (frame, rest) = bytes.split_at(header + length);
-    (bytes[0] & 0x0f, &frame[header..], rest)
 }

@@ -9,10 +9,12 @@ use super::{
     topic::{LOG_ID, Topic},
 };
 use crate::{
-    event::{Epoch, History, Known, OrderId, Position, Snapshot, SnapshotQuery, Verdict, decode::RefusalCode},
+    domain::{
+        Epoch, Halt, History, Known, OrderId, Position, Progress, Snapshot, SnapshotQuery, Verdict, decode::RefusalCode,
+    },
     store::{
-        Applied, Batch, Halt, HaltFinding, PartitionBatch, Progress, ProgressReading, RefusedRecord, RejectedEvent,
-        Relocation, StoreError, TopicOpening,
+        Applied, Batch, HaltFinding, PartitionBatch, ProgressReading, RefusedRecord, RejectedEvent, Relocation,
+        StoreError, TopicOpening,
         plan::{check_positions, unordered_event},
     },
 };

@@ -6,7 +6,7 @@ use super::{
     flaws::{Flaw, Flaws},
     world::World,
 };
-use crate::event::{Known, Stamp};
+use crate::domain::{Known, Stamp};
 
 /// Rounds after which a world that has not come to rest never will.
 const ROUNDS: usize = 90;

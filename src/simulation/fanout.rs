@@ -7,7 +7,7 @@ use super::{
     instance::{Clock, Instance},
     topic::Topic,
 };
-use crate::{ingest::freshness, store::ProgressReading};
+use crate::{log::freshness, store::ProgressReading};
 
 impl Instance {
     /// One round of the fanout's thread.

@@ -5,7 +5,7 @@ use rand::{Rng, rngs::SmallRng, seq::IteratorRandom};
 use super::world::World;
 use crate::{
     config::{OnLogGap, OnLogRegression},
-    ingest::Policies,
+    log::Policies,
 };
 
 const HALT: Policies = Policies { on_gap: OnLogGap::Halt, on_regression: OnLogRegression::Halt };

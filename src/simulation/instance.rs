@@ -15,20 +15,18 @@ use super::{
     topic::{BEGINNING, Topic},
 };
 use crate::{
-    event::Timestamp,
+    domain::Timestamp,
+    fanout::{follower::Follower, following::Following},
     hub::{Hub, SharedHub},
-    ingest::{
-        Policies, ReadsInFlight,
-        compaction::Compaction,
-        fanout::{follower::Follower, following::Following},
+    log::{
+        Policies,
         freshness::{self, Proofs},
-        log_check::Watermarks,
-        log_ends::LogEnds,
-        log_watch::LogView,
-        progress::{Listener, ProgressView},
+        progress::ProgressView,
+        view::{Compaction, LogEnds, LogView, Watermarks},
     },
     protocol::Staleness,
     session::Now,
+    snapshots::{ReadsInFlight, progress::Listener},
 };
 
 pub(super) const STALE_AFTER: u64 = 10_000;
@@ -77,7 +75,7 @@ pub(super) struct Instance {
 impl Instance {
     pub(super) fn new(life: u64, now: u64, policies: Policies, tail_bytes: usize, switches: &Switches) -> Self {
         let mut proofs = Proofs::new(Duration::from_millis(STALE_AFTER));
-        proofs.rules = switches.ingest;
+        proofs.rules = switches.log;
         let wall = Timestamp::from_millis(BEGINNING + now as i64).unwrap();
         Self {
             life,

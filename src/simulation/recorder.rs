@@ -13,19 +13,15 @@ use super::{
     topic::{Record, TOPIC, Topic},
 };
 use crate::{
-    ingest::{
-        Policies,
-        log_watch::LogView,
-        progress::ProgressView,
-        record::OwnedRecord,
-        recorder::{
-            Halts, MAX_TASKS,
-            assignment::Assignment,
-            batch::{RefusedRecord, Work},
-            errands::{Restored, Taken},
-            hand::Hand,
-            writing::{Next, Reply, Task, Writing},
-        },
+    domain::Halts,
+    log::{Policies, kafka::record::OwnedRecord, progress::ProgressView, view::LogView},
+    recorder::{
+        MAX_TASKS,
+        assignment::Assignment,
+        batch::{RefusedRecord, Work},
+        errands::{Restored, Taken},
+        hand::Hand,
+        writing::{Next, Reply, Task, Writing},
     },
     store::{DeadLetter, StoreError},
 };
@@ -79,7 +75,7 @@ pub(super) struct Surroundings<'a> {
 impl Recorder {
     pub(super) fn new(policies: Policies, switches: &Switches) -> Self {
         let mut assignment = Assignment::new(policies, 0);
-        assignment.rules = switches.ingest;
+        assignment.rules = switches.log;
         Self {
             assignment,
             hand: Hand::default(),
@@ -195,7 +191,7 @@ impl Recorder {
         let stamp = record.stamp;
         let decode = |epoch| {
             let event = topic.decode(record, epoch)?;
-            Ok(crate::event::decode::Decoded { event, occurred_at_unreadable: false })
+            Ok(crate::domain::decode::Decoded { event, occurred_at_unreadable: false })
         };
         let keep = || OwnedRecord {
             partition: stamp.partition,

@@ -1,6 +1,6 @@
 //! Rules that can be switched off, wherever they live: the simulation must be seen to fail without each.
 
-use crate::{hub, ingest};
+use crate::{hub, log};
 
 /// One rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,8 +15,8 @@ pub(super) enum Rule {
     LetterFirst,
     /// Who halts a partition tells the others by way of SQL.
     HaltsInSql,
-    /// One of the pipelines.
-    Ingest(ingest::rules::Rule),
+    /// One about the log.
+    Log(log::rules::Rule),
     /// One of the hub.
     Hub(hub::rules::Rule),
 }
@@ -25,7 +25,7 @@ pub(super) enum Rule {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Switches {
     pub(super) off: Option<Rule>,
-    pub(super) ingest: ingest::rules::Rules,
+    pub(super) log: log::rules::Rules,
     pub(super) hub: Option<hub::rules::Rule>,
 }
 
@@ -33,7 +33,7 @@ impl Switches {
     pub(super) fn without(off: Option<Rule>) -> Self {
         let mut switches = Self { off, ..Self::default() };
         match off {
-            Some(Rule::Ingest(rule)) => switches.ingest.off = Some(rule),
+            Some(Rule::Log(rule)) => switches.log.off = Some(rule),
             Some(Rule::Hub(rule)) => switches.hub = Some(rule),
             _ => {}
         }

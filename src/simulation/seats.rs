@@ -2,17 +2,16 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use bytes::Bytes;
-
 use super::{
     flaws::{Flaw, Flaws},
     instance::{Clock, Instance},
 };
+use crate::protocol::Delivery;
 use crate::{
-    event::{Timestamp, UserId, Viewer},
-    hub::{Delivery, Joining, Mailbox, SessionKey},
-    protocol::CloseCause,
-    session::{HubRequest, Inbound, Opening, Request, Rules, Session},
+    domain::{Timestamp, UserId, Viewer},
+    hub::{Joining, Mailbox, SessionKey},
+    protocol::{ClientMessage, CloseCause},
+    session::{HubRequest, Opening, Output, Request, Rules, Session},
 };
 
 /// Time between two heartbeats.
@@ -76,9 +75,9 @@ impl Instance {
         self.seats.insert(session, Seat { session: core, key, mailbox, heard: VecDeque::new(), cause: None });
     }
 
-    /// One turn of a session: hears its client, the instance and its mailbox, and writes at most `most` bytes at a time.
+    /// One turn of a session: hears its client, the instance and its mailbox, and writes at most `most` things.
     /// Returns what it wrote, and whether it has ended.
-    pub(super) fn serve(&mut self, session: u64, most: usize, clock: Clock, flaws: &mut Flaws) -> (Vec<Bytes>, bool) {
+    pub(super) fn serve(&mut self, session: u64, most: usize, clock: Clock, flaws: &mut Flaws) -> (Vec<Output>, bool) {
         let now = clock.both();
         let Self { seats, hub, staleness, .. } = self;
         let Some(seat) = seats.get_mut(&session) else { return (Vec::new(), true) };
@@ -92,13 +91,22 @@ impl Instance {
         while let Some(heard) = seat.heard.pop_front()
             && !seat.session.has_ended()
         {
-            let inbound = match &heard {
-                Heard::Text(text) => Inbound::Text(text),
-                Heard::Pong => Inbound::Pong,
-                Heard::Close => Inbound::Close(Some(1000)),
-                Heard::Lost => Inbound::Broken(CloseCause::ConnectionLost),
+            let request = match &heard {
+                Heard::Text(text) => seat.session.on_message(text.len(), || ClientMessage::parse(text), now),
+                Heard::Pong => {
+                    seat.session.on_noise(0, now);
+                    None
+                }
+                Heard::Close => {
+                    seat.session.on_closed(1000);
+                    None
+                }
+                Heard::Lost => {
+                    seat.session.on_broken(CloseCause::ConnectionLost);
+                    None
+                }
             };
-            if let Some(Request::Hub(request)) = seat.session.on_inbound(inbound, now) {
+            if let Some(Request::Hub(request)) = request {
                 ask(Some(request), seat.key);
             }
         }
@@ -112,22 +120,21 @@ impl Instance {
             ask(seat.session.on_delivery(in_order(delivery), now), seat.key);
         }
         if let Some(cause) = seat.mailbox.closed() {
-            seat.session.close(cause, None, now);
+            seat.session.close(cause, None);
         }
         ask(seat.session.on_time(now), seat.key);
         let mut written = Vec::new();
-        while let Some(bytes) = seat.session.take_output(most) {
-            written.push(bytes);
-            if most < usize::MAX {
-                break;
-            }
+        while written.len() < most
+            && let Some(output) = seat.session.next_output()
+        {
+            written.push(output);
         }
         let cause = seat.session.cause();
         if seat.cause.is_some() && seat.cause != cause {
             flaws.push((Flaw::Cause, format!("{:?}, then {cause:?}", seat.cause)));
         }
         seat.cause = cause;
-        let ended = seat.session.has_ended() && (written.is_empty() || most == usize::MAX);
+        let ended = seat.session.has_ended();
         if ended {
             if cause.is_none() {
                 flaws.push((Flaw::Cause, "ended without a cause".to_owned()));
@@ -144,7 +151,7 @@ impl Instance {
 fn in_order(mut delivery: Delivery) -> Delivery {
     if let Delivery::Updates(frames) = &mut delivery {
         frames.sort_by_key(|frame| {
-            let text = String::from_utf8_lossy(frame.payload()).into_owned();
+            let text = String::from_utf8_lossy(frame.bytes()).into_owned();
             text.split("\"order_id\":\"").nth(1).and_then(|rest| Some(rest.split('"').next()?.to_owned()))
         });
     }

@@ -6,9 +6,9 @@ use super::{
     instance::{Clock, Instance},
 };
 use crate::{
-    event::Snapshot,
+    domain::Snapshot,
     hub::{DueReads, Reconciled},
-    ingest::{progress::ReadInFlight, snapshots},
+    snapshots::{self, progress::ReadInFlight},
     store::StoreError,
 };
 

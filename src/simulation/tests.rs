@@ -10,7 +10,7 @@ use super::{
     rules::Rule,
     run,
 };
-use crate::{hub, ingest};
+use crate::{hub, log};
 
 const RUNS: u64 = 10_000;
 /// Seeds tried before a rule counts as not needed.
@@ -105,7 +105,7 @@ fn halts_that_are_kept_to_oneself_leave_screens_of_other_instances_fresh() {
 
 #[test]
 fn a_cluster_that_takes_silence_for_good_news_shows_old_screens_as_fresh() {
-    fails_without(Rule::Ingest(ingest::rules::Rule::Silence), &[Flaw::Silent]);
+    fails_without(Rule::Log(log::rules::Rule::Silence), &[Flaw::Silent]);
 }
 
 #[test]
@@ -116,15 +116,15 @@ fn claims_compared_as_cursors_leave_screens_of_a_cluster_behind() {
 #[test]
 fn an_older_look_at_the_log_makes_a_cluster_take_it_for_another_one() {
     let ways = [Flaw::Recorded, Flaw::Rows, Flaw::Stuck, Flaw::Stale, Flaw::Freshness];
-    fails_without(Rule::Ingest(ingest::rules::Rule::NewerLook), &ways);
+    fails_without(Rule::Log(log::rules::Rule::NewerLook), &ways);
 }
 
 #[test]
 fn a_cluster_that_proves_only_what_may_be_read_shows_old_screens_as_fresh_behind_an_open_transaction() {
-    fails_without(Rule::Ingest(ingest::rules::Rule::WholeLog), &[Flaw::Silent]);
+    fails_without(Rule::Log(log::rules::Rule::WholeLog), &[Flaw::Silent]);
 }
 
 #[test]
 fn an_answer_of_a_slow_broker_that_is_compared_with_the_newest_progress_never_lets_a_cluster_begin() {
-    fails_without(Rule::Ingest(ingest::rules::Rule::OlderReading), &[Flaw::Freshness]);
+    fails_without(Rule::Log(log::rules::Rule::OlderReading), &[Flaw::Freshness]);
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rand::{Rng, rngs::SmallRng, seq::IndexedRandom};
 
 use super::faults::Faults;
-use crate::event::{
+use crate::domain::{
     Epoch, History, Known, OrderEvent, OrderId, Stamp, Timestamp, UserId,
     decode::{Decoder, DecoderOptions, LogContext, RESET_HEADER, RawRecord, Refusal},
 };

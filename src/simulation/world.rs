@@ -20,7 +20,7 @@ use super::{
     topic::{BEGINNING, Topic},
 };
 use crate::{
-    event::{Stamp, Timestamp},
+    domain::{Stamp, Timestamp},
     session::Rules,
 };
 
@@ -423,7 +423,7 @@ impl World {
     /// The sessions of an instance have a turn.
     pub(super) fn serve(&mut self, number: usize) {
         let clock = self.clock(number);
-        let most = if self.rng.random_bool(0.5) { usize::MAX } else { self.rng.random_range(1..2_000) };
+        let most = if self.rng.random_bool(0.5) { usize::MAX } else { self.rng.random_range(1..8) };
         let Some(instance) = self.running(number) else { return };
         let sessions: Vec<u64> = instance.seats.keys().copied().collect();
         for session in sessions {
@@ -431,12 +431,8 @@ impl World {
             let Some(instance) = self.running(number) else { return };
             let (written, ended) = instance.serve(session, most, clock, &mut flaws);
             self.flaws.append(&mut flaws);
-            let bytes: usize = written.iter().map(|bytes| bytes.len()).sum();
-            self.note((session, bytes, ended));
-            if self.trace {
-                let text: String = written.iter().map(|bytes| String::from_utf8_lossy(bytes)).collect();
-                self.say(|| format!("{number} writes to {session}: {text:?}, ended {ended}"));
-            }
+            self.note((session, format!("{written:?}"), ended));
+            self.say(|| format!("{number} writes to {session}: {written:?}, ended {ended}"));
             let of_session = |client: &&mut Client| client.connection.as_ref().is_some_and(|it| it.session == session);
             if let Some(connection) =
                 self.clients.iter_mut().find(of_session).and_then(|client| client.connection.as_mut())

@@ -2,7 +2,7 @@
 //! them.
 
 use super::{RejectedEvent, StoreError};
-use crate::event::OrderEvent;
+use crate::domain::OrderEvent;
 
 /// How many are looked for at once. Each costs a trial per halving; the recorder comes again for more.
 const MOST_AT_ONCE: usize = 8;
@@ -41,7 +41,7 @@ pub(super) async fn find(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Change, Epoch, OrderId, Stamp};
+    use crate::domain::{Change, Epoch, OrderId, Stamp};
 
     /// Refuses what contains one of these offsets, unless the offset 100 comes after it.
     struct Refusing(&'static [i64]);

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use sqlx::{error::DatabaseError, migrate::MigrateError, postgres::PgDatabaseError};
 
 use super::away::{self, Away};
-use crate::event::Stamp;
+use crate::domain::Stamp;
 
 /// Why the store could not do as asked.
 #[derive(Debug, thiserror::Error)]

@@ -4,7 +4,7 @@ use hashbrown::HashMap;
 use sqlx::{ColumnIndex, Decode, Error, FromRow, Row, Type};
 
 use super::rows::{MarkerRow, OrderRow, unreadable};
-use crate::event::{Epoch, Position, Snapshot, SnapshotQuery};
+use crate::domain::{Epoch, Position, Snapshot, SnapshotQuery};
 
 /// A row of `progress`, under the column names that the snapshot statement gives it.
 #[derive(Debug, FromRow)]

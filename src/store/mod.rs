@@ -2,13 +2,14 @@
 //!
 //! The tables: `orders` (one row per order, its timeline inside), `order_viewers` (who may see it, for the list of a
 //! user), `erased_orders` (markers), `progress`, `topics`, `dead_letters`, `lost_ranges`, `tickets`. Decisions are made in Rust: a
-//! batch reads the rows it touches, [folds](crate::event::History::fold) and writes them back in one transaction.
+//! batch reads the rows it touches, [folds](crate::domain::History::fold) and writes them back in one transaction.
 
 mod away;
 mod connect;
 mod culprits;
 mod dead_letters;
 mod error;
+pub mod gateway;
 mod gather;
 pub(crate) mod plan;
 pub mod postgres;
@@ -30,7 +31,8 @@ pub use self::{
     replays::{DeadLetterStore, RecordId, Replay, StoredLetter},
     tickets::{MayCommit, TicketUse, UsedTicket},
 };
-use crate::event::{Epoch, OrderEvent, Position, Snapshot, SnapshotQuery, Timestamp};
+use crate::domain::{Epoch, OrderEvent, Position, Snapshot, SnapshotQuery, Timestamp};
+use crate::domain::{Halt, LastRecord, Progress};
 
 /// The store, as recorder, fanout and snapshots use it. Every call may be dropped at an await without harm: what was
 /// not committed is rolled back.
@@ -126,46 +128,10 @@ pub struct TopicOpening {
     pub low_watermarks: Vec<(i32, i64)>,
 }
 
-/// Where the recorder is in a partition, as stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Progress {
-    /// The partition.
-    pub partition: i32,
-    /// The log's name.
-    pub log_id: String,
-    /// Counts the replacements of the log under that name.
-    pub generation: i32,
-    /// The next offset to apply.
-    pub next_offset: i64,
-    /// Offset and digest of the last record that was applied: proof that the log is still the same.
-    pub last_record: Option<LastRecord>,
-}
-
-/// Remembers one record by a digest of its bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LastRecord {
-    /// The record's offset.
-    pub offset: i64,
-    /// Digest of its key, value and timestamp.
-    pub digest: u64,
-}
-
 impl PartitionBatch {
     /// The life of the log the records were read from.
     pub fn epoch(&self) -> Epoch {
         Epoch::of(&self.log_id, self.generation)
-    }
-}
-
-impl Progress {
-    /// The life of the log this progress counts in.
-    pub fn epoch(&self) -> Epoch {
-        Epoch::of(&self.log_id, self.generation)
-    }
-
-    /// The same as snapshots carry it.
-    pub fn position(&self) -> Position {
-        Position { partition: self.partition, epoch: self.epoch(), next_offset: self.next_offset }
     }
 }
 
@@ -187,15 +153,6 @@ pub struct ProgressReading {
     pub halts: BTreeMap<i32, Halt>,
 }
 
-/// Why a partition is not recorded any more until somebody decides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Halt {
-    /// Records expired before they were recorded.
-    Gap,
-    /// The log was replaced.
-    Regression,
-}
-
 /// What the recorder has found out about a partition that stands here.
 #[derive(Debug, Clone)]
 pub struct HaltFinding {
@@ -205,21 +162,6 @@ pub struct HaltFinding {
     pub at: Progress,
     /// Why it is halted; `None`: it is recorded.
     pub halt: Option<Halt>,
-}
-
-impl Halt {
-    /// As it is stored.
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Gap => "log_gap",
-            Self::Regression => "log_regression",
-        }
-    }
-
-    /// A reason that only a newer version knows still means that nothing is recorded.
-    fn of(stored: &str) -> Self {
-        if stored == Self::Gap.as_str() { Self::Gap } else { Self::Regression }
-    }
 }
 
 /// A record the recorder refused, as other instances hear of it.

@@ -7,11 +7,12 @@ use std::collections::BTreeSet;
 use hashbrown::HashMap;
 
 use super::{
-    Applied, Batch, PartitionBatch, Progress, RejectedEvent, StoreError,
+    Applied, Batch, PartitionBatch, RejectedEvent, StoreError,
     rows::{MarkerRow, OrderRow, ViewerRow},
 };
-use crate::event::{
-    Epoch, History, Known, OrderEvent, OrderId, OrderState, Stamp, Verdict, Version, VersionKind, version::MAX_VERSION,
+use crate::domain::{
+    Epoch, History, Known, OrderEvent, OrderId, OrderState, Progress, Stamp, Verdict, Version, VersionKind,
+    version::MAX_VERSION,
 };
 
 /// The rows to write. All lists are sorted by order id, so that two recorders take their locks in one order.

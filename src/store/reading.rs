@@ -2,8 +2,8 @@
 
 use sqlx::{Error, FromRow};
 
-use super::{Halt, LastRecord, Progress, ProgressReading, RefusedRecord};
-use crate::event::{Epoch, Position};
+use super::{ProgressReading, RefusedRecord};
+use crate::domain::{Epoch, Halt, LastRecord, Position, Progress};
 
 /// A row of `progress`.
 #[derive(Debug, FromRow)]

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use sqlx::{Error, FromRow};
 
 use super::{HeldRecord, Store, StoreError, rows::unreadable};
-use crate::event::{Epoch, Timestamp};
+use crate::domain::{Epoch, Timestamp};
 
 /// Held records in one reading at most: each may be as large as a record can be.
 pub(super) const MAX_HELD_READ: i64 = 20;

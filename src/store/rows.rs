@@ -7,7 +7,7 @@ use std::sync::Arc;
 use sqlx::{Error, FromRow};
 
 use super::StoreError;
-use crate::event::{
+use crate::domain::{
     Epoch, History, Known, Marker, OrderId, OrderState, Stamp, Timeline, Timestamp, UserId, Version, VersionKind,
     decode::stored_details,
 };

@@ -8,15 +8,15 @@ use std::{
 };
 
 use ordercast::{
-    event::{
+    domain::{
         Change, Decoder, Epoch, History, LogContext, OrderEvent, OrderState, RawRecord, RefusalCode, Timestamp, UserId,
         decode::{DecoderOptions, MAX_DETAILS_BYTES},
     },
     protocol::{
-        self, ClientMessage, CloseCause, Frame, OrderView, PageLimits, ServerMessage, SnapshotPages, StaleReason,
+        self, ClientMessage, CloseCause, Message, OrderView, PageLimits, ServerMessage, SnapshotPages, StaleReason,
         outbound,
     },
-    session::{Inbound, Now, Opening, RefusedToken, Rules, Session},
+    session::{Now, Opening, Output, RefusedToken, Rules, Session},
 };
 use serde_json::{Value, json};
 
@@ -76,7 +76,7 @@ fn state(value: &str, offset: i64) -> (Arc<OrderState>, OrderEvent) {
 }
 
 /// One of every message, by the name of its schema, with every optional field there and absent.
-fn written() -> Vec<(&'static str, Frame)> {
+fn written() -> Vec<(&'static str, Message)> {
     let (packed, first) = state(r#"{"order_id":"A-1001","user_id":"u-42","status":"packed","version":2}"#, 1040);
     let full =
         r#"{"order_id":"A-1001","user_id":"u-42","status":"shipped","version":3,"event_id":"e-1","details":{"a":1}}"#;
@@ -88,7 +88,7 @@ fn written() -> Vec<(&'static str, Frame)> {
     let limits = PageLimits { orders: 1, bytes: 4_096 };
     let pages = SnapshotPages::new(now, true, vec![view], vec![order_id.clone()], limits);
 
-    let mut messages: Vec<(&str, Frame)> = ServerMessages::all(order_id, user_id, now);
+    let mut messages: Vec<(&str, Message)> = ServerMessages::all(order_id, user_id, now);
     messages.push(("OrderStatus", outbound::order_status(&packed, None)));
     messages.push(("OrderStatus", outbound::order_status(&shipped, Some(&packed))));
     messages.extend(pages.map(|page| ("Snapshot", page)));
@@ -99,7 +99,7 @@ fn written() -> Vec<(&'static str, Frame)> {
 struct ServerMessages;
 
 impl ServerMessages {
-    fn all(order_id: &ordercast::event::OrderId, user_id: &UserId, now: Timestamp) -> Vec<(&'static str, Frame)> {
+    fn all(order_id: &ordercast::domain::OrderId, user_id: &UserId, now: Timestamp) -> Vec<(&'static str, Message)> {
         let ids: Vec<_> = [r#"{"type":"ping","id":7}"#, r#"{"type":"ping","id":"x"}"#]
             .map(|text| match ClientMessage::parse(text) {
                 Ok(ClientMessage::Ping { id, .. }) => id,
@@ -137,7 +137,7 @@ impl ServerMessages {
                 messages.push(ServerMessage::Closing { code, reason, retry, reconnect_after_ms });
             }
         }
-        messages.iter().map(|message| (Self::schema(message), message.frame())).collect()
+        messages.iter().map(|message| (Self::schema(message), message.message())).collect()
     }
 
     /// Exhaustive, so that a new message is not forgotten here.
@@ -190,7 +190,7 @@ fn what_the_service_writes_is_exactly_what_the_document_says() {
     let mut noted = BTreeSet::new();
     let mut kinds = BTreeSet::new();
     for (name, frame) in written() {
-        let value: Value = serde_json::from_slice(frame.payload()).unwrap();
+        let value: Value = serde_json::from_slice(frame.bytes()).unwrap();
         check(&document, name, &value).unwrap();
         note_fields(&document, name, &value, &mut noted);
         kinds.insert(name);
@@ -233,7 +233,7 @@ fn lists_of_codes_and_limits_are_those_of_the_code() {
     assert_eq!(names(&schemas["Error"]["properties"]["code"]["examples"]), error_codes());
 
     use ordercast::{
-        event::{decode, ids, timeline, version},
+        domain::{decode, ids, timeline, version},
         protocol::inbound,
     };
     let event = &schemas["OrderEvent"]["properties"];
@@ -252,7 +252,7 @@ fn lists_of_codes_and_limits_are_those_of_the_code() {
         assert_eq!(limit.as_u64(), Some(wanted));
     }
     assert_eq!(MAX_DETAILS_BYTES, 16 * 1024);
-    assert_eq!(ordercast::config::MAX_SNAPSHOT_BYTES, protocol::frame::MAX_FRAME_BYTES);
+    assert_eq!(ordercast::config::MAX_SNAPSHOT_BYTES, protocol::message::MAX_FRAME_BYTES);
 }
 
 /// Every code that an `error` can carry, each provoked.
@@ -272,10 +272,10 @@ fn error_codes() -> BTreeSet<&'static str> {
     };
     let opening = Opening { session_id: "s".into(), user: None, expires_at: Timestamp::now(), waits_for_sync: true };
     let mut session = Session::open(Arc::new(rules), opening, now);
-    session.on_inbound(Inbound::Text(r#"{"action":"subscribe","userId":"somebody"}"#), now);
-    let order_id = ordercast::event::OrderId::parse("A-1001").unwrap();
-    session.on_delivery(ordercast::hub::Delivery::NotVisible(vec![order_id]), now);
-    let output = String::from_utf8_lossy(&session.take_output(1 << 16).unwrap()).into_owned();
+    say(&mut session, r#"{"action":"subscribe","userId":"somebody"}"#, now);
+    let order_id = ordercast::domain::OrderId::parse("A-1001").unwrap();
+    session.on_delivery(ordercast::protocol::Delivery::NotVisible(vec![order_id]), now);
+    let output = said(&mut session);
     for code in ["forbidden", "order_not_visible"] {
         assert!(output.contains(&format!(r#""code":"{code}""#)), "{output}");
         codes.insert(code);
@@ -284,15 +284,28 @@ fn error_codes() -> BTreeSet<&'static str> {
         assert_eq!(session.on_renewal(Err(RefusedToken { code, message: String::new() }), None, now), Err(code));
         codes.insert(code);
     }
-    let output = String::from_utf8_lossy(&session.take_output(1 << 16).unwrap()).into_owned();
+    let output = said(&mut session);
     assert!(output.contains("invalid_token") && output.contains("expired_token"), "{output}");
     for _ in 0..6 {
-        session.on_inbound(Inbound::Text(r#"{"type":"sync"}"#), now);
+        say(&mut session, r#"{"type":"sync"}"#, now);
     }
-    let output = String::from_utf8_lossy(&session.take_output(1 << 16).unwrap()).into_owned();
+    let output = said(&mut session);
     assert!(output.contains(r#""code":"too_many_snapshots""#), "{output}");
     codes.insert("too_many_snapshots");
     codes
+}
+
+fn say(session: &mut Session, text: &str, now: Now) {
+    session.on_message(text.len(), || ClientMessage::parse(text), now);
+}
+
+/// Everything the session has to say now.
+fn said(session: &mut Session) -> String {
+    let output = std::iter::from_fn(|| session.next_output());
+    output
+        .filter_map(|output| if let Output::Message(message) = output { Some(message) } else { None })
+        .map(|message| String::from_utf8_lossy(message.bytes()).into_owned())
+        .collect()
 }
 
 #[test]

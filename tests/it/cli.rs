@@ -14,7 +14,7 @@ use std::{
 use ordercast::{
     auth::Verifier,
     config::{Sources, load},
-    event::{Timestamp, Viewer},
+    domain::{Timestamp, Viewer},
 };
 use tempfile::TempDir;
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt};
 use actix_web::http::StatusCode;
 use ordercast::{
     config,
-    event::{RefusalCode, Timestamp},
+    domain::{RefusalCode, Timestamp},
     http::refusal::Refusal,
     protocol::{CloseCause, StaleReason},
     telemetry::Metrics,

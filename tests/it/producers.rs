@@ -1,6 +1,6 @@
 //! What producers write, from the broker over the database to the screen.
 
-use ordercast::event::version::MAX_VERSION;
+use ordercast::domain::version::MAX_VERSION;
 use serde_json::json;
 
 use crate::{
@@ -43,7 +43,7 @@ async fn what_no_client_could_read_reaches_no_frame() {
     eventually("the other is refused", async || instance.metric(&refused("invalid_field")).await == 1.0).await;
     let unreadable = r#"ordercast_occurred_at_unreadable_total{pipeline="recorder"}"#;
     assert_eq!(instance.metric(unreadable).await, 2.0);
-    let now = ordercast::event::Timestamp::now().to_string();
+    let now = ordercast::domain::Timestamp::now().to_string();
     for (order, shown) in &screen.orders {
         assert!(shown["occurred_at"].as_str().unwrap()[..4] == now[..4], "{order}: {shown}");
     }

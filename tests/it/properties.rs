@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, path::PathBuf, process::Command};
 
 use ordercast::{
     config::{self, Sources, allowed_for, is_harmless, variable},
-    ingest::KafkaClients,
+    log::kafka::KafkaClients,
 };
 use rdkafka::ClientConfig;
 use serde_json::Value;

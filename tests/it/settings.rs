@@ -4,7 +4,7 @@ use std::{collections::HashMap, ffi::OsString, fs};
 
 use ordercast::{
     config::{self, Need, Sources, variable},
-    event::decode::FieldPointers,
+    domain::decode::FieldPointers,
 };
 use secrecy::ExposeSecret;
 

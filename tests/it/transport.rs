@@ -25,24 +25,26 @@ use futures_util::{SinkExt, StreamExt};
 use ordercast::{
     auth::{Grant, Origins, RevocationList, Signer, Verifier},
     config::{self, PerUserPolicy, Settings, Sources},
-    event::{
+    control::ControlWriter,
+    domain::{
         Change, Epoch, OrderEvent, OrderId, OrderState, Position, Snapshot, Stamp, Timestamp, UserId, Version,
         VersionKind,
     },
     http::{
         answers::Answers,
-        instance::Instance,
         operations::{Guard, Operations},
-        public::{Limits, Public},
+        public::Public,
         rate::RequestRate,
         server::{Listening, Transport, bind, serve_operations, serve_public},
         source::TrustedProxies,
     },
     hub::{Hub, SharedHub},
-    ingest::{KafkaClients, control::ControlWriter, desk::Desk},
+    log::kafka::KafkaClients,
     protocol::{StaleReason, StaleReasons, Staleness},
     session::Rules,
+    store::gateway::StoreHandle,
     telemetry::Metrics,
+    transport::{Instance, SessionLimits, ViewerContext},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -106,33 +108,35 @@ impl Server {
         let session = &settings.session;
         let metrics = Metrics::new(Timestamp::now());
         let public = Public {
-            hub: hub.clone(),
-            instance: Arc::new(Instance::new(stale)),
+            viewers: Arc::new(ViewerContext {
+                hub: hub.clone(),
+                instance: Arc::new(Instance::new(stale)),
+                verifier: Arc::new(Verifier::new(&settings.auth).unwrap()),
+                revocations: Arc::new(RevocationList::new(settings.auth.leeway)),
+                rules: Arc::new(Rules {
+                    heartbeat_interval: session.heartbeat_interval,
+                    snapshot_timeout: session.snapshot_timeout,
+                    snapshot_page: session.snapshot_page,
+                    snapshot_bytes: session.snapshot_bytes,
+                    complete_after: session.complete_after,
+                }),
+                limits: SessionLimits {
+                    mailbox_bytes: session.mailbox_bytes,
+                    max_per_user: session.max_per_user,
+                    max_per_link: session.max_per_link,
+                    closes_oldest: session.per_user_policy == PerUserPolicy::CloseOldest,
+                    max_total: session.max_total,
+                    send_timeout: session.send_timeout,
+                },
+                metrics: metrics.sessions.clone(),
+                outside: metrics.outside.clone(),
+            }),
             ready,
-            verifier: Arc::new(Verifier::new(&settings.auth).unwrap()),
-            revocations: Arc::new(RevocationList::new(settings.auth.leeway)),
-            desk: Desk::open().0,
+            store: StoreHandle::open().0,
             origins: Origins::new(&settings.http),
             proxies: TrustedProxies::new(&settings.http.trusted_proxies),
             rate: Arc::new(RequestRate::new(session.max_handshakes_per_second)),
             answers: Answers::new(settings.http.answer_bytes, session.send_timeout, metrics.answers.clone()),
-            rules: Arc::new(Rules {
-                heartbeat_interval: session.heartbeat_interval,
-                snapshot_timeout: session.snapshot_timeout,
-                snapshot_page: session.snapshot_page,
-                snapshot_bytes: session.snapshot_bytes,
-                complete_after: session.complete_after,
-            }),
-            limits: Limits {
-                mailbox_bytes: session.mailbox_bytes,
-                max_per_user: session.max_per_user,
-                max_per_link: session.max_per_link,
-                closes_oldest: session.per_user_policy == PerUserPolicy::CloseOldest,
-                max_total: session.max_total,
-                send_timeout: session.send_timeout,
-            },
-            metrics: metrics.sessions.clone(),
-            outside: metrics.outside.clone(),
         };
         let transport = Transport {
             workers: 1,
@@ -175,7 +179,7 @@ impl Server {
             hub: self.hub.clone(),
             revocations: Arc::new(RevocationList::new(self.settings.auth.leeway)),
             control: Arc::new(ControlWriter::new(&clients, "control").unwrap()),
-            desk: Desk::open().0,
+            store: StoreHandle::open().0,
             guard: Guard::new(None, self.address),
         };
         let listener = bind("127.0.0.1:0".parse().unwrap(), "operations.listen").unwrap();

@@ -2,10 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::{
-    super::watch::wire::{Message, Order},
-    plan::{Plan, Screen},
-};
+use super::plan::{Plan, Screen};
+use crate::cli::watch::wire::{Message, Order};
 
 /// What was seen, added up over frames, and over viewers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -10,10 +10,10 @@ use hdrhistogram::Histogram;
 use tokio::sync::Notify;
 
 use super::{
-    super::watch::wire::Message,
     audit::{Audit, Tally},
     plan::{Plan, Screen},
 };
+use crate::cli::watch::wire::Message;
 
 /// An update that took longer counts as having taken an hour.
 const LONGEST_MICROS: u64 = 3_600_000_000;

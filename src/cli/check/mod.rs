@@ -28,8 +28,8 @@ use super::{
 use crate::{
     auth::{Grant, Signer},
     config::{Need, Settings, parse_broker},
-    event::{Timestamp, UserId},
-    ingest::{KafkaClients, producer::Producer},
+    domain::{Timestamp, UserId},
+    log::kafka::{KafkaClients, producer::Producer},
 };
 use audit::Audit;
 use board::Board;

@@ -7,7 +7,7 @@ use std::{
 
 use rand::Rng;
 
-use crate::event::{OrderId, UserId};
+use crate::domain::{OrderId, UserId};
 
 /// How often an order changes, on average.
 const CHANGE_INTERVAL: Duration = Duration::from_secs(1);

@@ -134,7 +134,8 @@ fn millis(duration: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::audit::Tally, *};
+    use super::*;
+    use crate::cli::check::audit::Tally;
 
     fn report(tally: Tally, missing: u64, converged: bool) -> Report {
         let standing = Standing { acknowledged: 40, live: 4, missing, surplus: 0, disturbed: 3, tally };

@@ -14,14 +14,14 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    super::{error::CommandError, event::Event, output::clean},
     board::{Board, Standing},
     plan::{Planned, Screen},
     viewer::Viewer,
 };
 use crate::{
-    event::Timestamp,
-    ingest::producer::{Outgoing, ProduceError, Producer},
+    cli::{error::CommandError, event::Event, output::clean},
+    domain::Timestamp,
+    log::kafka::producer::{Outgoing, ProduceError, Producer},
 };
 
 /// How long sessions may take to begin.

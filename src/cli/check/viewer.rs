@@ -9,13 +9,11 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::{
-    super::watch::{
-        client::{Client, Ending, Next, Step},
-        connection::Connection,
-        screen::why,
-    },
-    board::Board,
+use super::board::Board;
+use crate::cli::watch::{
+    client::{Client, Ending, Next, Step},
+    connection::Connection,
+    screen::why,
 };
 
 /// How long a viewer that does not read takes nothing.

@@ -5,8 +5,8 @@ use std::str::FromStr;
 use clap::{Args, builder::PossibleValuesParser};
 
 use crate::{
-    event::{Timestamp, decode::RefusalCode},
-    ingest::dead_letters::Letter,
+    domain::{Timestamp, decode::RefusalCode},
+    recorder::dead_letters::Letter,
 };
 
 /// Arguments that choose; all given ones must hold.
@@ -90,7 +90,7 @@ pub(super) mod tests {
     use super::*;
     use crate::store::RecordId;
 
-    pub(in super::super) fn letter() -> Letter {
+    pub(in crate::cli) fn letter() -> Letter {
         Letter {
             record: RecordId { partition: 2, offset: 17, timestamp_millis: 5 },
             code: "not_json".to_owned(),

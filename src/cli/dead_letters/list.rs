@@ -3,19 +3,21 @@
 use clap::Args;
 
 use super::{
-    super::{
-        error::CommandError,
-        output::{print, say},
-    },
     Desk,
     filter::Filter,
     table::{Replays, json_line, table},
 };
-use crate::ingest::dead_letters::Letter;
+use crate::{
+    cli::{
+        error::CommandError,
+        output::{print, say},
+    },
+    recorder::dead_letters::Letter,
+};
 
 /// Arguments of `ordercast dead-letters list`.
 #[derive(Debug, Args)]
-pub(in super::super) struct List {
+pub(in crate::cli) struct List {
     #[command(flatten)]
     filter: Filter,
     /// Show this many of the newest

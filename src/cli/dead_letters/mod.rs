@@ -13,7 +13,8 @@ use secrecy::ExposeSecret;
 use super::{block_on, context::Context, error::CommandError};
 use crate::{
     config::{Need, Settings},
-    ingest::{KafkaClients, dead_letters::DeadLetters},
+    log::kafka::KafkaClients,
+    recorder::dead_letters::DeadLetters,
     store::{self, DeadLetterStore},
 };
 

@@ -9,27 +9,25 @@ use std::{
 use clap::Args;
 
 use super::{
-    super::{
-        error::CommandError,
-        output::{print, say},
-    },
     Desk,
     filter::{Filter, Place},
     table::{Replays, line},
 };
 use crate::{
-    event::Epoch,
-    ingest::{
-        dead_letters::{Letter, replay},
-        producer::Producer,
+    cli::{
+        error::CommandError,
+        output::{print, say},
     },
+    domain::Epoch,
+    log::kafka::producer::Producer,
+    recorder::dead_letters::{Letter, replay},
 };
 
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Arguments of `ordercast dead-letters replay`.
 #[derive(Debug, Args)]
-pub(in super::super) struct Replay {
+pub(in crate::cli) struct Replay {
     /// These records, as `list` shows them: PARTITION:OFFSET
     #[arg(value_name = "RECORD")]
     records: Vec<Place>,

@@ -6,10 +6,11 @@ use std::collections::HashMap;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Map, Value, json};
 
-use super::{super::output::clean, filter::Place};
+use super::filter::Place;
 use crate::{
-    event::Timestamp,
-    ingest::dead_letters::Letter,
+    cli::output::clean,
+    domain::Timestamp,
+    recorder::dead_letters::Letter,
     store::{RecordId, Replay},
 };
 
@@ -124,7 +125,8 @@ fn short(text: &str, max_chars: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::filter::tests::letter, *};
+    use super::*;
+    use crate::cli::dead_letters::filter::tests::letter;
 
     fn replays(sent_to: Option<(i32, i64)>) -> Replays {
         let record = letter().record;

@@ -11,11 +11,11 @@ const MAX_BACKOFF: Duration = Duration::from_secs(20);
 /// A session that lived this long proves that connecting works: the backoff starts anew.
 const PROVEN_SESSION: Duration = Duration::from_secs(30);
 /// From the first byte sent to `welcome`.
-pub(in super::super) const OPEN_TIMEOUT: Duration = Duration::from_secs(20);
+pub(in crate::cli) const OPEN_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Something to show.
 #[derive(Debug, Clone, PartialEq)]
-pub(in super::super) enum Notice {
+pub(in crate::cli) enum Notice {
     /// What may be said about the orders from now on.
     State(State),
     /// All orders, read anew.
@@ -34,7 +34,7 @@ pub(in super::super) enum Notice {
 
 /// What may be said about the orders shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in super::super) enum State {
+pub(in crate::cli) enum State {
     /// They are the truth.
     Live,
     /// The server cannot prove that they are.
@@ -43,7 +43,7 @@ pub(in super::super) enum State {
 
 /// What to do after a message.
 #[derive(Debug, Clone, PartialEq)]
-pub(in super::super) enum Step {
+pub(in crate::cli) enum Step {
     /// Show it.
     Show(Notice),
     /// Send this text.
@@ -54,20 +54,20 @@ pub(in super::super) enum Step {
 
 /// How a connection, or an attempt at one, ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(in super::super) struct Ending {
+pub(in crate::cli) struct Ending {
     /// The close code, where there was one.
-    pub(in super::super) code: Option<u16>,
+    pub(in crate::cli) code: Option<u16>,
     /// The HTTP status of a refused handshake.
-    pub(in super::super) http_status: Option<u16>,
+    pub(in crate::cli) http_status: Option<u16>,
     /// Why, in a few words.
-    pub(in super::super) reason: String,
+    pub(in crate::cli) reason: String,
     /// When to come back, where the server said so.
-    pub(in super::super) after: Option<Duration>,
+    pub(in crate::cli) after: Option<Duration>,
 }
 
 impl Ending {
     /// One without a word from the server.
-    pub(in super::super) fn lost(reason: impl Into<String>) -> Self {
+    pub(in crate::cli) fn lost(reason: impl Into<String>) -> Self {
         Self { reason: reason.into(), ..Self::default() }
     }
 
@@ -86,7 +86,7 @@ impl Ending {
 
 /// What follows an ending.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in super::super) enum Next {
+pub(in crate::cli) enum Next {
     /// Connect again.
     Reconnect {
         /// After this time.
@@ -100,7 +100,7 @@ pub(in super::super) enum Next {
 
 /// The client's side of the wire.
 #[derive(Debug, Default)]
-pub(in super::super) struct Client {
+pub(in crate::cli) struct Client {
     orders: Orders,
     /// Whose orders they are: a user, or nobody for a link. `None` before the first `welcome`.
     user: Option<Option<String>>,
@@ -124,17 +124,17 @@ struct Session {
 
 impl Client {
     /// Whether the server should wait for a `sync` instead of sending everything.
-    pub(in super::super) fn waits_for_sync(&self) -> bool {
+    pub(in crate::cli) fn waits_for_sync(&self) -> bool {
         sync(&self.orders).is_some()
     }
 
     /// How long the connection may be silent before it counts as dead.
-    pub(in super::super) fn silence_limit(&self) -> Duration {
+    pub(in crate::cli) fn silence_limit(&self) -> Duration {
         self.session.as_ref().map_or(OPEN_TIMEOUT, |session| session.heartbeat * 2)
     }
 
     /// Takes one text message of the server.
-    pub(in super::super) fn on_text(&mut self, text: &str, now: Instant) -> Vec<Step> {
+    pub(in crate::cli) fn on_text(&mut self, text: &str, now: Instant) -> Vec<Step> {
         let Ok(message) = serde_json::from_str(text) else {
             return vec![Step::End(Ending::lost("a message that cannot be read"))];
         };
@@ -159,7 +159,7 @@ impl Client {
     }
 
     /// Takes the end of a connection or an attempt. `chance` is from 0 to 1.
-    pub(in super::super) fn on_ended(&mut self, ending: &Ending, now: Instant, chance: f64) -> Next {
+    pub(in crate::cli) fn on_ended(&mut self, ending: &Ending, now: Instant, chance: f64) -> Next {
         let (session, heard) = (self.session.take(), std::mem::take(&mut self.heard));
         if session.is_some_and(|session| now.saturating_duration_since(session.welcomed_at) >= PROVEN_SESSION) {
             self.failures = 0;

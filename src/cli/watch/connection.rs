@@ -25,14 +25,14 @@ const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 const SILENCE_CHECK: Duration = Duration::from_secs(1);
 
 /// An open connection.
-pub(in super::super) struct Connection {
+pub(in crate::cli) struct Connection {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     heard_at: (Instant, SystemTime),
 }
 
 impl Connection {
     /// Connects with the token as a header, which stays out of access logs. White space around it is none of it.
-    pub(in super::super) async fn open(url: &Url, token: &str) -> Result<Self, Ending> {
+    pub(in crate::cli) async fn open(url: &Url, token: &str) -> Result<Self, Ending> {
         let uri: Uri = url.as_str().parse().map_err(|_| Ending::lost("the address cannot be used"))?;
         let request = ClientRequestBuilder::new(uri).with_header("Authorization", format!("Bearer {}", token.trim()));
         match time::timeout(OPEN_TIMEOUT, connect_async(request)).await {
@@ -44,7 +44,7 @@ impl Connection {
     }
 
     /// The next text message, or how the connection ended. Frames of any kind count against `silence_limit`. Cancel safe.
-    pub(in super::super) async fn next(&mut self, silence_limit: Duration) -> Result<String, Ending> {
+    pub(in crate::cli) async fn next(&mut self, silence_limit: Duration) -> Result<String, Ending> {
         loop {
             let Ok(frame) = time::timeout(SILENCE_CHECK, self.socket.next()).await else {
                 if self.silence() >= silence_limit {
@@ -65,12 +65,12 @@ impl Connection {
     }
 
     /// Sends a text message.
-    pub(in super::super) async fn send(&mut self, text: String) -> Result<(), Ending> {
+    pub(in crate::cli) async fn send(&mut self, text: String) -> Result<(), Ending> {
         self.socket.send(Message::text(text)).await.map_err(|error| lost(&error))
     }
 
     /// Says goodbye and waits a moment for the answer.
-    pub(in super::super) async fn close(mut self) {
+    pub(in crate::cli) async fn close(mut self) {
         let goodbye = async {
             let frame = CloseFrame { code: CloseCode::Normal, reason: "".into() };
             if self.socket.send(Message::Close(Some(frame))).await.is_ok() {

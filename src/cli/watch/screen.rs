@@ -7,27 +7,27 @@ use jiff::{Timestamp, tz::TimeZone};
 use serde_json::{Map, Value};
 
 use super::{
-    super::output::clean,
     client::{Ending, Notice, State},
     wire::Order,
 };
+use crate::cli::output::clean;
 
 const MAX_DETAILS_CHARS: usize = 60;
 
 /// Writes in one time zone.
 #[derive(Debug)]
-pub(in super::super) struct Screen {
+pub(in crate::cli) struct Screen {
     zone: TimeZone,
 }
 
 impl Screen {
     /// For readers in this time zone.
-    pub(in super::super) fn new(zone: TimeZone) -> Self {
+    pub(in crate::cli) fn new(zone: TimeZone) -> Self {
         Self { zone }
     }
 
     /// The lines of a notice.
-    pub(in super::super) fn lines(&self, notice: &Notice, now: Timestamp) -> String {
+    pub(in crate::cli) fn lines(&self, notice: &Notice, now: Timestamp) -> String {
         match notice {
             Notice::State(State::Live) => self.told("live", now),
             Notice::State(State::Stale { reasons, since }) => {
@@ -48,7 +48,7 @@ impl Screen {
     }
 
     /// The line that says that there is no connection, and when the next attempt begins.
-    pub(in super::super) fn reconnecting(&self, ending: &Ending, after: Duration, now: Timestamp) -> String {
+    pub(in crate::cli) fn reconnecting(&self, ending: &Ending, after: Duration, now: Timestamp) -> String {
         self.told(&format!("reconnecting in {:.1} s: {}", after.as_secs_f64(), why(ending)), now)
     }
 
@@ -92,7 +92,7 @@ impl Screen {
 }
 
 /// Why a connection ended, as one phrase.
-pub(in super::super) fn why(ending: &Ending) -> String {
+pub(in crate::cli) fn why(ending: &Ending) -> String {
     let reason = clean(&ending.reason);
     match (ending.code, ending.http_status) {
         (Some(code), _) => format!("{reason} ({code})"),

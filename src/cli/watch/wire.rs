@@ -12,24 +12,24 @@ const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 
 /// An order as it is shown.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-pub(in super::super) struct Order {
-    pub(in super::super) order_id: String,
-    pub(in super::super) status: String,
-    pub(in super::super) version: u64,
+pub(in crate::cli) struct Order {
+    pub(in crate::cli) order_id: String,
+    pub(in crate::cli) status: String,
+    pub(in crate::cli) version: u64,
     /// Opaque: names this state of the order.
-    pub(in super::super) rev: String,
-    pub(in super::super) occurred_at: String,
+    pub(in crate::cli) rev: String,
+    pub(in crate::cli) occurred_at: String,
     #[serde(default)]
-    pub(in super::super) details: Map<String, Value>,
+    pub(in crate::cli) details: Map<String, Value>,
 }
 
 /// The orders shown, by id.
-pub(in super::super) type Orders = BTreeMap<String, Order>;
+pub(in crate::cli) type Orders = BTreeMap<String, Order>;
 
 /// What the server sends.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub(in super::super) enum Message {
+pub(in crate::cli) enum Message {
     Welcome {
         user_id: Option<String>,
         heartbeat_ms: u64,
@@ -65,20 +65,20 @@ pub(in super::super) enum Message {
 
 /// One frame of a snapshot.
 #[derive(Debug, Deserialize)]
-pub(in super::super) struct Page {
-    pub(in super::super) partial: bool,
-    pub(in super::super) first: bool,
-    pub(in super::super) orders: Vec<Order>,
+pub(in crate::cli) struct Page {
+    pub(in crate::cli) partial: bool,
+    pub(in crate::cli) first: bool,
+    pub(in crate::cli) orders: Vec<Order>,
     #[serde(default)]
-    pub(in super::super) removed: Vec<String>,
-    pub(in super::super) complete: bool,
+    pub(in crate::cli) removed: Vec<String>,
+    pub(in crate::cli) complete: bool,
 }
 
 /// A `sync` that asks for everything.
-pub(in super::super) const SYNC_ALL: &str = r#"{"type":"sync"}"#;
+pub(in crate::cli) const SYNC_ALL: &str = r#"{"type":"sync"}"#;
 
 /// The `sync` that names the orders shown; `None` when nothing is shown, or more than one message holds.
-pub(in super::super) fn sync(orders: &Orders) -> Option<String> {
+pub(in crate::cli) fn sync(orders: &Orders) -> Option<String> {
     #[derive(Serialize)]
     struct Sync<'a> {
         r#type: &'static str,

@@ -10,11 +10,11 @@ use serde::Serialize;
 
 use super::Page;
 use crate::{
-    event::{
+    domain::{
         Epoch, Timestamp,
         decode::{Decoder, LogContext, RawRecord, Refusal},
     },
-    ingest::producer::{Outgoing, ProduceError},
+    log::kafka::producer::{Outgoing, ProduceError},
 };
 
 pub(super) async fn publish(
@@ -88,7 +88,7 @@ fn problem(status: StatusCode, code: &str, detail: &str) -> HttpResponse {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::decode::DecoderOptions;
+    use crate::domain::decode::DecoderOptions;
 
     #[test]
     fn a_mistake_is_told_by_the_name_of_its_field() {

@@ -10,8 +10,8 @@ use actix_web::web;
 
 use super::tokens::Tokens;
 use crate::{
-    event::{UserId, decode::Decoder},
-    ingest::producer::Producer,
+    domain::{UserId, decode::Decoder},
+    log::kafka::producer::Producer,
 };
 
 /// What the page shows, and what it publishes with.

@@ -6,7 +6,7 @@ use actix_web::{HttpResponse, http::header::CACHE_CONTROL, web};
 use serde::Serialize;
 
 use super::Page;
-use crate::event::UserId;
+use crate::domain::UserId;
 
 /// The page asks again when a token has expired.
 const TOKEN_TTL: Duration = Duration::from_secs(3600);

@@ -13,8 +13,8 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::tokens::Tokens;
 use crate::{
-    event::{Timestamp, UserId},
-    ingest::producer::{Outgoing, ProduceError, Producer},
+    domain::{Timestamp, UserId},
+    log::kafka::producer::{Outgoing, ProduceError, Producer},
 };
 use shop::{Customer, Event, Seen};
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::event::Timestamp;
+use crate::domain::Timestamp;
 
 /// The statuses an order goes through.
 pub(in crate::dev) const JOURNEY: [&str; 6] = ["created", "paid", "packed", "shipped", "out_for_delivery", "delivered"];

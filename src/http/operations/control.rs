@@ -11,9 +11,9 @@ use super::{
 };
 use crate::{
     auth::{Revocation, Subject},
-    event::Timestamp,
+    control::{Announcement, ControlMessage, Kick, MAX_CONTENT_CHARS},
+    domain::Timestamp,
     http::refusal::Refusal,
-    ingest::control::{Announcement, ControlMessage, Kick, MAX_CONTENT_CHARS},
     telemetry::{OutsideLine, shown},
 };
 
@@ -137,7 +137,7 @@ async fn send(operations: &Operations, message: ControlMessage) -> Result<HttpRe
     Ok(HttpResponse::Accepted().json(Accepted { accepted }))
 }
 
-fn unavailable(operations: &Operations, error: &crate::ingest::producer::ProduceError) -> Refusal {
+fn unavailable(operations: &Operations, error: &crate::log::kafka::producer::ProduceError) -> Refusal {
     if let Some(left_out) = operations.metrics.outside.admits(OutsideLine::ControlTopic) {
         tracing::warn!(%error, log.left_out = left_out.told(), "the control topic did not take a record");
     }

@@ -11,7 +11,7 @@ use serde::{
 use serde_json::Value;
 
 use crate::{
-    event::{Timestamp, UserId},
+    domain::{Timestamp, UserId},
     http::refusal::Refusal,
 };
 

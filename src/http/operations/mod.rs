@@ -14,14 +14,16 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 pub use self::guard::Guard;
-use super::{instance::Instance, refusal::Refusal};
+use super::refusal::Refusal;
 use crate::{
     auth::RevocationList,
-    event::Timestamp,
+    control::ControlWriter,
+    domain::Timestamp,
     hub::SharedHub,
-    ingest::{control::ControlWriter, desk::Desk},
     protocol::StaleReasons,
+    store::gateway::StoreHandle,
     telemetry::{Metrics, OPEN_METRICS},
+    transport::Instance,
 };
 
 /// What the operations listener shows.
@@ -43,7 +45,7 @@ pub struct Operations {
     /// Tells all instances.
     pub control: Arc<ControlWriter>,
     /// Asks SQL.
-    pub desk: Desk,
+    pub store: StoreHandle,
     /// Who may do more than look at health and metrics.
     pub guard: Guard,
 }

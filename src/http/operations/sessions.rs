@@ -11,7 +11,7 @@ use super::{
     guard::Operator,
 };
 use crate::{
-    event::{Timestamp, UserId},
+    domain::{Timestamp, UserId},
     hub::{SessionInfo, Whom},
 };
 

@@ -5,10 +5,10 @@ use serde::Serialize;
 
 use super::{Operations, guard::Operator};
 use crate::{
-    event::{Known, OrderId, Stamp, Timestamp, UserId},
+    domain::{Known, OrderId, Stamp, Timestamp, UserId},
     http::refusal::Refusal,
     hub::Shows,
-    ingest::desk::KeptDeadLetter,
+    store::gateway::KeptDeadLetter,
 };
 
 /// Sessions in one answer at most.
@@ -71,7 +71,7 @@ pub(super) async fn trace(
     operations: web::Data<Operations>,
 ) -> Result<HttpResponse, Refusal> {
     let order_id = OrderId::parse(&order_id).map_err(|_| Refusal::BadRequest("the order's id is no id"))?;
-    let trace = operations.desk.trace(order_id.clone()).await?;
+    let trace = operations.store.trace(order_id.clone()).await?;
     let sessions = operations.hub.step(|hub| hub.shows(&order_id, MAX_SESSIONS));
     let known = trace.history.as_ref().map(|history| &history.known);
     let (stored, status, version, stamp) = match known {

@@ -7,8 +7,8 @@ use serde::Deserialize;
 
 use super::{pages::Pages, upstream::Upstream};
 use crate::{
-    event::{OrderId, OrderState, Stamp, Viewer},
-    protocol::Frame,
+    domain::{OrderId, OrderState, Stamp, Viewer},
+    protocol::Message,
 };
 
 /// What can be wrong.
@@ -51,7 +51,7 @@ pub(super) type Previous = HashMap<String, (Option<String>, Option<u64>)>;
 /// What comes over the wire, and when the server began to serve another subscription or another token.
 #[derive(Debug)]
 pub(super) enum Wire {
-    Frame(Frame),
+    Message(Message),
     Subscribed(Option<HashSet<OrderId>>),
     Refreshed(Viewer),
 }
@@ -80,7 +80,7 @@ pub(super) struct Client {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Message {
+struct Parsed {
     r#type: String,
     partial: bool,
     first: bool,
@@ -136,7 +136,7 @@ impl Client {
     pub(super) fn receive(&mut self, most: usize, upstream: &Upstream, previous: &mut Previous, flaws: &mut Flaws) {
         for _ in 0..most {
             match self.wire.pop_front() {
-                Some(Wire::Frame(frame)) => self.on_frame(&frame, upstream, previous, flaws),
+                Some(Wire::Message(frame)) => self.on_frame(&frame, upstream, previous, flaws),
                 Some(Wire::Subscribed(orders)) => self.subscription = orders,
                 Some(Wire::Refreshed(viewer)) => self.viewer = viewer,
                 None => return,
@@ -144,9 +144,9 @@ impl Client {
         }
     }
 
-    fn on_frame(&mut self, frame: &Frame, upstream: &Upstream, previous: &mut Previous, flaws: &mut Flaws) {
-        let text = String::from_utf8_lossy(frame.payload());
-        let message: Message = match serde_json::from_str(&text) {
+    fn on_frame(&mut self, frame: &Message, upstream: &Upstream, previous: &mut Previous, flaws: &mut Flaws) {
+        let text = String::from_utf8_lossy(frame.bytes());
+        let message: Parsed = match serde_json::from_str(&text) {
             Ok(message) => message,
             Err(error) => return flaws.push((Flaw::Garbled, format!("{error}: {text}"))),
         };
@@ -180,7 +180,7 @@ impl Client {
         }
     }
 
-    fn on_snapshot(&mut self, message: Message, upstream: &Upstream, flaws: &mut Flaws) {
+    fn on_snapshot(&mut self, message: Parsed, upstream: &Upstream, flaws: &mut Flaws) {
         let wrong = self.pages.begin(message.first, message.partial, self.has_synced);
         flaws.extend(wrong.map(|wrong| (Flaw::Sequence, wrong.to_owned())));
         for order in message.orders {

@@ -4,7 +4,7 @@
 use hashbrown::HashMap;
 
 use super::upstream::{TERMINAL_SINCE, Upstream};
-use crate::event::{History, Known, OrderId, Position, Snapshot, SnapshotQuery, Stamp, Timestamp, Verdict};
+use crate::domain::{History, Known, OrderId, Position, Snapshot, SnapshotQuery, Stamp, Timestamp, Verdict};
 
 /// Rows and progress.
 #[derive(Debug, Clone, Default)]

@@ -5,7 +5,7 @@ use super::{
     world::World,
 };
 use crate::{
-    event::History,
+    domain::History,
     hub::{Hub, registry::Phase},
 };
 
@@ -106,8 +106,8 @@ impl World {
 
 /// Whether the client saw only updates of an order although it had earlier steps.
 fn is_untold(history: &History, since: Option<&str>) -> bool {
-    let Some(since) = since.and_then(|rev| rev.parse::<crate::event::Stamp>().ok()) else { return false };
-    let earlier = |stamp: crate::event::Stamp| (stamp.epoch.0, stamp.offset) < (since.epoch.0, since.offset);
+    let Some(since) = since.and_then(|rev| rev.parse::<crate::domain::Stamp>().ok()) else { return false };
+    let earlier = |stamp: crate::domain::Stamp| (stamp.epoch.0, stamp.offset) < (since.epoch.0, since.offset);
     history.timeline.steps().iter().any(|step| earlier(step.stamp))
 }
 

@@ -4,7 +4,7 @@ use rand::{Rng, seq::IteratorRandom};
 
 use super::{client::Flaw, database::terminal_since, mix::Feature, world::World};
 use crate::{
-    event::{Snapshot, SnapshotQuery, Timestamp},
+    domain::{Snapshot, SnapshotQuery, Timestamp},
     hub::{DueReads, Reconciled, rules::Rule},
 };
 

@@ -17,9 +17,10 @@ use super::{
     mix::Feature,
     world::World,
 };
+use crate::protocol::Delivery;
 use crate::{
-    event::{OrderId, Stamp, Timestamp, Viewer},
-    hub::{Delivery, Joining, Mailbox, SessionKey},
+    domain::{OrderId, Stamp, Timestamp, Viewer},
+    hub::{Joining, Mailbox, SessionKey},
     protocol::PageLimits,
 };
 
@@ -225,16 +226,15 @@ impl World {
                     self.flaws.push((Flaw::Leak, format!("{order_id} was taken away while its snapshot waited")));
                 }
                 let limits = PageLimits { orders: page_orders, bytes: 4_096 };
-                wire.extend(snapshot.into_pages(limits).map(Wire::Frame));
+                wire.extend(snapshot.into_pages(limits).map(Wire::Message));
             }
             Delivery::NotVisible(_) => {}
             Delivery::Updates(frames) => {
-                let updates =
-                    frames.iter().filter(|frame| !frame.payload().starts_with(b"{\"type\":\"removed")).count();
+                let updates = frames.iter().filter(|frame| !frame.bytes().starts_with(b"{\"type\":\"removed")).count();
                 if bytes > limit && updates > 1 {
                     self.flaws.push((Flaw::Unbounded, format!("{bytes} bytes in {} frames", frames.len())));
                 }
-                wire.extend(frames.into_iter().map(Wire::Frame));
+                wire.extend(frames.into_iter().map(Wire::Message));
             }
             Delivery::Overflowed => seat.overflowed = true,
         }

@@ -6,7 +6,7 @@ use hashbrown::{HashMap, HashSet};
 use rand::{Rng, rngs::SmallRng, seq::IndexedRandom};
 
 use super::mix::{Feature, Mix};
-use crate::event::{Change, Epoch, OrderEvent, OrderId, OrderState, Stamp, Timestamp, UserId, Version, VersionKind};
+use crate::domain::{Change, Epoch, OrderEvent, OrderId, OrderState, Stamp, Timestamp, UserId, Version, VersionKind};
 
 /// Terminal orders that changed before this moment are not listed.
 pub(super) const TERMINAL_SINCE: i64 = 1_000;

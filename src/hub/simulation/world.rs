@@ -11,7 +11,7 @@ use super::{
     upstream::{Log, Upstream},
 };
 use crate::{
-    event::{Position, Stamp, Verdict},
+    domain::{Position, Stamp, Verdict},
     hub::{Hub, SharedHub, rules::Rule},
 };
 

@@ -11,7 +11,7 @@ use std::{
 };
 
 use self::listing::{Listing, Place};
-use crate::event::{Change, Epoch, History, Known, OrderEvent, OrderId, Position, Stamp, UserId, Verdict, judge};
+use crate::domain::{Change, Epoch, History, Known, OrderEvent, OrderId, Position, Stamp, UserId, Verdict, judge};
 
 /// What was found where an event was to be taken out.
 #[derive(Debug, Clone)]

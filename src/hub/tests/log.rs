@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    event::{Verdict, version::MAX_VERSION},
+    domain::{Verdict, version::MAX_VERSION},
     hub::rules::Rule,
 };
 

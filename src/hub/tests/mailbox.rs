@@ -1,10 +1,13 @@
 //! The mailbox: bounded, newest wins, a snapshot stands between what was and what comes.
 
 use super::*;
-use crate::{event::Timeline, hub::mailbox::Put, protocol::OrderView};
+use crate::{domain::Timeline, hub::mailbox::Put, protocol::OrderView};
 
-fn frame(bytes: usize) -> Frame {
-    Frame::text(&format!(r#"{{"type":"order_status","order_id":"A-1","version":{bytes},"x":"{}"}}"#, "x".repeat(bytes)))
+fn frame(bytes: usize) -> Message {
+    Message::text(&format!(
+        r#"{{"type":"order_status","order_id":"A-1","version":{bytes},"x":"{}"}}"#,
+        "x".repeat(bytes)
+    ))
 }
 
 fn put(mailbox: &Mailbox, id: &str, bytes: usize) -> Put {

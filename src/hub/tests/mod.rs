@@ -14,16 +14,13 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::{
-    Correction, Delivery, DueReads, Hub, Joining, Mailbox, PendingSnapshot, Reconciled, Revision, SessionKey,
-    TooManySessions,
-};
+use super::{Correction, DueReads, Hub, Joining, Mailbox, Reconciled, Revision, SessionKey, TooManySessions};
 use crate::{
-    event::{
+    domain::{
         Change, Epoch, History, OrderEvent, OrderId, OrderState, Position, Snapshot, SnapshotQuery, Stamp, Timestamp,
         UserId, Version, VersionKind, Viewer,
     },
-    protocol::{Frame, StaleReason},
+    protocol::{Delivery, Message, PendingSnapshot, StaleReason},
 };
 
 const EPOCH: Epoch = Epoch(7);
@@ -215,11 +212,11 @@ fn sentence(snapshot: PendingSnapshot) -> String {
     format!("{}: {words}", if snapshot.partial { "some" } else { "all" })
 }
 
-fn json(frame: &Frame) -> serde_json::Value {
-    serde_json::from_slice(frame.payload()).unwrap()
+fn json(frame: &Message) -> serde_json::Value {
+    serde_json::from_slice(frame.bytes()).unwrap()
 }
 
-fn update(frame: &Frame) -> String {
+fn update(frame: &Message) -> String {
     let message = json(frame);
     let order_id = message["order_id"].as_str().unwrap();
     if message["type"] == "removed" { format!("-{order_id}") } else { format!("{order_id} v{}", message["version"]) }

@@ -1,7 +1,7 @@
 //! Events without versions of one order in two partitions: which of them counts is decided by who records it first.
 
 use super::*;
-use crate::event::Verdict;
+use crate::domain::Verdict;
 
 /// A hub that follows two partitions, and the rows of a recorder that reads them in an order of its own.
 struct Two {

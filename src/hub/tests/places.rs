@@ -1,7 +1,7 @@
 //! How many sessions a user, or all who hold one link, may have open.
 
 use super::*;
-use crate::{event::Holder, hub::Place, protocol::CloseCause};
+use crate::{domain::Holder, hub::Place, protocol::CloseCause};
 
 fn ann() -> Viewer {
     Viewer::User { id: user("ann"), only: None }

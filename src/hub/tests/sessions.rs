@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn list_of(ids: &[&str]) -> crate::event::OrderList {
+fn list_of(ids: &[&str]) -> crate::domain::OrderList {
     Arc::new(ids.iter().map(|id| order(id)).collect())
 }
 

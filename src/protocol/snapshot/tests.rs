@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::{
-    event::{
+    domain::{
         Epoch, History, OrderEvent,
         decode::{Decoder, DecoderOptions, LogContext, MAX_DETAILS_BYTES, RawRecord},
         ids::MAX_ID_CHARS,
@@ -16,7 +16,7 @@ use crate::{
     },
     protocol::{
         ServerMessage,
-        frame::MAX_FRAME_BYTES,
+        message::MAX_FRAME_BYTES,
         outbound::{order_status, removed},
     },
 };
@@ -59,15 +59,15 @@ fn order(id: &str, status: &str, pad: usize, steps: usize) -> OrderView {
     OrderView { state: history.known.order().unwrap().clone(), timeline: history.timeline }
 }
 
-fn pages(orders: Vec<OrderView>, removed: Vec<OrderId>, limits: PageLimits) -> Vec<Frame> {
+fn pages(orders: Vec<OrderView>, removed: Vec<OrderId>, limits: PageLimits) -> Vec<Message> {
     SnapshotPages::new(now(), true, orders, removed, limits).collect()
 }
 
-fn json(page: &Frame) -> Value {
-    serde_json::from_slice(page.payload()).unwrap()
+fn json(page: &Message) -> Value {
+    serde_json::from_slice(page.bytes()).unwrap()
 }
 
-fn ids(pages: &[Frame], list: &str) -> Vec<String> {
+fn ids(pages: &[Message], list: &str) -> Vec<String> {
     let items = pages.iter().flat_map(|page| json(page)[list].as_array().unwrap().clone());
     items.map(|item| item["order_id"].as_str().or(item.as_str()).unwrap().to_owned()).collect()
 }
@@ -80,7 +80,7 @@ fn numbered(many: usize, prefix: &str) -> Vec<OrderId> {
 fn forty_orders_with_large_details_make_frames_that_every_gateway_passes() {
     let large = (0..40).map(|n| order(&format!("A-{n:02}"), "paid", 16_000, 1)).collect();
     let pages = pages(large, Vec::new(), PageLimits { orders: 500, bytes: 32_768 });
-    assert!(pages.iter().all(|page| page.len() <= 32_768), "{:?}", pages.iter().map(Frame::len).collect::<Vec<_>>());
+    assert!(pages.iter().all(|page| page.len() <= 32_768), "{:?}", pages.iter().map(Message::len).collect::<Vec<_>>());
     assert_eq!(pages.len(), 20, "as many as fit go together");
     assert_eq!(ids(&pages, "orders"), (0..40).map(|n| format!("A-{n:02}")).collect::<Vec<_>>());
 }
@@ -128,7 +128,7 @@ fn no_frame_is_longer_than_the_wire_allows() {
     let error = ServerMessage::Error { code: "order_not_visible", message: "x", id: None, order_id: Some(&id) };
     let announcement = "\u{1}".repeat(1_024);
     let announcement = ServerMessage::Announcement { content: &announcement, timestamp: now() };
-    for frame in [update, removed(&id), error.frame(), announcement.frame()] {
+    for frame in [update, removed(&id), error.message(), announcement.message()] {
         assert!(frame.len() <= MAX_FRAME_BYTES, "{}", frame.len());
     }
 }

@@ -5,9 +5,9 @@ use sqlx::{Executor, postgres::PgConnection, query_as};
 
 use super::{progress, write};
 use crate::{
-    event::{History, OrderEvent, OrderId},
+    domain::{History, OrderEvent, OrderId, Progress},
     store::{
-        Applied, Batch, Progress, RejectedEvent, StoreError,
+        Applied, Batch, RejectedEvent, StoreError,
         culprits::{self, Trial},
         plan::{self, Lives, Plan},
         reading::ProgressRow,

@@ -20,11 +20,10 @@ use sqlx::postgres::PgConnection;
 use self::connections::Connections;
 pub use self::snapshot::SNAPSHOT;
 use super::{
-    Applied, Batch, DeadLetterStore, HaltFinding, InvalidUrl, KeptDeadLetter, Limits, MayCommit, Progress,
-    ProgressReading, RecordId, Relocation, Replay, Store, StoreError, StoredLetter, TicketUse, TopicOpening,
-    UsedTicket, rows::moment,
+    Applied, Batch, DeadLetterStore, HaltFinding, InvalidUrl, KeptDeadLetter, Limits, MayCommit, ProgressReading,
+    RecordId, Relocation, Replay, Store, StoreError, StoredLetter, TicketUse, TopicOpening, UsedTicket, rows::moment,
 };
-use crate::event::{Epoch, Snapshot, SnapshotQuery, Timestamp};
+use crate::domain::{Epoch, Progress, Snapshot, SnapshotQuery, Timestamp};
 
 /// A pool of connections to PostgreSQL.
 pub(super) struct PostgresStore {

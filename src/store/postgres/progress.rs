@@ -8,10 +8,13 @@ use sqlx::{
     query_as,
 };
 
-use crate::store::{
-    Halt, HaltFinding, KeptDeadLetter, MAX_DEAD_LETTERS_READ, MAX_KEPT_DEAD_LETTERS, Progress, ProgressReading,
-    Relocation, StoreError, TopicOpening,
-    reading::{ProgressRow, ReadingRow},
+use crate::{
+    domain::{Halt, Progress},
+    store::{
+        HaltFinding, KeptDeadLetter, MAX_DEAD_LETTERS_READ, MAX_KEPT_DEAD_LETTERS, ProgressReading, Relocation,
+        StoreError, TopicOpening,
+        reading::{ProgressRow, ReadingRow},
+    },
 };
 
 const OPEN_TOPIC: &str = "insert into topics (topic, partition_count) values ($1, $2) on conflict do nothing";

@@ -3,7 +3,7 @@
 use sqlx::{postgres::PgConnection, query};
 
 use crate::{
-    event::{Snapshot, SnapshotQuery},
+    domain::{Snapshot, SnapshotQuery},
     store::{StoreError, gather::gather},
 };
 

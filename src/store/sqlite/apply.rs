@@ -5,7 +5,7 @@ use sqlx::{Executor, query_as, sqlite::SqliteConnection};
 
 use super::{progress, write};
 use crate::{
-    event::{History, OrderEvent, OrderId},
+    domain::{History, OrderEvent, OrderId},
     store::{
         Applied, Batch, RejectedEvent, StoreError,
         culprits::{self, Trial},

@@ -20,11 +20,11 @@ use sqlx::{
 
 use self::connections::Connections;
 use super::{
-    Applied, Batch, DeadLetterStore, HaltFinding, InvalidUrl, KeptDeadLetter, Limits, MayCommit, Progress,
-    ProgressReading, RecordId, Relocation, Replay, Store, StoreError, StoredLetter, TicketUse, TopicOpening,
-    UsedTicket, rows::moment, schema, tickets::Ending,
+    Applied, Batch, DeadLetterStore, HaltFinding, InvalidUrl, KeptDeadLetter, Limits, MayCommit, ProgressReading,
+    RecordId, Relocation, Replay, Store, StoreError, StoredLetter, TicketUse, TopicOpening, UsedTicket, rows::moment,
+    schema, tickets::Ending,
 };
-use crate::event::{Epoch, Snapshot, SnapshotQuery, Timestamp};
+use crate::domain::{Epoch, Progress, Snapshot, SnapshotQuery, Timestamp};
 
 /// A writing connection and some reading ones to one file.
 pub(super) struct SqliteStore {

@@ -3,7 +3,7 @@
 use sqlx::{query, query_as, query_scalar, sqlite::SqliteConnection};
 
 use crate::{
-    event::Epoch,
+    domain::Epoch,
     store::{
         RecordId, Replay, StoreError, StoredLetter,
         replays::{HeldRow, MAX_HELD_READ, ReplayRow},

@@ -3,7 +3,7 @@
 use sqlx::{query, sqlite::SqliteConnection};
 
 use crate::{
-    event::{Snapshot, SnapshotQuery},
+    domain::{Snapshot, SnapshotQuery},
     store::{StoreError, gather::gather, rows::json},
 };
 

@@ -22,7 +22,7 @@ pub use rooms::{
 };
 
 use super::outside::OutsideLog;
-use crate::event::Timestamp;
+use crate::domain::Timestamp;
 
 /// The content type of [`Metrics::encode`].
 pub const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -5,7 +5,7 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge},
 };
 
-use crate::event::{Verdict, decode::RefusalCode};
+use crate::domain::{Verdict, decode::RefusalCode};
 
 /// The metrics both pipelines have.
 pub(super) struct Families {

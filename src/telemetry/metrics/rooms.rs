@@ -8,7 +8,7 @@ use prometheus_client::{
 };
 
 use crate::{
-    event::decode::RefusalCode,
+    domain::decode::RefusalCode,
     protocol::{ClientCode, CloseCause, StaleReason, StaleReasons},
 };
 

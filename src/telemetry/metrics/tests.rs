@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use super::Metrics;
 use crate::{
-    event::{Timestamp, Verdict, decode::RefusalCode},
+    domain::{Timestamp, Verdict, decode::RefusalCode},
     protocol::{ClientCode, CloseCause, StaleReason, StaleReasons},
 };
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ordercast::{
     config::Property,
-    ingest::{
+    log::kafka::{
         KafkaClients,
         embedded::{EMBEDDED_PROPERTIES, EmbeddedBroker},
         producer::{Outgoing, Producer},

@@ -10,10 +10,10 @@ use std::{
 
 use async_trait::async_trait;
 use ordercast::{
-    event::{Snapshot, SnapshotQuery, Timestamp},
+    domain::{Progress, Snapshot, SnapshotQuery, Timestamp},
     store::{
-        Applied, Batch, HaltFinding, KeptDeadLetter, MayCommit, Progress, ProgressReading, RejectedEvent, Relocation,
-        Store, StoreError, TicketUse, TopicOpening, UsedTicket,
+        Applied, Batch, HaltFinding, KeptDeadLetter, MayCommit, ProgressReading, RejectedEvent, Relocation, Store,
+        StoreError, TicketUse, TopicOpening, UsedTicket,
     },
 };
 

@@ -7,18 +7,19 @@ use std::{
 
 use ordercast::{
     config::{self, Settings, Sources},
-    event::{
-        Timestamp,
+    domain::{
+        Halts, Timestamp,
         decode::{Decoder, DecoderOptions},
     },
+    fanout,
     hub::{Hub, SharedHub},
-    ingest::{
-        self, Component, fanout,
-        log_check::Policies,
-        log_ends, log_watch,
-        progress::{self, ReadsInFlight},
-        recorder, snapshots, topics,
+    log::{
+        Policies,
+        kafka::{KafkaClients, log_ends, log_watch, topics},
     },
+    recorder,
+    runtime::Component,
+    snapshots::{self, ReadsInFlight, progress},
     store::{Limits, Store, connect},
     telemetry::Metrics,
 };
@@ -115,7 +116,7 @@ pub(super) fn settings(brokers: &str, topic: &str, others: &[(&'static str, &str
 /// Makes the dead-letter topic of a topic as `ordercast migrate` does.
 pub(super) async fn with_dead_letters(brokers: &str, topic: &Topic) -> Topic {
     let settings = settings(brokers, topic.name(), &[]);
-    let topics = topics::Topics::new(&ingest::KafkaClients::new(&settings.kafka).unwrap()).unwrap();
+    let topics = topics::Topics::new(&KafkaClients::new(&settings.kafka).unwrap()).unwrap();
     assert_eq!(topics.prepare_dead_letters(&settings.kafka).await.unwrap(), topics::Prepared::Created);
     assert_eq!(topics.prepare_dead_letters(&settings.kafka).await.unwrap(), topics::Prepared::Existing);
     Topic::existing(brokers, &settings.kafka.dead_letter_topic)
@@ -126,7 +127,7 @@ pub(super) struct Instance {
     pub(super) hub: Arc<SharedHub>,
     pub(super) metrics: Metrics,
     pub(super) signs: fanout::FanoutSigns,
-    pub(super) halts: watch::Receiver<recorder::Halts>,
+    pub(super) halts: watch::Receiver<Halts>,
     components: Vec<Component>,
 }
 
@@ -148,7 +149,7 @@ impl Instance {
         let metrics = Metrics::new(Timestamp::now());
         let hub = Arc::new(SharedHub::new(Hub::new(settings.hub.tail_bytes)));
         let decoder = Arc::new(Decoder::new(&DecoderOptions::default()).unwrap());
-        let clients = ingest::KafkaClients::new(kafka).unwrap();
+        let clients = KafkaClients::new(kafka).unwrap();
         let reads = Arc::<ReadsInFlight>::default();
         let policies = Policies { on_gap: kafka.on_log_gap, on_regression: kafka.on_log_regression };
         let (log_watch, log, look_now) = log_watch::start(&clients, kafka).unwrap();
@@ -160,7 +161,7 @@ impl Instance {
             reads: reads.clone(),
             tail_grace: settings.hub.tail_grace,
         });
-        let (halts, halts_seen) = watch::channel(recorder::Halts::new());
+        let (halts, halts_seen) = watch::channel(Halts::new());
         let (writer, recorder) = recorder::start(
             recorder::RecorderParts {
                 version_jump: u64::MAX,

@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeMap, future::poll_fn, sync::Arc, task::Poll};
 
+use ordercast::protocol::Delivery;
 use ordercast::{
-    event::{UserId, Viewer},
-    hub::{Delivery, Joining, Mailbox, SessionKey, SharedHub},
+    domain::{UserId, Viewer},
+    hub::{Joining, Mailbox, SessionKey, SharedHub},
 };
 use serde_json::Value;
 
@@ -95,7 +96,7 @@ impl Screen {
             }
             Delivery::Updates(frames) => {
                 for frame in frames {
-                    self.show(&serde_json::from_slice(frame.payload()).unwrap());
+                    self.show(&serde_json::from_slice(frame.bytes()).unwrap());
                 }
             }
             other => panic!("an unexpected delivery: {other:?}"),

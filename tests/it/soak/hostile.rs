@@ -198,8 +198,8 @@ impl Act {
             Self::UseRevokedTokens => {
                 let token_id = format!("t-{}", rng.random::<u64>());
                 let mut screen = opened(here, &field.world.token_named("revoked", &token_id)).await?;
-                let soon = ordercast::event::Timestamp::now().as_millis() + 20_000;
-                let soon = ordercast::event::Timestamp::from_millis(soon).expect("is in range").to_string();
+                let soon = ordercast::domain::Timestamp::now().as_millis() + 20_000;
+                let soon = ordercast::domain::Timestamp::from_millis(soon).expect("is in range").to_string();
                 let revocation = json!({"jti": token_id, "expires_at": soon});
                 operate(there, Method::POST, "/revocations", Some(revocation)).await?;
                 expect_code(screen.close_code().await, 4503)

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use ordercast::{
-    event::{Epoch, OrderEvent, Stamp, VersionKind, version::MAX_VERSION},
-    store::{Applied, LastRecord, PartitionBatch, Progress, RejectedEvent, Relocation, StoreError},
+    domain::{Epoch, LastRecord, OrderEvent, Progress, Stamp, VersionKind, version::MAX_VERSION},
+    store::{Applied, PartitionBatch, RejectedEvent, Relocation, StoreError},
 };
 
 use super::{
@@ -167,7 +167,7 @@ pub(super) async fn everything_an_event_says_comes_back(database: &Database) {
     let snapshot = by_name(&database.store, &[id, "bare", "log"]).await;
     let read = state(&snapshot, id);
     assert_eq!(read.details.as_ref().unwrap().get(), details);
-    let ordercast::event::Change::Set(sent) = draft.place(stamp).change else { unreachable!() };
+    let ordercast::domain::Change::Set(sent) = draft.place(stamp).change else { unreachable!() };
     assert_eq!(format!("{read:?}"), format!("{sent:?}"));
     let bare = state(&snapshot, "bare");
     assert!(bare.details.is_none() && bare.event_id.is_none() && bare.viewers.is_empty() && bare.status.is_empty());

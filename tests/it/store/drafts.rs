@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use ordercast::{
-    event::{
-        Change, Epoch, Known, OrderEvent, OrderId, OrderState, Snapshot, SnapshotQuery, Stamp, Timestamp, UserId,
-        Version, VersionKind,
+    domain::{
+        Change, Epoch, Known, LastRecord, OrderEvent, OrderId, OrderState, Snapshot, SnapshotQuery, Stamp, Timestamp,
+        UserId, Version, VersionKind,
     },
-    store::{Applied, Batch, LastRecord, PartitionBatch, Store},
+    store::{Applied, Batch, PartitionBatch, Store},
 };
 
 use super::databases::{LOG_ID, TOPIC};

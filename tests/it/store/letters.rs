@@ -1,7 +1,7 @@
 //! Dead letters.
 
 use ordercast::{
-    event::Epoch,
+    domain::Epoch,
     store::{DeadLetter, HeldRecord, MAX_DEAD_LETTERS_READ, RecordId, Relocation, connect_to_dead_letters},
 };
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use ordercast::{
-    event::Position,
-    store::{Halt, HaltFinding, LastRecord, Progress, Relocation, StoreError, TopicOpening},
+    domain::{Halt, LastRecord, Position, Progress},
+    store::{HaltFinding, Relocation, StoreError, TopicOpening},
 };
 
 use super::{

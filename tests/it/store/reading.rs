@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use ordercast::event::{SnapshotQuery, Timestamp};
+use ordercast::domain::{SnapshotQuery, Timestamp};
 
 use super::{
     databases::{Database, TOPIC},

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ordercast::{
-    event::Timestamp,
+    domain::Timestamp,
     store::{Store, TicketUse, UsedTicket},
 };
 

@@ -13,16 +13,17 @@ use actix_web::{
 };
 use futures_util::{SinkExt, StreamExt};
 use ordercast::{
-    event::Timestamp,
+    domain::Timestamp,
     http::{
         rate::RequestRate,
         server::{Transport, bind, serve},
         source::TrustedProxies,
-        websocket::{FrameRules, Speaker, speak},
+        upgrade::accept,
     },
-    protocol::{CloseCause, Frame},
-    session::{Inbound, Now},
+    protocol::CloseCause,
+    session::Now,
     telemetry::Metrics,
+    transport::websocket::{ConnectionHandler, FrameRules, Incoming, Outgoing},
 };
 use tokio_tungstenite::{connect_async, tungstenite::Message};
 
@@ -32,31 +33,33 @@ const RULES: FrameRules = FrameRules { max_message_bytes: 1000, max_fragments: 1
 
 /// Repeats what it hears, and has a bug.
 struct Fragile {
-    said: Option<Frame>,
+    said: Option<Bytes>,
     ends: Arc<Mutex<Vec<CloseCause>>>,
 }
 
-impl Speaker for Fragile {
-    fn on_inbound(&mut self, inbound: Inbound<'_>, _now: Now) {
-        match inbound {
-            Inbound::Text("\"panic\"") => panic!("a bug, as the test wants it"),
-            Inbound::Text(text) => self.said = Some(Frame::text(text)),
-            _ => {}
+impl ConnectionHandler for Fragile {
+    fn on_message(&mut self, message: Incoming<'_>, _now: Now) {
+        match message {
+            Incoming::Text("\"panic\"") => panic!("a bug, as the test wants it"),
+            Incoming::Text(text) => self.said = Some(Bytes::copy_from_slice(text.as_bytes())),
+            Incoming::Binary(_) => {}
         }
     }
 
+    fn on_noise(&mut self, _bytes: usize, _now: Now) {}
+
+    fn on_closed(&mut self, _code: Option<u16>) {}
+
+    fn on_broken(&mut self, _cause: CloseCause) {}
+
     fn poll(&mut self, _now: Now, _cx: &mut Context<'_>) {}
 
-    fn take_output(&mut self, _limit: usize) -> Option<Bytes> {
-        self.said.take().map(|frame| frame.bytes().clone())
+    fn next_outgoing(&mut self) -> Option<Outgoing> {
+        self.said.take().map(Outgoing::Text)
     }
 
     fn deadline(&self, now: Now) -> Instant {
         now.instant + Duration::from_secs(60)
-    }
-
-    fn has_ended(&self) -> bool {
-        false
     }
 
     fn cause(&self) -> Option<CloseCause> {
@@ -93,8 +96,8 @@ async fn a_panic_ends_its_own_session_only() {
     let listening = serve(listener, transport, move || {
         let ends = seen.clone();
         App::new().default_service(web::to(move |request: HttpRequest, payload: web::Payload| {
-            let speaker = Fragile { said: None, ends: ends.clone() };
-            async move { speak(&request, payload, RULES, Duration::from_secs(5), speaker) }
+            let handler = Fragile { said: None, ends: ends.clone() };
+            async move { accept(&request, payload, RULES, Duration::from_secs(5), handler) }
         }))
     })
     .unwrap();

@@ -12,8 +12,8 @@ use ordercast::{
     app::App,
     auth::{Grant, Signer},
     config::{self, Sources},
-    event::{OrderId, Timestamp, UserId},
-    ingest::{KafkaClients, topics::Topics},
+    domain::{OrderId, Timestamp, UserId},
+    log::kafka::{KafkaClients, topics::Topics},
 };
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;

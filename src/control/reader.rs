@@ -1,0 +1,323 @@
+//! Reads the control topic from its beginning and does what it says. An OS thread, because a Kafka client blocks.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
+    message::{BorrowedMessage, Message},
+};
+use tokio::{runtime::Handle, sync::watch};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    ControlMessage, ControlParts, SharedFold,
+    fold::{ControlRecord, Meaning},
+};
+use crate::{
+    auth::Revocation,
+    domain::Timestamp,
+    hub::Whom,
+    log::kafka::{
+        client::{create, retire},
+        events::ClientEvents,
+        metadata,
+        polling::{self, WallClock},
+        reach::is_silence,
+        rights::{MissingRight, Right},
+        topics::Topics,
+    },
+    protocol::{CloseCause, ServerMessage},
+};
+
+const PARTITION: i32 = 0;
+const POLL_TIMEOUT: Duration = Duration::from_millis(100);
+/// How often it is asked whether records are missing.
+const WATCHDOG_INTERVAL: Duration = Duration::from_secs(5);
+const QUERY_TIMEOUT: Duration = Duration::from_secs(3);
+/// How often a topic is looked for that is not there, or not as it should be.
+const WAIT_INTERVAL: Duration = Duration::from_secs(1);
+/// How often it is asked how the topic is cleaned up, where the brokers did not tell.
+const POLICY_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Why the topic cannot be read yet.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum Unfit {
+    #[error("the topic kafka.control_topic does not exist: run `ordercast migrate`")]
+    Missing,
+    #[error("the brokers do not tell about the topic kafka.control_topic: {0}")]
+    Silent(KafkaError),
+    #[error("{0}")]
+    Forbidden(MissingRight),
+    #[error("the topic kafka.control_topic has {0} partitions, and must have one: what it says has an order")]
+    Partitions(usize),
+    #[error(
+        "the topic kafka.control_topic has cleanup.policy={0}, and must have compact alone: it would forget revocations"
+    )]
+    Policy(String),
+}
+
+/// How the topic is cleaned up, as far as the brokers tell.
+#[derive(Debug, PartialEq, Eq)]
+enum Policy {
+    Compact,
+    /// Whoever must not ask has to make sure himself. It is asked again: a right may come, and what it shows is then told.
+    Untold,
+}
+
+impl Policy {
+    fn of(told: Option<String>) -> Result<Self, Unfit> {
+        match told {
+            None => Ok(Self::Untold),
+            Some(policy) if policy.trim() == "compact" => Ok(Self::Compact),
+            Some(policy) => Err(Unfit::Policy(policy)),
+        }
+    }
+}
+
+/// Asks until the brokers tell.
+async fn keep_asking(topics: Arc<Topics>, topic: String) {
+    loop {
+        tokio::time::sleep(POLICY_INTERVAL).await;
+        match Policy::of(topics.cleanup_policy(&topic).await) {
+            Ok(Policy::Untold) => {}
+            Ok(Policy::Compact) => return,
+            Err(unfit) => return tracing::error!(kafka.topic = topic, "{unfit}"),
+        }
+    }
+}
+
+pub(super) struct Reader {
+    consumer: BaseConsumer<ClientEvents>,
+    topics: Arc<Topics>,
+    parts: ControlParts,
+    fold: Arc<SharedFold>,
+    caught_up: watch::Sender<bool>,
+    /// Records were seen to be missing at this moment, and none has come since.
+    behind_since: Option<Instant>,
+    clock: WallClock,
+}
+
+impl Reader {
+    pub(super) fn new(
+        consumer: BaseConsumer<ClientEvents>,
+        topics: Topics,
+        parts: ControlParts,
+        fold: Arc<SharedFold>,
+        caught_up: watch::Sender<bool>,
+    ) -> Self {
+        let topics = Arc::new(topics);
+        Self { consumer, topics, parts, fold, caught_up, behind_since: None, clock: WallClock::new() }
+    }
+
+    /// Inputs: records and ends of the partition from the consumer, the clock, stop.
+    pub(super) fn run(mut self, stop: &CancellationToken, runtime: &Handle) {
+        let Some(policy) = self.wait_until_fit(stop, runtime) else { return };
+        if policy == Policy::Untold {
+            let asking = keep_asking(self.topics.clone(), self.parts.topic.clone());
+            runtime.spawn(stop.clone().run_until_cancelled_owned(asking));
+        }
+        polling::wake_me(&mut self.consumer);
+        self.stand(Offset::Beginning);
+        let mut looked_at = Instant::now();
+        while !stop.is_cancelled() {
+            match polling::poll(&self.consumer, POLL_TIMEOUT) {
+                Some(Ok(message)) => {
+                    self.behind_since = None;
+                    self.parts.take(&self.fold, &message);
+                }
+                Some(Err(KafkaError::PartitionEOF(_))) => self.on_end(),
+                // Its context has logged it; what matters of it, the watchdog sees.
+                Some(Err(_)) | None => {}
+            }
+            if looked_at.elapsed() >= WATCHDOG_INTERVAL {
+                self.watch();
+                looked_at = Instant::now();
+            }
+        }
+    }
+
+    /// Waits for a topic that keeps what it is told. Says what it waits for, once per reason: until then this instance is
+    /// not ready, and somebody can help. `None`: was asked to stop.
+    fn wait_until_fit(&self, stop: &CancellationToken, runtime: &Handle) -> Option<Policy> {
+        let mut told = None;
+        while !stop.is_cancelled() {
+            while self.consumer.poll(Duration::ZERO).is_some() {}
+            match self.check(runtime) {
+                Ok(policy) => return Some(policy),
+                // That the brokers do not answer is said once for all clients.
+                Err(Unfit::Silent(error)) if is_silence(&error) => {}
+                Err(unfit) if told.as_ref() != Some(&unfit) => {
+                    let topic = &self.parts.topic;
+                    tracing::error!(kafka.topic = topic, "{unfit}; not ready before that");
+                    told = Some(unfit);
+                }
+                Err(_) => {}
+            }
+            std::thread::sleep(WAIT_INTERVAL);
+        }
+        None
+    }
+
+    fn check(&self, runtime: &Handle) -> Result<Policy, Unfit> {
+        let topic = &self.parts.topic;
+        let rights = self.parts.clients.rights();
+        let partitions = metadata::partitions(&self.consumer, topic, QUERY_TIMEOUT).map_err(|error| {
+            match error.rdkafka_error_code() {
+                Some(RDKafkaErrorCode::UnknownTopicOrPartition) => Unfit::Missing,
+                Some(RDKafkaErrorCode::TopicAuthorizationFailed) => {
+                    Unfit::Forbidden(rights.on_topic(Right::Read, topic))
+                }
+                _ => Unfit::Silent(error),
+            }
+        })?;
+        if partitions.len() != 1 {
+            return Err(Unfit::Partitions(partitions.len()));
+        }
+        let policy = Policy::of(runtime.block_on(self.topics.cleanup_policy(topic)))?;
+        if policy == Policy::Untold {
+            let missing = rights.on_topic(Right::DescribeConfigs, topic);
+            tracing::info!("the brokers do not tell whether the control topic is compacted: perhaps {missing}");
+        }
+        Ok(policy)
+    }
+
+    fn stand(&self, offset: Offset) {
+        let mut at = TopicPartitionList::new();
+        let assigned =
+            at.add_partition_offset(&self.parts.topic, PARTITION, offset).and_then(|()| self.consumer.assign(&at));
+        if let Err(error) = assigned {
+            // The watchdog tries again.
+            tracing::error!(%error, "the control topic could not be assigned");
+        }
+    }
+
+    fn on_end(&mut self) {
+        self.behind_since = None;
+        if self.fold.step(|fold| fold.on_end()) {
+            tracing::info!(kafka.topic = self.parts.topic, "the control topic was read");
+            self.caught_up.send_replace(true);
+        }
+    }
+
+    /// Looks whether records are known of and do not come.
+    fn watch(&mut self) {
+        if self.clock.was_set_back() {
+            return self.rebuild("the clock was set back");
+        }
+        let Ok((_, end)) = self.consumer.fetch_watermarks(&self.parts.topic, PARTITION, QUERY_TIMEOUT) else { return };
+        let next = self.fold.step(|fold| fold.next_offset()).max(self.position().unwrap_or(0));
+        let has_all = next >= end && *self.caught_up.borrow();
+        if has_all {
+            self.behind_since = None;
+            return;
+        }
+        if self.behind_since.get_or_insert_with(Instant::now).elapsed() < WATCHDOG_INTERVAL {
+            return;
+        }
+        self.rebuild("records do not come from the control topic although they are there");
+    }
+
+    /// A new consumer takes the place of this one.
+    fn rebuild(&mut self, why: &str) {
+        tracing::warn!("{why}: making a new kafka client");
+        match create(&self.parts.clients.control(), self.parts.clients.events("control")) {
+            Ok(consumer) => {
+                retire(std::mem::replace(&mut self.consumer, consumer));
+                polling::wake_me(&mut self.consumer);
+            }
+            Err(error) => tracing::error!(%error, "the kafka client of the control topic could not be made anew"),
+        }
+        self.behind_since = None;
+        self.stand(match self.fold.step(|fold| fold.next_offset()) {
+            0 => Offset::Beginning,
+            next => Offset::Offset(next),
+        });
+    }
+
+    /// Transaction markers and holes move it without a record.
+    fn position(&self) -> Option<i64> {
+        let positions: KafkaResult<TopicPartitionList> = self.consumer.position();
+        match positions.ok()?.find_partition(&self.parts.topic, PARTITION)?.offset() {
+            Offset::Offset(offset) => Some(offset),
+            _ => None,
+        }
+    }
+}
+
+impl ControlParts {
+    fn take(&self, fold: &SharedFold, message: &BorrowedMessage<'_>) {
+        let now = Timestamp::now();
+        let sent_at = message.timestamp().to_millis().and_then(Timestamp::from_millis).unwrap_or(now);
+        let key = message.key().map(String::from_utf8_lossy).unwrap_or_default();
+        let value = message.payload();
+        let record = ControlRecord { offset: message.offset(), sent_at, key: &key, value };
+        match fold.step(|fold| fold.on_record(&record, now)) {
+            Meaning::Act(message) => {
+                self.metrics.record(message.kind());
+                self.act(&key, message, now);
+            }
+            Meaning::Erase => {
+                self.metrics.record("erasure");
+                self.revocations.write(|revocations| revocations.remove(&key));
+            }
+            Meaning::Past(kind) => self.metrics.record(kind),
+            Meaning::Unreadable => {
+                self.metrics.record("unreadable");
+                tracing::warn!(
+                    kafka.offset = record.offset,
+                    "a record of the control topic cannot be read; passed over"
+                );
+            }
+        }
+        self.metrics.revocations.set(self.revocations.read(|revocations| revocations.len()) as i64);
+    }
+
+    fn act(&self, key: &str, message: ControlMessage, now: Timestamp) {
+        match message {
+            ControlMessage::Revocation(revocation) => {
+                // The list first: who joins between the two steps is checked against it after having joined.
+                self.revocations.write(|revocations| revocations.insert(key, revocation.clone()));
+                let whom = match &revocation {
+                    Revocation::Token { jti, .. } => Whom::Token(jti),
+                    Revocation::User { user_id, .. } => Whom::User(user_id),
+                };
+                let covers = |issued_at| self.revocations.covers(&revocation, issued_at, now);
+                let ended = self.hub.step(|hub| hub.close(whom, CloseCause::Revoked, |badge| covers(badge.issued_at)));
+                match ended {
+                    0 => tracing::debug!("tokens were revoked that no session here uses"),
+                    _ => tracing::info!(sessions = ended, "sessions ended because their tokens were revoked"),
+                }
+            }
+            ControlMessage::Kick(kick) => {
+                let ended = self.hub.step(|hub| hub.close(kick.whom(), CloseCause::Disconnected, |_| true));
+                tracing::info!(sessions = ended, "sessions were ended by an operator");
+            }
+            ControlMessage::Announcement(announcement) => {
+                let (content, timestamp) = (announcement.content.as_str(), announcement.timestamp);
+                let frame = ServerMessage::Announcement { content, timestamp }.message();
+                let whom = announcement.user_id.as_ref().map_or(Whom::All, Whom::User);
+                let told = self.hub.step(|hub| hub.announce(whom, &frame));
+                tracing::info!(sessions = told, "an announcement was made");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_that_is_not_told_is_neither_the_right_nor_a_wrong_one() {
+        assert_eq!(Policy::of(None), Ok(Policy::Untold));
+        assert_eq!(Policy::of(Some("compact".into())), Ok(Policy::Compact));
+        for wrong in ["delete", "compact,delete", ""] {
+            assert_eq!(Policy::of(Some(wrong.into())), Err(Unfit::Policy(wrong.into())));
+        }
+    }
+}

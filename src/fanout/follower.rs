@@ -1,0 +1,341 @@
+//! What the fanout decides: where it stands, what the hub is told of the log, and whether this instance is fresh. Pure:
+//! views, ends, records, positions and time come in as calls. The thread performs it; a simulation can, too.
+
+use std::{sync::Arc, time::Instant};
+
+use super::{
+    following::{Following, Turn},
+    readings::Readings,
+    waiting::Waiting,
+};
+use crate::{
+    domain::{Halts, decode::LogContext},
+    log::{
+        Policies,
+        continuity::{self, Decision},
+        freshness::Proofs,
+        progress::ProgressView,
+        view::{LogEnds, LogView},
+    },
+    protocol::StaleReasons,
+};
+
+/// The fanout without its consumer.
+#[derive(Debug)]
+pub(crate) struct Follower {
+    following: Following,
+    proofs: Proofs,
+    policies: Policies,
+    accepts_unversioned: bool,
+    readings: Readings,
+    /// The watermarks seen first: to have passed them is to be ready.
+    ends_at_start: Option<Vec<(i32, i64)>>,
+    /// The view last acted upon.
+    view: Option<Arc<LogView>>,
+    /// The ends last told.
+    ends: Option<Arc<LogEnds>>,
+    /// Partitions that whoever records them halts, as far as positions tell.
+    halted: Halts,
+    /// Partitions of which whoever records them says so.
+    told: Halts,
+}
+
+impl Follower {
+    /// Follows nothing yet.
+    pub(crate) fn new(following: Following, proofs: Proofs, policies: Policies) -> Self {
+        Self {
+            readings: Readings::new(proofs.rules),
+            following,
+            proofs,
+            policies,
+            accepts_unversioned: false,
+            ends_at_start: None,
+            view: None,
+            ends: None,
+            halted: Halts::new(),
+            told: Halts::new(),
+        }
+    }
+
+    /// Progress was read.
+    pub(crate) fn on_progress(&mut self, progress: &Arc<ProgressView>) {
+        self.readings.note(progress);
+        self.told.clone_from(&progress.halts);
+        self.count_partitions();
+    }
+
+    /// The ends of the log were told, whatever transactions are open.
+    pub(crate) fn on_ends(&mut self, ends: &Arc<LogEnds>) {
+        for (partition, end) in &ends.ends {
+            self.proofs.on_end(*partition, *end, ends.queried_at);
+        }
+        self.ends = Some(ends.clone());
+    }
+
+    /// Acts on a new view. What it returns the hub has to be told before another record; then the consumer has to
+    /// [stand](Self::stand) elsewhere, if there is anything.
+    pub(crate) fn on_log(&mut self, log: &Arc<LogView>, now: Instant) -> Vec<Turn> {
+        self.proofs.on_partitions(log.partitions.keys().copied(), log.listed_at);
+        let turns = self.following.on_view(log, &self.readings, now);
+        for turn in &turns {
+            match *turn {
+                Turn::Begin(at) => self.proofs.on_position(at.partition, at.next_offset),
+                Turn::Jump(to) => self.proofs.on_jump(to.partition, to.next_offset, now),
+            }
+        }
+        for (partition, watermarks) in log.watermarks() {
+            self.proofs.on_stable_end(partition, watermarks.high, watermarks.queried_at);
+        }
+        // Of partitions that were not listed before.
+        if let Some(ends) = self.ends.clone() {
+            self.on_ends(&ends);
+        }
+        self.judge(log);
+        let is_known = log.watermarks().count() == log.partitions.len() && self.readings.newest().is_some();
+        if self.ends_at_start.is_none() && is_known {
+            self.ends_at_start = Some(log.watermarks().map(|(partition, log)| (partition, log.high)).collect());
+        }
+        self.readings.forget_before(log.listed_at);
+        self.view = Some(log.clone());
+        self.count_partitions();
+        turns
+    }
+
+    fn count_partitions(&mut self) {
+        if let (Some(view), Some(progress)) = (&self.view, self.readings.newest()) {
+            self.accepts_unversioned = progress.accepts_unversioned(view.partition_count());
+        }
+    }
+
+    /// The consumer is about to be told to stand here.
+    pub(crate) fn stand(&mut self) -> Vec<(i32, i64)> {
+        match &self.view {
+            Some(view) => self.following.stand(view),
+            None => Vec::new(),
+        }
+    }
+
+    /// A record was read. Says how to decode it; `None`: it is not the next one of a followed partition.
+    pub(crate) fn on_record(&mut self, partition: i32, offset: i64) -> Option<LogContext> {
+        let epoch = self.following.on_record(partition, offset)?;
+        Some(LogContext { epoch, accepts_unversioned: self.accepts_unversioned })
+    }
+
+    /// The consumer has come to the end of a partition. Returns where that lies, if it is followed.
+    pub(crate) fn on_end_of_partition(&mut self, partition: i32) -> Option<i64> {
+        self.following.on_end_of_partition(partition);
+        self.following.position(partition)
+    }
+
+    /// The consumer says where its next records lie, or beyond: transaction markers and holes move the position without
+    /// a record. Returns where everything stands, to be told to the hub.
+    pub(crate) fn on_positions(&mut self, positions: impl IntoIterator<Item = (i32, i64)>) -> Vec<(i32, i64)> {
+        for (partition, offset) in positions {
+            self.following.on_position(partition, offset);
+        }
+        let positions: Vec<(i32, i64)> = self.following.positions().collect();
+        for (partition, offset) in &positions {
+            self.proofs.on_position(*partition, *offset);
+        }
+        positions
+    }
+
+    /// Whether records are known of and do not come.
+    pub(crate) fn is_stuck(&mut self, now: Instant) -> bool {
+        self.view.as_ref().is_some_and(|view| self.following.is_stuck(view, now))
+    }
+
+    /// Whether it has passed the watermarks it saw first.
+    pub(crate) fn has_caught_up(&self) -> bool {
+        let passed = |(partition, end): &(i32, i64)| self.following.position(*partition).is_some_and(|at| at >= *end);
+        self.ends_at_start.as_ref().is_some_and(|ends| ends.iter().all(passed))
+    }
+
+    /// What keeps it from being ready.
+    pub(crate) fn waits_for(&self) -> Option<Waiting> {
+        let Some(view) = &self.view else { return Some(Waiting::Log) };
+        if self.readings.newest().is_none() {
+            return Some(Waiting::Progress);
+        }
+        let untold = view.partitions.iter().filter(|(_, log)| log.is_none());
+        let untold: Vec<i32> = untold.map(|(partition, _)| *partition).collect();
+        if !untold.is_empty() {
+            return Some(Waiting::Ends(untold));
+        }
+        let not_begun = view.partitions.keys().filter(|partition| self.position(**partition).is_none());
+        let not_begun: Vec<i32> = not_begun.copied().collect();
+        if !not_begun.is_empty() {
+            return Some(Waiting::NewerLook(not_begun));
+        }
+        let behind = |(partition, end): &(i32, i64)| u64::try_from(end - self.position(*partition)?).ok();
+        let behind: u64 = self.ends_at_start.iter().flatten().filter_map(behind).sum();
+        (behind > 0).then_some(Waiting::Records(behind))
+    }
+
+    /// Partitions in which a transaction has been open for longer than `kafka.stale_after`, with the offset at which it
+    /// began.
+    pub(crate) fn open_transactions(&self, now: Instant) -> impl Iterator<Item = (i32, i64)> {
+        self.proofs.open_transactions(now)
+    }
+
+    /// Why what is shown may be out of date at `now`. Partitions that are not recorded count, too: here (`own`) and anywhere,
+    /// which is seen at once where positions tell, and otherwise read from the store.
+    pub(crate) fn reasons(&self, own: &Halts, now: Instant) -> StaleReasons {
+        let halts = self.halted.values().chain(self.told.values()).chain(own.values());
+        let halts = halts.map(|halt| halt.stale_reason()).collect();
+        self.proofs.reasons(now).union(halts)
+    }
+
+    /// The view last acted upon.
+    pub(crate) fn view(&self) -> Option<&LogView> {
+        self.view.as_deref()
+    }
+
+    /// Where one partition stands.
+    pub(crate) fn position(&self, partition: i32) -> Option<i64> {
+        self.following.position(partition)
+    }
+
+    /// Whoever records a partition halts it if progress and log are like this; its screens here are stale, too.
+    fn judge(&mut self, log: &LogView) {
+        for (partition, watermarks) in log.watermarks() {
+            let Some(known) = self.readings.by(watermarks.queried_at) else { continue };
+            let decision = known.of(partition).map(|progress| {
+                let continuity = continuity::compare(progress, &log.log_id, watermarks);
+                continuity::decide(continuity, progress, &log.log_id, watermarks, self.policies)
+            });
+            match decision {
+                Some(Decision::Halt(halt)) => drop(self.halted.insert(partition, halt)),
+                _ => drop(self.halted.remove(&partition)),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, time::Duration};
+
+    use super::*;
+    use crate::{
+        config::{OnLogGap, OnLogRegression},
+        domain::Progress,
+        log::view::Watermarks,
+        protocol::StaleReason,
+    };
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn follower() -> Follower {
+        let policies = Policies { on_gap: OnLogGap::Halt, on_regression: OnLogRegression::Halt };
+        Follower::new(Following::new(1 << 20), Proofs::new(10 * SECOND), policies)
+    }
+
+    fn progress(next_offset: i64, read_at: Instant) -> Arc<ProgressView> {
+        let log_id = "log".to_owned();
+        let progress = vec![Progress { partition: 0, log_id, generation: 0, next_offset, last_record: None }];
+        Arc::new(ProgressView { progress, partition_count: None, halts: BTreeMap::new(), read_at })
+    }
+
+    fn log(ends: Option<(i64, i64)>, queried_at: Instant) -> Arc<LogView> {
+        let watermarks = ends.map(|(low, high)| Watermarks { low, high, queried_at });
+        let partitions = [(0, watermarks)].into();
+        Arc::new(LogView { log_id: "log".into(), partitions, listed_at: queried_at, compaction: None })
+    }
+
+    fn ends(end: i64, queried_at: Instant) -> Arc<LogEnds> {
+        Arc::new(LogEnds { ends: [(0, end)].into(), queried_at })
+    }
+
+    #[test]
+    fn however_long_a_look_takes_a_partition_begins_and_its_log_is_judged() {
+        for took in [1_000, 2_000, 2_900, 9_000] {
+            let (start, step) = (Instant::now(), Duration::from_millis(100));
+            let mut follower = follower();
+            let (mut asked, mut begun_at) = (start, None);
+            for n in 0..400 {
+                let now = start + n * step;
+                // Progress is read a moment before each answer comes.
+                if n % 10 == 9 {
+                    follower.on_progress(&progress(5, now));
+                }
+                if now >= asked + Duration::from_millis(took) {
+                    let turns = follower.on_log(&log(Some((0, 9)), asked), now);
+                    begun_at = begun_at.or((!turns.is_empty()).then_some(now));
+                    asked = now;
+                }
+            }
+            let within = Duration::from_millis(2 * took + 2_000);
+            assert!(begun_at.is_some_and(|at| at - start <= within), "{took} ms: {begun_at:?}");
+            // Somebody makes the topic anew.
+            follower.on_log(&log(Some((0, 2)), start + 41 * SECOND), start + 50 * SECOND);
+            let reasons = follower.reasons(&Halts::new(), start + 50 * SECOND);
+            assert!(reasons.contains(StaleReason::LogRegression), "{took} ms: {reasons:?}");
+        }
+    }
+
+    #[test]
+    fn an_answer_says_nothing_of_what_was_recorded_while_it_was_on_its_way() {
+        let start = Instant::now();
+        let mut follower = follower();
+        follower.on_progress(&progress(5, start));
+        follower.on_log(&log(Some((0, 9)), start + SECOND), start + SECOND);
+        (5..20).for_each(|offset| assert!(follower.on_record(0, offset).is_some()));
+        follower.on_progress(&progress(20, start + 3 * SECOND));
+        // Asked for when the log ended at 10.
+        let turns = follower.on_log(&log(Some((0, 10)), start + 2 * SECOND), start + 4 * SECOND);
+        assert_eq!(turns, []);
+        assert!(!follower.reasons(&Halts::new(), start + 4 * SECOND).contains(StaleReason::LogRegression));
+        let turns = follower.on_log(&log(Some((0, 10)), start + 4 * SECOND), start + 5 * SECOND);
+        assert_eq!(turns.len(), 1, "now it is known to be another log: {turns:?}");
+        assert!(follower.reasons(&Halts::new(), start + 5 * SECOND).contains(StaleReason::LogRegression));
+    }
+
+    #[test]
+    fn an_open_transaction_is_no_news_for_whoever_reads_the_log() {
+        let start = Instant::now();
+        let mut follower = follower();
+        follower.on_progress(&progress(5, start));
+        for n in 1..120 {
+            let now = start + n * SECOND;
+            follower.on_ends(&ends(5 + i64::from(n), now));
+            assert_eq!(follower.on_log(&log(Some((0, 5)), now), now).is_empty(), n > 1);
+            assert_eq!(follower.on_end_of_partition(0), Some(5));
+            assert!(!follower.is_stuck(now), "{n} s");
+            assert!(follower.has_caught_up());
+            let reasons: Vec<_> = follower.reasons(&Halts::new(), now).iter().collect();
+            assert_eq!(reasons, [StaleReason::OpenTransaction]);
+            assert_eq!(follower.open_transactions(now).collect::<Vec<_>>(), [(0, 5)]);
+        }
+    }
+
+    #[test]
+    fn ends_that_were_told_before_the_partitions_count_once_these_are_known() {
+        let start = Instant::now();
+        let mut follower = follower();
+        follower.on_progress(&progress(5, start));
+        follower.on_ends(&ends(5, start + SECOND));
+        follower.on_log(&log(Some((0, 5)), start + SECOND), start + SECOND);
+        assert!(follower.reasons(&Halts::new(), start + SECOND).is_fresh());
+    }
+
+    #[test]
+    fn who_is_not_ready_says_what_it_waits_for() {
+        let start = Instant::now();
+        let mut follower = follower();
+        let waits = |follower: &Follower| follower.waits_for().map(|waiting| waiting.to_string()).unwrap_or_default();
+        assert!(waits(&follower).contains("the brokers to tell about the topic"));
+        follower.on_log(&log(None, start), start);
+        assert!(waits(&follower).contains("the database"));
+        follower.on_progress(&progress(5, start + SECOND));
+        assert!(waits(&follower).contains("the leaders of the partitions [0]"));
+        follower.on_log(&log(Some((0, 9)), start), start + SECOND);
+        assert!(waits(&follower).contains("newer than recorded progress"));
+        assert!(!follower.has_caught_up());
+        follower.on_log(&log(Some((0, 9)), start + SECOND), start + SECOND);
+        assert!(waits(&follower).contains("4 to go"));
+        (5..9).for_each(|offset| assert!(follower.on_record(0, offset).is_some()));
+        assert_eq!(follower.waits_for(), None);
+        assert!(follower.has_caught_up());
+    }
+}

@@ -1,0 +1,358 @@
+//! The fanout: Kafka → hub. Reads every partition of the topic, decodes once, and hands the hub what it read, batch by
+//! batch, the moment it is there. Stores nothing, commits nothing and never waits for SQL.
+//!
+//! An OS thread of its own, because a Kafka client blocks. [`follower`] decides, [`following`] for it where to stand.
+
+pub(crate) mod follower;
+pub(crate) mod following;
+pub(crate) mod readings;
+pub(crate) mod waiting;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    Offset,
+    consumer::{BaseConsumer, Consumer},
+    error::KafkaError,
+    message::{BorrowedMessage, Message},
+};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    follower::Follower,
+    following::{Following, Turn},
+};
+use crate::log::kafka::client::offsets;
+use crate::{
+    domain::{
+        Halts, OrderEvent, Timestamp,
+        decode::{Decoder, LogContext},
+    },
+    hub::SharedHub,
+    log::{
+        Policies,
+        freshness::{self, Proofs},
+        kafka::{
+            KafkaClients, StartError,
+            client::{create, retire},
+            events::ClientEvents,
+            polling::{self, WallClock},
+            record,
+            repeats::Repeats,
+        },
+        progress::ProgressViews,
+        view::{LogEndViews, LogViews},
+    },
+    protocol::Staleness,
+    runtime::Component,
+    telemetry::Metrics,
+};
+
+/// Records handed to the hub in one step at most.
+const BATCH_RECORDS: usize = 512;
+/// How long the first record of a batch is waited for.
+const POLL_TIMEOUT: Duration = Duration::from_millis(50);
+/// How often positions, freshness and the watchdog are looked at.
+const TICK: Duration = Duration::from_millis(100);
+/// How long it may take to become ready without a word.
+const SILENT_START: Duration = Duration::from_secs(10);
+/// How often the same is mentioned.
+const REMINDER_INTERVAL: Duration = Duration::from_secs(60);
+
+/// What the fanout works with.
+pub struct FanoutParts {
+    /// Makes its consumer.
+    pub clients: KafkaClients,
+    /// The source topic.
+    pub topic: String,
+    /// Shared with the recorder.
+    pub decoder: Arc<Decoder>,
+    /// Where records go.
+    pub hub: Arc<SharedHub>,
+    /// What the topic looks like.
+    pub log: LogViews,
+    /// Where it ends, whatever transactions are open.
+    pub ends: LogEndViews,
+    /// How far the recorder is.
+    pub progress: ProgressViews,
+    /// What the recorder of this instance has halted.
+    pub halts: watch::Receiver<Halts>,
+    /// What the settings say about logs that do not go on.
+    pub policies: Policies,
+    /// `hub.tail_bytes`.
+    pub tail_bytes: usize,
+    /// `kafka.stale_after`.
+    pub stale_after: Duration,
+    /// What is counted.
+    pub metrics: Metrics,
+}
+
+/// What the fanout says about itself.
+#[derive(Debug, Clone)]
+pub struct FanoutSigns {
+    /// Whether it has passed the watermarks it saw at start. A latch.
+    pub ready: watch::Receiver<bool>,
+    /// Whether this instance is up to date.
+    pub staleness: watch::Receiver<Staleness>,
+}
+
+/// Starts the fanout.
+pub fn start(parts: FanoutParts) -> Result<(Component, FanoutSigns), StartError> {
+    let consumer = create(&parts.clients.fanout(), parts.clients.events("fanout"))?;
+    let (ready, ready_seen) = watch::channel(false);
+    let (staleness, staleness_seen) = watch::channel(freshness::unproved(Timestamp::now()));
+    let fanout = Fanout {
+        consumer,
+        follower: Follower::new(Following::new(parts.tail_bytes), Proofs::new(parts.stale_after), parts.policies),
+        clock: WallClock::new(),
+        started_at: Instant::now(),
+        said: Repeats::every(REMINDER_INTERVAL),
+        ready,
+        staleness,
+        parts,
+    };
+    let component = Component::thread("fanout", move |stop| fanout.run(&stop))?;
+    Ok((component, FanoutSigns { ready: ready_seen, staleness: staleness_seen }))
+}
+
+struct Fanout {
+    parts: FanoutParts,
+    consumer: BaseConsumer<ClientEvents>,
+    follower: Follower,
+    clock: WallClock,
+    started_at: Instant,
+    said: Repeats,
+    ready: watch::Sender<bool>,
+    staleness: watch::Sender<Staleness>,
+}
+
+/// What the hub is told of one record.
+enum Seen {
+    Event(OrderEvent),
+    /// Nothing to be shown, up to here.
+    Passed(i32, i64),
+}
+
+impl Fanout {
+    /// Inputs: records and ends of partitions from the consumer; views of the log, its ends and progress; the clock, stop.
+    fn run(mut self, stop: &CancellationToken) {
+        let mut ticked_at = Instant::now();
+        polling::wake_me(&mut self.consumer);
+        while !stop.is_cancelled() {
+            self.look();
+            self.take_batch();
+            if ticked_at.elapsed() >= TICK {
+                ticked_at = Instant::now();
+                self.tick();
+            }
+        }
+    }
+
+    /// Acts on new views: begins partitions, goes on elsewhere in others.
+    fn look(&mut self) {
+        // In this order: the log is compared with progress.
+        if let Some(progress) = changed(&mut self.parts.progress) {
+            self.follower.on_progress(&progress);
+        }
+        if let Some(ends) = changed(&mut self.parts.ends) {
+            self.follower.on_ends(&ends);
+        }
+        let Some(log) = changed(&mut self.parts.log) else { return };
+        let turns = self.follower.on_log(&log, Instant::now());
+        if !turns.is_empty() {
+            self.turn(&turns);
+            self.stand();
+        }
+    }
+
+    fn turn(&mut self, turns: &[Turn]) {
+        self.parts.hub.step(|hub| turns.iter().for_each(|turn| (*turn).tell(hub)));
+        for turn in turns {
+            match turn {
+                Turn::Begin(at) => tracing::info!(
+                    kafka.partition = at.partition,
+                    kafka.offset = at.next_offset,
+                    "fanout begins a partition"
+                ),
+                Turn::Jump(to) => tracing::warn!(
+                    kafka.partition = to.partition,
+                    kafka.offset = to.next_offset,
+                    "fanout goes on elsewhere in the log: every screen is read again"
+                ),
+            }
+        }
+    }
+
+    /// Tells the consumer where to read on from, in all partitions.
+    fn stand(&mut self) {
+        let assigned = offsets(&self.parts.topic, self.follower.stand()).and_then(|at| self.consumer.assign(&at));
+        if let Err(error) = assigned {
+            // The watchdog tries again.
+            tracing::error!(%error, "fanout could not be assigned its partitions");
+        }
+    }
+
+    /// Takes what is there, waiting a moment for the first record only.
+    fn take_batch(&mut self) {
+        let Self { consumer, follower, parts, .. } = self;
+        let mut seen = Vec::new();
+        let mut timeout = POLL_TIMEOUT;
+        let received_at = Timestamp::now();
+        while seen.len() < BATCH_RECORDS
+            && let Some(polled) = polling::poll(consumer, timeout)
+        {
+            timeout = Duration::ZERO;
+            match polled {
+                Ok(message) => {
+                    let partition = message.partition();
+                    let Some(log) = follower.on_record(partition, message.offset()) else { continue };
+                    seen.push(decode(parts, &message, &log, received_at));
+                }
+                Err(KafkaError::PartitionEOF(partition)) => {
+                    let end = follower.on_end_of_partition(partition);
+                    seen.extend(end.map(|end| Seen::Passed(partition, end)));
+                }
+                // Its context has logged it. What matters of it shows in positions and watermarks.
+                Err(_) => {}
+            }
+        }
+        if !seen.is_empty() {
+            parts.hub.step(|hub| {
+                for seen in &seen {
+                    match seen {
+                        Seen::Event(event) => {
+                            if let Some(verdict) = hub.on_record(event) {
+                                parts.metrics.fanout.judged(&verdict);
+                            }
+                        }
+                        Seen::Passed(partition, next_offset) => hub.advance(*partition, *next_offset),
+                    }
+                }
+            });
+        }
+    }
+
+    fn tick(&mut self) {
+        polling::keep_awake(&self.consumer);
+        self.take_positions();
+        if self.clock.was_set_back() {
+            self.rebuild("the clock was set back");
+        } else if self.follower.is_stuck(Instant::now()) {
+            self.rebuild("records do not reach the fanout although they are in the log");
+        }
+        self.publish();
+        self.tell_transactions();
+        self.measure();
+        if !*self.ready.borrow() {
+            self.become_ready();
+        }
+    }
+
+    fn become_ready(&mut self) {
+        if self.follower.has_caught_up() {
+            tracing::info!("fanout has caught up with the log");
+            self.ready.send_replace(true);
+        } else if self.started_at.elapsed() >= SILENT_START
+            && let Some(waiting) = self.follower.waits_for()
+            && self.said.admit("waiting", Instant::now()).is_some()
+        {
+            tracing::warn!("not ready yet, waiting for {waiting}");
+        }
+    }
+
+    fn take_positions(&mut self) {
+        let said = self.consumer.position().map(|positions| {
+            let positions = positions.elements().into_iter().filter_map(|element| match element.offset() {
+                Offset::Offset(offset) => Some((element.partition(), offset)),
+                _ => None,
+            });
+            positions.collect::<Vec<_>>()
+        });
+        let positions = self.follower.on_positions(said.unwrap_or_default());
+        self.parts.hub.step(|hub| positions.iter().for_each(|(partition, offset)| hub.advance(*partition, *offset)));
+    }
+
+    /// A new consumer takes the place of this one.
+    fn rebuild(&mut self, why: &str) {
+        tracing::warn!("{why}: making a new kafka client");
+        match create(&self.parts.clients.fanout(), self.parts.clients.events("fanout")) {
+            Ok(consumer) => {
+                retire(std::mem::replace(&mut self.consumer, consumer));
+                polling::wake_me(&mut self.consumer);
+                self.stand();
+            }
+            Err(error) => tracing::error!(%error, "the kafka client of the fanout could not be made anew"),
+        }
+    }
+
+    fn measure(&self) {
+        let metrics = &self.parts.metrics;
+        let (counters, (events, bytes)) = self.parts.hub.step(|hub| (hub.take_counters(), hub.tail_size()));
+        metrics.hub.deliveries.inc_by(counters.deliveries);
+        metrics.hub.coalesced.inc_by(counters.coalesced);
+        metrics.hub.overflows.inc_by(counters.overflows);
+        metrics.hub.tail_events.set(events as i64);
+        metrics.hub.tail_bytes.set(bytes as i64);
+        let Some(view) = self.follower.view() else { return };
+        metrics.fanout.kafka_up.set(i64::from(view.listed_at.elapsed() <= self.parts.stale_after));
+        for (partition, log) in view.watermarks() {
+            let behind = self.follower.position(partition).map_or(0, |at| (log.high - at).max(0));
+            metrics.fanout.set_lag(partition, behind);
+        }
+    }
+
+    /// Names what holds screens up, so that somebody can end it.
+    fn tell_transactions(&mut self) {
+        let now = Instant::now();
+        let open: Vec<(i32, i64)> = self.follower.open_transactions(now).collect();
+        self.parts.metrics.open_transactions.set(open.len() as i64);
+        for (partition, offset) in open {
+            if self.said.admit(&format!("transaction in {partition}"), now).is_some() {
+                tracing::warn!(
+                    kafka.topic = self.parts.topic,
+                    kafka.partition = partition,
+                    kafka.offset = offset,
+                    "a transaction that began at this offset stays open: nothing behind it can be read"
+                );
+            }
+        }
+    }
+
+    fn publish(&self) {
+        let reasons = self.follower.reasons(&self.parts.halts.borrow(), Instant::now());
+        let changed = freshness::change(*self.staleness.borrow(), reasons, Timestamp::now());
+        if let Some(staleness) = changed {
+            let named: Vec<&str> = reasons.iter().map(|reason| reason.as_str()).collect();
+            match reasons.is_fresh() {
+                true => tracing::info!("this instance is up to date with the log"),
+                false => tracing::warn!(reasons = ?named, "this instance may be out of date"),
+            }
+            self.staleness.send_replace(staleness);
+        }
+    }
+}
+
+/// The latest view, if it was not seen yet.
+fn changed<T>(views: &mut watch::Receiver<Option<Arc<T>>>) -> Option<Arc<T>> {
+    let is_new = views.has_changed().unwrap_or(false);
+    is_new.then(|| views.borrow_and_update().clone()).flatten()
+}
+
+fn decode(parts: &FanoutParts, message: &BorrowedMessage<'_>, log: &LogContext, received_at: Timestamp) -> Seen {
+    let headers = record::headers(message);
+    match parts.decoder.decode(&record::raw(message, &headers, received_at), log) {
+        Ok(decoded) => {
+            parts.metrics.fanout.occurred_at_unreadable.inc_by(u64::from(decoded.occurred_at_unreadable));
+            Seen::Event(decoded.event)
+        }
+        // The recorder keeps it as a dead letter.
+        Err(refusal) => {
+            parts.metrics.fanout.refused(refusal.code);
+            Seen::Passed(message.partition(), message.offset() + 1)
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! The one place that configures Kafka clients. What they say about themselves goes to [`events`](super::events).
+
+use std::{sync::Arc, thread, time::Duration};
+
+use rdkafka::{
+    ClientConfig, ClientContext, Offset, TopicPartitionList,
+    config::{FromClientConfigAndContext, RDKafkaLogLevel},
+    error::{KafkaError, KafkaResult},
+};
+
+use super::{
+    events::{ClientEvents, Shared},
+    proof,
+    reach::Reach,
+    rights::Rights,
+};
+use crate::config::{self, SettingsError};
+
+/// Makes clients for the brokers of the settings.
+#[derive(Debug, Clone)]
+pub struct KafkaClients {
+    common: ClientConfig,
+    group_id: String,
+    session_timeout: Duration,
+    shared: Arc<Shared>,
+}
+
+impl KafkaClients {
+    /// Takes brokers and properties from the settings. Refuses properties that librdkafka cannot use, all at once; connects
+    /// to nothing.
+    pub fn new(settings: &config::Kafka) -> Result<Self, SettingsError> {
+        let mut common = ClientConfig::new();
+        common.set("client.id", "ordercast");
+        for (name, property) in &settings.properties {
+            common.set(name, property.expose());
+        }
+        common.set("bootstrap.servers", settings.brokers.join(","));
+        // Why a broker closes a connection is said at this level; what becomes a line of the log is decided by `events`.
+        common.set_log_level(RDKafkaLogLevel::Info);
+        let shared = Arc::new(Shared::new(settings));
+        let (group_id, session_timeout) = (settings.group_id.clone(), settings.session_timeout);
+        let clients = Self { common, group_id, session_timeout, shared };
+        let problems = proof::problems(settings, &clients.shared.secrets, clients.recorder(), clients.producer());
+        if problems.is_empty() { Ok(clients) } else { Err(SettingsError { problems }) }
+    }
+
+    /// The context of a client with this name.
+    pub(crate) fn events(&self, client: &'static str) -> ClientEvents {
+        ClientEvents::new(client, self.shared.clone())
+    }
+
+    /// What all clients know of the brokers.
+    pub(crate) fn reach(&self) -> &Reach {
+        &self.shared.reach
+    }
+
+    /// What the brokers may refuse all clients.
+    pub(crate) fn rights(&self) -> &Rights {
+        &self.shared.rights
+    }
+
+    /// What all clients share.
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Which brokers do not answer, and why, as one clause.
+    pub fn why_silent(&self) -> String {
+        self.shared.reach.why()
+    }
+
+    /// A client that only asks: metadata and watermarks, and of ends the stable one. Belongs to no group.
+    pub(crate) fn inquirer(&self) -> ClientConfig {
+        let mut config = self.common.clone();
+        config
+            .set("isolation.level", "read_committed")
+            .set("allow.auto.create.topics", "false")
+            .set("enable.auto.commit", "false");
+        config
+    }
+
+    /// The same, but it is told the high watermark, whatever transactions are open.
+    pub(crate) fn end_inquirer(&self) -> ClientConfig {
+        let mut config = self.inquirer();
+        config.set("isolation.level", "read_uncommitted");
+        config
+    }
+
+    /// Reads partitions it assigns itself. Its group is a name only: librdkafka wants one, brokers with ACLs check it.
+    pub(crate) fn fanout(&self) -> ClientConfig {
+        let mut config = self.consumer();
+        config.set("group.id", format!("{}.fanout", self.group_id));
+        config
+    }
+
+    /// Reads the control topic from its beginning, and again when the log is another one: what it says can be folded twice.
+    pub(crate) fn control(&self) -> ClientConfig {
+        let mut config = self.consumer();
+        config.set("group.id", format!("{}.control", self.group_id)).set("auto.offset.reset", "earliest");
+        config
+    }
+
+    /// Shares the partitions with the recorders of the other instances.
+    pub(crate) fn recorder(&self) -> ClientConfig {
+        let mut config = self.consumer();
+        config
+            .set("group.id", &self.group_id)
+            .set("group.protocol", "classic")
+            // Every rebalance takes all partitions and gives some back, so there is one way in and one way out.
+            .set("partition.assignment.strategy", "range")
+            .set("session.timeout.ms", self.session_timeout.as_millis().to_string())
+            .set("heartbeat.interval.ms", (self.session_timeout.as_millis() / 5).clamp(100, 3_000).to_string());
+        // How soon the group notices that the topic has more partitions.
+        self.unless_given(&mut config, &[("topic.metadata.refresh.interval.ms", "5000")]);
+        // librdkafka wants it to be no shorter than the session's; its own default is five minutes.
+        let poll_interval = self.session_timeout.max(Duration::from_secs(300)).as_millis().to_string();
+        self.unless_given(&mut config, &[("max.poll.interval.ms", &poll_interval)]);
+        config
+    }
+
+    /// Delivers every record or says that it did not.
+    pub(crate) fn producer(&self) -> ClientConfig {
+        let mut config = self.common.clone();
+        config
+            .set("acks", "all")
+            .set("enable.idempotence", "true")
+            .set("allow.auto.create.topics", "false")
+            // As Java clients do, so that all producers of a topic agree on the partition of a key.
+            .set("partitioner", "murmur2_random");
+        self.unless_given(
+            &mut config,
+            &[
+                ("linger.ms", "0"),
+                ("compression.type", "zstd"),
+                // The broker decides how large a record may be.
+                ("message.max.bytes", "16777216"),
+                ("topic.metadata.propagation.max.ms", "2000"),
+            ],
+        );
+        config
+    }
+
+    fn consumer(&self) -> ClientConfig {
+        let mut config = self.common.clone();
+        config
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("enable.partition.eof", "true")
+            .set("auto.offset.reset", "error")
+            .set("isolation.level", "read_committed")
+            .set("allow.auto.create.topics", "false");
+        // A small queue alone would stop fetching for a second each time it is full: the backoff belongs to it.
+        self.unless_given(
+            &mut config,
+            &[
+                ("queued.min.messages", "10000"),
+                ("queued.max.messages.kbytes", "16384"),
+                ("fetch.queue.backoff.ms", "5"),
+                ("fetch.error.backoff.ms", "100"),
+                ("fetch.wait.max.ms", "100"),
+                ("reconnect.backoff.max.ms", "2000"),
+            ],
+        );
+        config
+    }
+
+    /// Sets what the settings may override.
+    fn unless_given(&self, config: &mut ClientConfig, defaults: &[(&str, &str)]) {
+        for (name, value) in defaults {
+            if self.common.get(name).is_none() {
+                config.set(*name, *value);
+            }
+        }
+    }
+}
+
+/// Makes a client of this kind.
+pub(crate) fn create<C, T>(config: &ClientConfig, context: C) -> KafkaResult<T>
+where
+    C: ClientContext,
+    T: FromClientConfigAndContext<C>,
+{
+    T::from_config_and_context(config, context)
+}
+
+/// Partitions with the offsets to read from, as the client takes them.
+pub(crate) fn offsets(
+    topic: &str,
+    offsets: impl IntoIterator<Item = (i32, i64)>,
+) -> Result<TopicPartitionList, KafkaError> {
+    let mut list = TopicPartitionList::new();
+    for (partition, offset) in offsets {
+        list.add_partition_offset(topic, partition, Offset::Offset(offset))?;
+    }
+    Ok(list)
+}
+
+/// Drops a client on a thread of its own: closing one may wait for brokers. Does not wait for that.
+pub(crate) fn retire(client: impl Send + 'static) {
+    let retiring = thread::Builder::new().name("kafka-retire".into()).spawn(move || drop(client));
+    if let Err(error) = retiring {
+        tracing::warn!(%error, "no thread to close a kafka client on");
+    }
+}

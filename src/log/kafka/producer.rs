@@ -1,0 +1,198 @@
+//! Produces records: what `ordercast publish` and the demo send, and dead letters.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use rdkafka::{
+    ClientConfig,
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
+    message::{Header, OwnedHeaders},
+    producer::{FutureProducer, FutureRecord, Producer as _},
+};
+
+use super::{
+    KafkaClients,
+    client::{create, retire},
+    events::ClientEvents,
+    rights::{MissingRight, Right},
+};
+
+/// A producer. A record it has delivered is in the log on as many brokers as the topic asks for.
+pub struct Producer {
+    inner: Mutex<Arc<Client>>,
+    config: ClientConfig,
+    clients: KafkaClients,
+}
+
+/// librdkafka's producer, which is closed on a thread of its own, whoever is the last to have it.
+struct Client(Option<FutureProducer<ClientEvents>>);
+
+impl Client {
+    fn new(config: &ClientConfig, clients: &KafkaClients) -> KafkaResult<Arc<Self>> {
+        Ok(Arc::new(Self(Some(create(config, clients.events("producer"))?))))
+    }
+
+    fn get(&self) -> &FutureProducer<ClientEvents> {
+        self.0.as_ref().expect("it is taken out only when this is dropped")
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        if let Some(producer) = self.0.take() {
+            retire(producer);
+        }
+    }
+}
+
+/// A record to produce.
+#[derive(Debug, Default)]
+pub struct Outgoing<'a> {
+    /// The key; decides the partition, unless that is named.
+    pub key: Option<&'a [u8]>,
+    /// The value; `None` is a tombstone.
+    pub value: Option<&'a [u8]>,
+    /// Names and values.
+    pub headers: &'a [(&'a str, &'a [u8])],
+    /// The partition; `None` leaves it to the key.
+    pub partition: Option<i32>,
+}
+
+/// Where a record went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Delivered {
+    /// The partition.
+    pub partition: i32,
+    /// The offset there.
+    pub offset: i64,
+}
+
+/// A record was not produced, or nobody knows whether it was.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ProduceError {
+    /// The broker or the client does not take a record of this size.
+    #[error("the record is larger than the topic takes")]
+    TooLarge,
+    /// Who produces may not.
+    #[error("the record was not delivered: {0}")]
+    Forbidden(MissingRight),
+    /// No broker answers.
+    #[error("the record was not delivered: {0}")]
+    NoAnswer(String),
+    /// Anything else.
+    #[error("the record was not delivered: {0}")]
+    Failed(KafkaError),
+}
+
+impl Producer {
+    /// Makes a producer that gives up on a record after `delivery_timeout`. Connects later.
+    pub fn new(clients: &KafkaClients, delivery_timeout: Duration) -> Result<Self, KafkaError> {
+        let mut config = clients.producer();
+        config.set("message.timeout.ms", delivery_timeout.as_millis().to_string());
+        Ok(Self { inner: Mutex::new(Client::new(&config, clients)?), config, clients: clients.clone() })
+    }
+
+    /// Produces a record and waits until it is delivered.
+    pub async fn produce(&self, topic: &str, record: &Outgoing<'_>) -> Result<Delivered, ProduceError> {
+        let headers = record.headers.iter().fold(OwnedHeaders::new(), |headers, (name, value)| {
+            headers.insert(Header { key: name, value: Some(*value) })
+        });
+        self.send_to(topic, record.partition, None, record.key, record.value, Some(headers)).await
+    }
+
+    /// The same with headers in rdkafka's own form, which keeps every byte.
+    pub(crate) async fn send(
+        &self,
+        topic: &str,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: Option<OwnedHeaders>,
+    ) -> Result<Delivered, ProduceError> {
+        self.send_to(topic, None, None, key, value, headers).await
+    }
+
+    /// The same to a partition, with a timestamp; `None` leaves it to the key and to the clock.
+    pub(crate) async fn send_to(
+        &self,
+        topic: &str,
+        partition: Option<i32>,
+        timestamp: Option<i64>,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: Option<OwnedHeaders>,
+    ) -> Result<Delivered, ProduceError> {
+        let record = FutureRecord { topic, partition, payload: value, key, timestamp, headers };
+        let client = self.inner.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match client.get().send(record, Duration::ZERO).await {
+            Ok(delivery) => Ok(Delivered { partition: delivery.partition, offset: delivery.offset }),
+            Err((error, _)) => {
+                let fatal = client.get().client().fatal_error().map(|(code, _)| KafkaError::MessageProduction(code));
+                if fatal.is_some() {
+                    self.replace(&client);
+                }
+                let is_consequence = error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal);
+                Err(self.refusal(topic, fatal.filter(|_| is_consequence).unwrap_or(error)))
+            }
+        }
+    }
+
+    /// A client that has met a fatal error (no right to write anywhere is one) sends nothing any more, whatever is granted:
+    /// another takes its place.
+    fn replace(&self, broken: &Arc<Client>) {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        if !Arc::ptr_eq(&inner, broken) {
+            return;
+        }
+        match Client::new(&self.config, &self.clients) {
+            Ok(client) => *inner = client,
+            Err(error) => tracing::error!(%error, "the kafka client that produces could not be made anew"),
+        }
+    }
+
+    fn refusal(&self, topic: &str, error: KafkaError) -> ProduceError {
+        use RDKafkaErrorCode as Code;
+        match error.rdkafka_error_code() {
+            Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::MessageBatchTooLarge) => {
+                ProduceError::TooLarge
+            }
+            Some(Code::TopicAuthorizationFailed) => {
+                ProduceError::Forbidden(self.clients.rights().on_topic(Right::Write, topic))
+            }
+            Some(Code::ClusterAuthorizationFailed) => {
+                let missing = self.clients.rights().of_error("producer", Code::ClusterAuthorizationFailed);
+                missing.map_or(ProduceError::Failed(error), ProduceError::Forbidden)
+            }
+            // While brokers answer, it is about the topic or its leader.
+            Some(Code::MessageTimedOut) if self.clients.reach().is_silent() => {
+                ProduceError::NoAnswer(self.clients.why_silent())
+            }
+            _ => ProduceError::Failed(error),
+        }
+    }
+}
+
+impl ProduceError {
+    /// Whether the record certainly is not in the log. Otherwise nobody knows.
+    pub fn is_refusal(&self) -> bool {
+        use RDKafkaErrorCode as Code;
+        let error = match self {
+            Self::TooLarge | Self::Forbidden(_) => return true,
+            Self::NoAnswer(_) => return false,
+            Self::Failed(error) => error,
+        };
+        matches!(
+            error.rdkafka_error_code(),
+            Some(
+                Code::UnknownPartition
+                    | Code::UnknownTopic
+                    | Code::UnknownTopicOrPartition
+                    | Code::InvalidTimestamp
+                    | Code::InvalidRecord
+                    | Code::InvalidMessage
+                    | Code::PolicyViolation
+            )
+        )
+    }
+}

@@ -1,0 +1,146 @@
+//! Reads a dead-letter topic from its beginning to where it ends at that moment, on a thread of its own.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    Message, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+    error::{KafkaError, RDKafkaErrorCode},
+};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio_util::sync::CancellationToken;
+
+use super::{Letter, ReadError};
+use crate::{
+    domain::Timestamp,
+    log::kafka::{KafkaClients, client::create, events::ClientEvents, metadata, reach::is_silence, record},
+    runtime::Component,
+};
+
+const CLIENT: &str = "dead-letters";
+/// How long the brokers may take for an answer, and how long nothing may come while there is something to come.
+const TIMEOUT: Duration = Duration::from_secs(10);
+const POLL_TIMEOUT: Duration = Duration::from_millis(200);
+/// Letters on their way to whoever reads: each may be as large as a record can be.
+const QUEUED_LETTERS: usize = 16;
+
+/// The reading thread; ends with this value.
+pub(super) struct TopicReader {
+    _thread: Component,
+}
+
+impl TopicReader {
+    /// Starts to read. The channel ends behind the last letter or the first error.
+    pub(super) fn start(
+        clients: &KafkaClients,
+        topic: &str,
+        source: &str,
+    ) -> Result<(Self, Receiver<Result<Letter, ReadError>>), ReadError> {
+        let consumer: BaseConsumer<ClientEvents> = create(&clients.fanout(), clients.events(CLIENT))?;
+        let (letters, receiver) = channel(QUEUED_LETTERS);
+        let (clients, topic, source) = (clients.clone(), topic.to_owned(), source.to_owned());
+        let thread = Component::thread("dead-letters", move |stop| {
+            if let Err(error) = read(&consumer, &topic, &source, &letters, &stop) {
+                // Serves what librdkafka has queued: why brokers do not answer.
+                while consumer.poll(Duration::ZERO).is_some() {}
+                // Who has left does not need to know.
+                let _ = letters.blocking_send(Err(explained(error, &clients)));
+            }
+        })?;
+        Ok((Self { _thread: thread }, receiver))
+    }
+}
+
+fn read(
+    consumer: &BaseConsumer<ClientEvents>,
+    topic: &str,
+    source: &str,
+    letters: &Sender<Result<Letter, ReadError>>,
+    stop: &CancellationToken,
+) -> Result<(), ReadError> {
+    let mut ends = ends(consumer, topic)?;
+    let mut beginnings = TopicPartitionList::new();
+    for partition in ends.keys() {
+        beginnings.add_partition_offset(topic, *partition, Offset::Beginning)?;
+    }
+    consumer.assign(&beginnings)?;
+    let mut heard_at = Instant::now();
+    while !ends.is_empty() && !stop.is_cancelled() {
+        match consumer.poll(POLL_TIMEOUT) {
+            Some(Ok(message)) => {
+                let (partition, offset) = (message.partition(), message.offset());
+                if ends.get(&partition).is_none_or(|end| offset >= *end) {
+                    continue;
+                }
+                let headers = record::headers(&message).into_iter();
+                let headers = headers.map(|(name, value)| (name.to_owned(), value.map(<[u8]>::to_vec))).collect();
+                let at = message.timestamp().to_millis().and_then(Timestamp::from_millis);
+                let at = at.unwrap_or_else(Timestamp::now);
+                let letter = Letter::from_topic(source, at, message.key(), message.payload(), headers);
+                if letter.is_some_and(|letter| letters.blocking_send(Ok(letter)).is_err()) {
+                    return Ok(());
+                }
+                // Whoever reads may take its time.
+                heard_at = Instant::now();
+                if ends.get(&partition).is_some_and(|end| offset + 1 >= *end) {
+                    ends.remove(&partition);
+                }
+            }
+            // What lies below the end and does not come was never committed.
+            Some(Err(KafkaError::PartitionEOF(partition))) => {
+                ends.remove(&partition);
+                heard_at = Instant::now();
+            }
+            Some(Err(KafkaError::MessageConsumption(code))) if !may_pass(code) => {
+                return Err(KafkaError::MessageConsumption(code).into());
+            }
+            // The silence tells, if it lasts.
+            Some(Err(_)) | None => {}
+        }
+        if heard_at.elapsed() >= TIMEOUT {
+            return Err(ReadError::Silence);
+        }
+    }
+    Ok(())
+}
+
+/// The error in words that say what to do, where it is one of the brokers.
+fn explained(error: ReadError, clients: &KafkaClients) -> ReadError {
+    let ReadError::Kafka(kafka) = &error else { return error };
+    let missing = kafka.rdkafka_error_code().and_then(|code| clients.rights().of_error(CLIENT, code));
+    match missing {
+        Some(missing) => ReadError::Forbidden(missing),
+        None if is_silence(kafka) => ReadError::NoAnswer(clients.why_silent()),
+        None => error,
+    }
+}
+
+/// The end of every partition that has records.
+fn ends(consumer: &BaseConsumer<ClientEvents>, topic: &str) -> Result<BTreeMap<i32, i64>, ReadError> {
+    let partitions =
+        metadata::partitions(consumer, topic, TIMEOUT).map_err(|error| match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::UnknownTopicOrPartition) => ReadError::NoTopic(topic.to_owned()),
+            _ => ReadError::Kafka(error),
+        })?;
+    let mut ends = BTreeMap::new();
+    for partition in partitions {
+        let (low, high) = consumer.fetch_watermarks(topic, partition, TIMEOUT)?;
+        if low < high {
+            ends.insert(partition, high);
+        }
+    }
+    Ok(ends)
+}
+
+fn may_pass(code: RDKafkaErrorCode) -> bool {
+    !matches!(
+        code,
+        RDKafkaErrorCode::TopicAuthorizationFailed
+            | RDKafkaErrorCode::GroupAuthorizationFailed
+            | RDKafkaErrorCode::UnknownTopicOrPartition
+            | RDKafkaErrorCode::UnknownTopic
+    )
+}

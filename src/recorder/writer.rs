@@ -1,0 +1,171 @@
+//! The recorder's writer: does what it is given, one after the other; the tasks that it is given together, side by side.
+//! Runs on the main runtime, because the pool of connections lives there. [`writing`](super::writing) decides what is done
+//! with a task, this performs it.
+
+use std::{
+    sync::{Arc, mpsc::SyncSender},
+    time::{Duration, Instant},
+};
+
+use futures_util::future::join_all;
+use tokio::sync::mpsc::Receiver;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    dead_letters::delivery::DeadLetters,
+    hand::Hand,
+    writing::{Next, Reply, Task, Writing},
+};
+use crate::{
+    domain::Change,
+    log::kafka::producer::ProduceError,
+    store::{Batch, DeadLetter, Store, StoreError},
+    telemetry::Reminder,
+};
+
+/// The first pause before something is tried again; doubles.
+const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+const LAST_BACKOFF: Duration = Duration::from_secs(5);
+
+pub(super) struct Writer {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) dead_letters: DeadLetters,
+    pub(super) hand: Arc<Hand>,
+    pub(super) tasks: Receiver<Vec<Task>>,
+    /// Has room for the replies to all that can be outstanding.
+    pub(super) replies: SyncSender<Vec<Reply>>,
+}
+
+impl Writer {
+    /// Inputs: tasks, stop. What is in hand when it is stopped is finished or abandoned by its own deadlines.
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        loop {
+            let tasks = tokio::select! {
+                biased;
+                tasks = self.tasks.recv() => tasks,
+                () = stop.cancelled() => None,
+            };
+            let Some(tasks) = tasks else { return };
+            let replies = tokio::select! {
+                replies = join_all(tasks.into_iter().map(|task| self.perform(task))) => replies,
+                () = given_up(&stop) => return,
+            };
+            self.hand.set_failing(false);
+            let heard = self.replies.try_send(replies);
+            self.hand.done();
+            if heard.is_err() {
+                // The thread is gone.
+                return;
+            }
+        }
+    }
+
+    async fn perform(&self, task: Task) -> Reply {
+        let mut writing = Writing::new(task);
+        let mut backoff = Backoff::default();
+        loop {
+            let (answer, what) = match writing.next(&self.hand) {
+                Next::Done(reply) => return reply,
+                Next::Deliver(refused) => {
+                    let delivered = self.dead_letters.deliver(refused).await;
+                    self.on_delivery(&mut writing, delivered);
+                    continue;
+                }
+                Next::Open(opening) => {
+                    let opened = self.store.open_topic(opening).await;
+                    (writing.on_opened(opened, Instant::now()), "progress cannot be read")
+                }
+                Next::Relocate(relocation) => {
+                    let relocated = self.store.relocate(relocation).await;
+                    (writing.on_relocated(relocated), "progress cannot be moved")
+                }
+                Next::SetHalt(finding) => {
+                    let set = self.store.set_halt(finding).await;
+                    (writing.on_halt_set(set), "a halt cannot be told to the other instances")
+                }
+                Next::Apply(batch) => {
+                    let applied = self.store.apply(batch).await;
+                    match &applied {
+                        Ok(_) => tell_of_resets(batch),
+                        Err(StoreError::LostPartition { partition }) => {
+                            tracing::info!(kafka.partition = partition, "progress has moved on without this recorder");
+                        }
+                        Err(_) => {}
+                    }
+                    let Some(answer) = writing.on_applied(applied, &self.hand).transpose() else { continue };
+                    (answer, "a batch cannot be stored")
+                }
+            };
+            match answer {
+                Ok(reply) => return reply,
+                Err(error) => self.pause(&mut backoff, &error, what).await,
+            }
+        }
+    }
+
+    fn on_delivery(&self, writing: &mut Writing, delivered: Result<Vec<DeadLetter>, ProduceError>) {
+        let (letters, error) = match delivered {
+            Ok(letters) => (Some(letters), None),
+            Err(error) => (None, Some(error)),
+        };
+        let partition = writing.on_delivery(letters, &self.hand);
+        if let Some(error) = error {
+            tracing::error!(
+                kafka.partition = partition,
+                kafka.topic = self.dead_letters.topic,
+                %error,
+                "a record that cannot be used cannot be kept as a dead letter either: the partition waits"
+            );
+        }
+    }
+
+    async fn pause(&self, backoff: &mut Backoff, error: &StoreError, what: &str) {
+        self.hand.set_failing(true);
+        if backoff.is_due(error) {
+            match error.needs_somebody() {
+                true => tracing::error!(%error, "{what}; trying again"),
+                false => tracing::warn!(%error, "{what}; trying again"),
+            }
+        }
+        tokio::time::sleep(backoff.next()).await;
+    }
+}
+
+/// Whoever resets an order changes what counts as its truth: that stands in the log of the instance that recorded it.
+fn tell_of_resets(batch: &Batch) {
+    let events = batch.partitions.iter().flat_map(|part| &part.events);
+    for event in events.filter(|event| matches!(event.change, Change::Reset)) {
+        tracing::warn!(
+            order.id = %event.order_id,
+            kafka.partition = event.stamp.partition,
+            kafka.offset = event.stamp.offset,
+            "an order was reset: it is erased, and its next event is taken whatever its version"
+        );
+    }
+}
+
+/// Stopped, and the task in hand does not come to an end by itself.
+async fn given_up(stop: &CancellationToken) {
+    stop.cancelled().await;
+    tokio::time::sleep(LAST_BACKOFF).await;
+}
+
+/// Growing pauses with jitter, so that recorders do not come back all at once.
+#[derive(Default)]
+struct Backoff {
+    last: Option<Duration>,
+    told: Reminder,
+}
+
+impl Backoff {
+    /// Whether this error is to be told.
+    fn is_due(&mut self, error: &StoreError) -> bool {
+        self.told.is_due(&error.to_string(), Instant::now())
+    }
+
+    fn next(&mut self) -> Duration {
+        let pause = self.last.map_or(FIRST_BACKOFF, |pause| (pause * 2).min(LAST_BACKOFF));
+        self.last = Some(pause);
+        pause.mul_f64(rand::random_range(0.5..1.0))
+    }
+}

@@ -1,0 +1,107 @@
+//! A session's registration in the hub: left when it is dropped, and with one log line that says why.
+
+use std::{sync::Arc, time::Instant};
+
+use super::ViewerContext;
+use crate::{
+    auth::Principal,
+    domain::Timestamp,
+    hub::{Joining, Mailbox, SessionKey, SharedHub, TooManySessions},
+    protocol::{ClientCode, CloseCause},
+    session::HubRequest,
+    telemetry::{OutsideLine, OutsideLog, SessionMetrics},
+};
+
+/// The registration of one open session.
+#[derive(Debug)]
+pub(super) struct Registration {
+    hub: Arc<SharedHub>,
+    key: SessionKey,
+    mailbox: Arc<Mailbox>,
+    session_id: String,
+    is_link: bool,
+    /// Its holder's oldest sessions are to end for it, so that so many are left.
+    replaces: Option<usize>,
+    joined: Instant,
+    metrics: Arc<SessionMetrics>,
+    outside: Arc<OutsideLog>,
+}
+
+impl Registration {
+    /// Joins the hub.
+    pub(super) fn join(context: &ViewerContext, joining: Joining, session_id: String) -> Result<Self, TooManySessions> {
+        let ViewerContext { hub, metrics, outside, .. } = context;
+        let (hub, metrics, outside) = (hub.clone(), metrics.clone(), outside.clone());
+        let mailbox = joining.mailbox.clone();
+        let is_link = joining.viewer.user().is_none();
+        let replaces = joining.place.as_ref().filter(|place| place.closes_oldest).map(|place| place.max);
+        let key = hub.step(|hub| hub.join(joining))?;
+        Ok(Self { hub, key, mailbox, session_id, is_link, replaces, joined: Instant::now(), metrics, outside })
+    }
+
+    /// Nothing refuses it any more: from now on there is an end to be told. Whoever has to go for it goes only now, because
+    /// one that is refused, such as a ticket's second use, must end nobody.
+    pub(super) fn open(&self) {
+        if let Some(max) = self.replaces {
+            self.hub.step(|hub| hub.take_place(self.key, max));
+        }
+        self.metrics.opened();
+    }
+
+    /// Where its deliveries are.
+    pub(super) fn mailbox(&self) -> &Mailbox {
+        &self.mailbox
+    }
+
+    /// Whether it is a link's session whose orders are all terminal now.
+    pub(super) fn is_complete(&self) -> bool {
+        self.is_link && self.hub.step(|hub| hub.is_complete(self.key))
+    }
+
+    /// Passes on what the session asks of the hub.
+    pub(super) fn ask(&self, request: HubRequest, now: Timestamp) {
+        self.hub.step(|hub| match request {
+            HubRequest::Restart => hub.restart(self.key),
+            HubRequest::Sync(claims) => hub.sync(self.key, claims),
+            HubRequest::Subscribe(orders) => hub.subscribe(self.key, orders),
+            HubRequest::Refresh(viewer) => hub.refresh(self.key, viewer, now),
+        });
+    }
+
+    /// The session goes on with this principal's token.
+    pub(super) fn exchange_token(&self, principal: &Principal) {
+        let token_id = principal.token_id.as_deref();
+        self.hub.step(|hub| hub.exchange_token(self.key, token_id, principal.issued_at, principal.expires_at));
+    }
+
+    /// Leaves after [`open`](Self::open), for this reason. `client_code` is that of the client's Close, where that was it. Its
+    /// line is left out where too many end in one second.
+    pub(super) fn end(&mut self, cause: CloseCause, client_code: Option<u16>) {
+        let orders = self.hub.step(|hub| {
+            let orders = hub.shown_orders(self.key);
+            hub.leave(self.key);
+            orders
+        });
+        self.metrics.closed(cause);
+        if let Some(code) = client_code {
+            self.metrics.closed_by_client(ClientCode::of(code));
+        }
+        let Some(left_out) = self.outside.admits(OutsideLine::SessionEnded) else { return };
+        tracing::info!(
+            session.id = %self.session_id,
+            session.cause = cause.reason(),
+            session.code = client_code.unwrap_or(cause.code()),
+            session.seconds = self.joined.elapsed().as_secs(),
+            session.orders = orders,
+            log.left_out = left_out.told(),
+            "session ended"
+        );
+    }
+}
+
+/// Also of who never opened: a ticket that somebody else was quicker to use, a handshake that fails.
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.hub.step(|hub| hub.leave(self.key));
+    }
+}
