@@ -1,46 +1,51 @@
 //! Ordercast shows every viewer the true status of their order, live.
 //!
 //! ```text
-//!                      Kafka topic order-status
-//!            every partition │             │ shared by the instances
-//!                            ▼             ▼
-//!                         fanout       recorder            ingest
-//!            decode once     │             │ decode again, in batches
-//!                            ▼             ▼
-//!                          hub ◄──────── SQL               hub, store
-//!       tail, registry, mailboxes   snapshots
-//!                            │
-//!                            ▼
-//!                         session ──► socket               session, http
+//!                  Kafka topic order-status                 log
+//!          every partition │           │ shared by the instances
+//!                          ▼           ▼
+//!                       fanout     recorder                 decode once each, in domain
+//!                          ▼           ▼
+//!                         hub ◄────── SQL                   hub, snapshots, store
+//!          tail, registry, mailboxes
+//!                          │
+//!                          ▼
+//!                       session ──► client                  session, transport, http
 //! ```
 //!
 //! Two pipelines read one log. Pushing never waits for SQL, and SQL never waits for a socket. A snapshot, read from SQL in one
 //! statement and completed from the hub's tail, is the truth a screen is made of and compared with.
 //!
-//! The rooms, in the order of the data. Who follows the list has followed an event from the broker to the browser.
+//! The rooms, in the order of the data. A reader who follows this list has followed an event from the broker to the browser.
 //!
 //! | room | what lives there | may name |
 //! | --- | --- | --- |
-//! | [`event`] | what one record says, and the fold that makes records the truth of an order; pure | – |
-//! | [`ingest`] | Kafka: fanout, recorder, snapshots, dead letters, the embedded broker | `event`, `store`, `hub`, `protocol`, `config`, `telemetry` |
-//! | [`store`] | what is asked of SQL, in two dialects | `event` |
-//! | [`hub`] | tail, registry, mailboxes, reconcile; one lock, no I/O | `event`, `protocol` |
-//! | [`protocol`] | the wire: messages, frames, close causes | `event` |
-//! | [`session`] | everything a session decides, without a socket | `event`, `protocol`, the hub's deliveries |
-//! | [`auth`] | from a token to whom it speaks for | `event`, `config` |
-//! | [`http`] | both listeners, the handshake, the WebSocket transport | `event`, `hub`, `protocol`, `session`, `auth`, `config`, `telemetry` |
+//! | [`domain`] | what one record says, and the fold that makes records the truth of an order; progress and halts; pure | – |
+//! | [`protocol`] | what is said to viewers and by them, as messages; why a screen is stale, why a session ends | `domain` |
+//! | [`log`] | a partitioned log: is it the one we know, is what is shown of it up to date; in [`log::kafka`] its clients | `domain`, `protocol` |
+//! | [`fanout`] | log → hub | `log`, `hub`, `domain`, `protocol` |
+//! | [`hub`] | tail, registry, screens, mailboxes, reconcile; one lock, no I/O | `domain`, `protocol` |
+//! | [`recorder`] | log → SQL, dead letters, and whether every partition is recorded | `log`, `store`, `domain` |
+//! | [`store`] | what is asked of SQL, in two dialects; by HTTP through its gateway | `domain` |
+//! | [`snapshots`] | SQL → hub: reads that share statements, audits, the reader of progress | `store`, `hub`, `log`, `domain` |
+//! | [`control`] | what instances tell each other: revocations, kicks, announcements | `log`, `hub`, `auth`, `domain`, `protocol` |
+//! | [`session`] | everything a session decides, without a socket and without a clock | `domain`, `protocol` |
+//! | [`auth`] | from a token to whom it speaks for | `domain` |
+//! | [`transport`] | from a session to its client: one room per transport, and what all of them share | `session`, `hub`, `auth`, `domain`, `protocol` |
+//! | [`http`] | both listeners, admission, origins, limits, operations | `transport`, `control`, `hub`, `auth`, `domain`, `protocol`, the store's gateway |
 //!
 //! Around them:
 //!
 //! | room | what lives there | may name |
 //! | --- | --- | --- |
 //! | [`config`] | settings, all checked before anything is opened | – |
-//! | [`telemetry`] | logs, and every metric's name | `event`, `protocol`, `config` |
+//! | [`runtime`] | threads and tasks with a name, an owner and an end | – |
+//! | [`telemetry`] | logs, and every metric's name | `domain`, `protocol`, `config` |
 //! | [`app`] | builds an instance in the order of dependence, stops it in reverse | all |
 //! | [`dev`] | Kafka, a database, a shop and a page in one process, for trying out | all |
 //! | [`cli`] | the command line | all |
 //!
-//! `tests/it/house.rs` holds these arrows.
+//! `config`, `runtime` and `telemetry` are named by whoever needs them. `tests/it/house.rs` holds these arrows.
 
 // The order of these groups is the order above.
 pub mod domain;
@@ -50,15 +55,16 @@ pub mod log;
 
 pub mod fanout;
 pub mod hub;
+
 pub mod recorder;
 pub mod store;
 
 pub mod control;
 pub mod snapshots;
 
+pub mod auth;
 pub mod session;
 
-pub mod auth;
 pub mod http;
 pub mod transport;
 

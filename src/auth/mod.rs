@@ -2,7 +2,7 @@
 //!
 //! In the order of the data: a [`Presentation`] finds the token in the request, a [`Verifier`] checks it (a [`Ticket`] stands for one), and [`Origins`] say whether
 //! the page it comes from may connect; a [`RevocationList`] says what operators took back. A [`Signer`] makes tokens for tools
-//! and tests. No sockets, no clock: the time is an argument. Called by `http`, `ingest::control` and the command line.
+//! and tests. No sockets, no clock: the time is an argument. Called by `http`, `control` and the command line.
 
 mod claims;
 mod error;

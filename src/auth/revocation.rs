@@ -1,4 +1,4 @@
-//! Which tokens are revoked: the fold of what operators said, by maximum. Pure; `ingest::control` keeps it current.
+//! Which tokens are revoked: the fold of what operators said, by maximum. Pure; `control` keeps it current.
 //!
 //! Grows with what operators revoke, and shrinks when that ends by itself or is lifted.
 

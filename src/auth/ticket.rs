@@ -50,8 +50,8 @@ impl TicketDigest {
     }
 
     /// The bytes it is kept under.
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+    pub fn to_bytes(self) -> [u8; 32] {
+        self.0
     }
 }
 

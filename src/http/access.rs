@@ -96,7 +96,7 @@ pub(super) async fn admit(request: &HttpRequest, public: &Public) -> Result<Admi
     let principal = match ticket {
         None => verify(&shown, public).await?,
         Some(digest) => {
-            let claims = public.store.find_ticket(digest).await?.ok_or(Refusal::InvalidToken)?;
+            let claims = public.store.find_ticket(digest.to_bytes()).await?.ok_or(Refusal::InvalidToken)?;
             Principal::from_claims(&claims, Timestamp::now())?
         }
     };
@@ -109,7 +109,7 @@ impl Admission {
     /// its token meanwhile is looked for once more.
     pub(super) async fn redeem(&self, public: &Public) -> Result<(), Refusal> {
         if let Some(digest) = self.ticket
-            && !public.store.use_ticket(digest).await?
+            && !public.store.use_ticket(digest.to_bytes()).await?
         {
             return Err(Refusal::InvalidToken);
         }

@@ -19,7 +19,7 @@ pub(super) async fn issue(request: HttpRequest, public: web::Data<Public>) -> Re
         let principal = access::bearer(&request, &public).await?;
         let lifetime = principal.ticket_lifetime(Timestamp::now())?;
         let ticket = Ticket::generate();
-        let ends = public.store.issue_ticket(ticket.digest(), principal.to_claims(), lifetime).await?;
+        let ends = public.store.issue_ticket(ticket.digest().to_bytes(), principal.to_claims(), lifetime).await?;
         // The database's clock may be ahead.
         Ok((ticket, ends.min(principal.expires_at)))
     };

@@ -5,6 +5,7 @@ mod bodies;
 mod closing;
 mod frames;
 mod handshakes;
+mod lines;
 mod lobby;
 mod orders;
 mod origins;
@@ -68,6 +69,7 @@ type Client = WebSocketStream<MaybeTlsStream<TcpStream>>;
 struct Server {
     address: SocketAddr,
     hub: Arc<SharedHub>,
+    viewers: Arc<ViewerContext>,
     metrics: Metrics,
     signer: Signer,
     settings: Settings,
@@ -107,30 +109,31 @@ impl Server {
         let (ready_sender, ready) = watch::channel(true);
         let session = &settings.session;
         let metrics = Metrics::new(Timestamp::now());
-        let public = Public {
-            viewers: Arc::new(ViewerContext {
-                hub: hub.clone(),
-                instance: Arc::new(Instance::new(stale)),
-                verifier: Arc::new(Verifier::new(&settings.auth).unwrap()),
-                revocations: Arc::new(RevocationList::new(settings.auth.leeway)),
-                rules: Arc::new(Rules {
-                    heartbeat_interval: session.heartbeat_interval,
-                    snapshot_timeout: session.snapshot_timeout,
-                    snapshot_page: session.snapshot_page,
-                    snapshot_bytes: session.snapshot_bytes,
-                    complete_after: session.complete_after,
-                }),
-                limits: SessionLimits {
-                    mailbox_bytes: session.mailbox_bytes,
-                    max_per_user: session.max_per_user,
-                    max_per_link: session.max_per_link,
-                    closes_oldest: session.per_user_policy == PerUserPolicy::CloseOldest,
-                    max_total: session.max_total,
-                    send_timeout: session.send_timeout,
-                },
-                metrics: metrics.sessions.clone(),
-                outside: metrics.outside.clone(),
+        let viewers = Arc::new(ViewerContext {
+            hub: hub.clone(),
+            instance: Arc::new(Instance::new(stale)),
+            verifier: Arc::new(Verifier::new(&settings.auth).unwrap()),
+            revocations: Arc::new(RevocationList::new(settings.auth.leeway)),
+            rules: Arc::new(Rules {
+                heartbeat_interval: session.heartbeat_interval,
+                snapshot_timeout: session.snapshot_timeout,
+                snapshot_page: session.snapshot_page,
+                snapshot_bytes: session.snapshot_bytes,
+                complete_after: session.complete_after,
             }),
+            limits: SessionLimits {
+                mailbox_bytes: session.mailbox_bytes,
+                max_per_user: session.max_per_user,
+                max_per_link: session.max_per_link,
+                closes_oldest: session.per_user_policy == PerUserPolicy::CloseOldest,
+                max_total: session.max_total,
+                send_timeout: session.send_timeout,
+            },
+            metrics: metrics.sessions.clone(),
+            outside: metrics.outside.clone(),
+        });
+        let public = Public {
+            viewers: viewers.clone(),
             ready,
             store: StoreHandle::open().0,
             origins: Origins::new(&settings.http),
@@ -156,6 +159,7 @@ impl Server {
         Self {
             address: listening.address,
             hub,
+            viewers,
             metrics,
             signer: Signer::new(&settings.auth).unwrap(),
             settings,

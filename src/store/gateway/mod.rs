@@ -1,4 +1,4 @@
-//! The desk: what HTTP asks of SQL besides snapshots, which is tickets and traces; and the end of old tickets.
+//! The store gateway: what HTTP asks of SQL besides snapshots, which is tickets and traces; and the end of old tickets.
 //!
 //! Connections belong to the runtime that opened them, so requests of the HTTP workers come here through a bounded queue.
 //! Full, or without an answer in time, it says that the database is unavailable.
@@ -16,7 +16,6 @@ use tokio_util::sync::CancellationToken;
 
 use self::tickets::{Decision, Undo};
 use crate::{
-    auth::TicketDigest,
     domain::{History, OrderId, SnapshotQuery, Timestamp},
     runtime::Component,
     store::{Store, StoreError},
@@ -46,12 +45,15 @@ pub struct Trace {
     pub dead_letters: Vec<KeptDeadLetter>,
 }
 
+/// The name of a ticket, which its text cannot be guessed from.
+pub type Digest = [u8; 32];
+
 type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
 
 enum Request {
-    Issue { digest: TicketDigest, claims: String, lifetime: Duration, answer: Answer<Timestamp> },
-    Find { digest: TicketDigest, answer: Answer<Option<String>> },
-    Use { digest: TicketDigest, decision: Decision, answer: Answer<bool> },
+    Issue { digest: Digest, claims: String, lifetime: Duration, answer: Answer<Timestamp> },
+    Find { digest: Digest, answer: Answer<Option<String>> },
+    Use { digest: Digest, decision: Decision, answer: Answer<bool> },
     Trace { order_id: OrderId, answer: Answer<Trace> },
 }
 
@@ -63,7 +65,7 @@ pub struct StoreHandle(mpsc::Sender<Request>);
 pub struct Requests(mpsc::Receiver<Request>);
 
 impl StoreHandle {
-    /// A desk, and what is asked there.
+    /// A handle, and what is asked by it.
     pub fn open() -> (Self, Requests) {
         let (sender, receiver) = mpsc::channel(QUEUED_REQUESTS);
         (Self(sender), Requests(receiver))
@@ -72,7 +74,7 @@ impl StoreHandle {
     /// Keeps a new ticket, for so long. Returns until when it is good, by the database's clock.
     pub async fn issue_ticket(
         &self,
-        digest: TicketDigest,
+        digest: Digest,
         claims: String,
         lifetime: Duration,
     ) -> Result<Timestamp, DatabaseUnavailable> {
@@ -83,13 +85,13 @@ impl StoreHandle {
     }
 
     /// The claims of a ticket that is good. It stays good.
-    pub async fn find_ticket(&self, digest: TicketDigest) -> Result<Option<String>, DatabaseUnavailable> {
+    pub async fn find_ticket(&self, digest: Digest) -> Result<Option<String>, DatabaseUnavailable> {
         self.ask(|answer| Request::Find { digest, answer }).await
     }
 
     /// Uses a ticket up. `false`: it was not good any more, perhaps because somebody else was quicker. After an error it is as
     /// good as before, and so it is where this is dropped.
-    pub async fn use_ticket(&self, digest: TicketDigest) -> Result<bool, DatabaseUnavailable> {
+    pub async fn use_ticket(&self, digest: Digest) -> Result<bool, DatabaseUnavailable> {
         let decision = Decision::default();
         let (answer, mut answered) = oneshot::channel();
         let request = Request::Use { digest, decision: decision.clone(), answer };
@@ -121,7 +123,7 @@ fn heard<T>(answer: Result<Result<T, StoreError>, oneshot::error::RecvError>) ->
     })
 }
 
-/// What the desk works with.
+/// What the gateway works with.
 #[derive(Clone)]
 pub struct GatewayParts {
     /// Where everything is.
@@ -132,7 +134,7 @@ pub struct GatewayParts {
 
 /// Starts answering.
 pub fn start(parts: GatewayParts, requests: Requests) -> Component {
-    Component::task("desk", |stop| run(parts, requests, stop))
+    Component::task("store-gateway", |stop| run(parts, requests, stop))
 }
 
 /// Inputs: requests, ends of requests and of what has to be undone, the clock, stop.
@@ -169,9 +171,9 @@ impl GatewayParts {
         let store = &self.store;
         match request {
             Request::Issue { digest, claims, lifetime, answer } => {
-                _ = answer.send(store.issue_ticket(digest.as_bytes(), &claims, lifetime).await);
+                _ = answer.send(store.issue_ticket(&digest, &claims, lifetime).await);
             }
-            Request::Find { digest, answer } => _ = answer.send(store.find_ticket(digest.as_bytes()).await),
+            Request::Find { digest, answer } => _ = answer.send(store.find_ticket(&digest).await),
             Request::Use { digest, decision, answer } => {
                 return tickets::use_up(&**store, digest, &decision, answer).await;
             }
@@ -206,16 +208,15 @@ mod tests {
     use futures_util::future::join_all;
 
     use super::*;
-    use crate::auth::Ticket;
 
     #[tokio::test]
     async fn new_tickets_leave_room_for_those_that_are_shown() {
-        let (desk, mut requests) = StoreHandle::open();
+        let (store, mut requests) = StoreHandle::open();
         let second = Duration::from_secs(1);
-        let issue = |_| desk.issue_ticket(Ticket::generate().digest(), String::new(), second);
+        let issue = |_| store.issue_ticket([7; 32], String::new(), second);
         let issued = join_all((0..QUEUED_REQUESTS).map(issue));
         // Polled behind all of them, and before anything is answered.
-        let shown = desk.find_ticket(Ticket::generate().digest());
+        let shown = store.find_ticket([7; 32]);
         let answers = async {
             let mut waited = 0;
             while let Some(request) = requests.0.recv().await {

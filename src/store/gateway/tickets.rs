@@ -19,11 +19,8 @@ use std::{
 
 use tokio::time::{sleep, timeout_at};
 
-use super::Answer;
-use crate::{
-    auth::TicketDigest,
-    store::{Store, StoreError, TicketUse, UsedTicket},
-};
+use super::{Answer, Digest};
+use crate::store::{Store, StoreError, TicketUse, UsedTicket};
 
 /// No ticket lives longer: what was not put back until then is over.
 const LONGEST_LIFE: Duration = Duration::from_secs(30);
@@ -59,13 +56,13 @@ pub(super) struct Undo {
 /// Uses a ticket up. What is returned is to be [undone](undo).
 pub(super) async fn use_up(
     store: &dyn Store,
-    digest: TicketDigest,
+    digest: Digest,
     decision: &Decision,
     mut answer: Answer<bool>,
 ) -> Option<Undo> {
     let may_commit = || decision.begin();
     let used = {
-        let mut using = pin!(store.use_ticket(digest.as_bytes(), &may_commit));
+        let mut using = pin!(store.use_ticket(&digest, &may_commit));
         tokio::select! {
             used = &mut using => used,
             () = answer.closed() => {

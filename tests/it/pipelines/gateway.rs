@@ -15,7 +15,7 @@ async fn a_ticket_is_put_back_before_its_holder_is_told_where_the_answer_to_the_
         let store = Faulty { inner: database.store(), order: "none", user: "nobody", loses_commits: true.into() };
         let (handle, requests) = StoreHandle::open();
         let _worker = gateway::start(GatewayParts { store: Arc::new(store), topic: "t".to_owned() }, requests);
-        let ticket = Ticket::generate().digest();
+        let ticket = Ticket::generate().digest().to_bytes();
         handle.issue_ticket(ticket, "claims".to_owned(), Duration::from_secs(30)).await.unwrap();
         assert_eq!(handle.use_ticket(ticket).await, Err(DatabaseUnavailable));
         assert_eq!(handle.find_ticket(ticket).await, Ok(Some("claims".to_owned())));

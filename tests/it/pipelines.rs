@@ -1,9 +1,9 @@
 //! The pipelines between a real log, a real database and screens, without sockets: fanout, recorder, snapshots.
 
-mod desk;
 mod embedded;
 mod fanout;
 mod faulty;
+mod gateway;
 mod instance;
 mod logs;
 mod outages;
