@@ -37,13 +37,14 @@ const EXCEPTIONS: [(&str, &str, &str); 5] = [
 ];
 
 /// Foreign crates that only these rooms name, so that each can be replaced in one place.
-const FOREIGN: [(&str, &[&str]); 14] = [
+const FOREIGN: [(&str, &[&str]); 15] = [
     ("actix_http", &["http"]),
     ("actix_web", &["app", "dev", "http"]),
     ("actix_ws", &["http"]),
     ("clap", &["cli"]),
     ("jiff", &["cli", "event"]),
     ("jsonwebtoken", &["auth"]),
+    ("ordercast_headers", &["ingest"]),
     ("prometheus_client", &["telemetry"]),
     ("rdkafka", &["ingest"]),
     ("reqwest", &["app", "cli", "dev"]),

@@ -11,7 +11,7 @@ use std::{
 
 use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
-    message::{Header, OwnedHeaders},
+    message::OwnedHeaders,
 };
 use tokio::sync::mpsc::Receiver;
 
@@ -115,7 +115,7 @@ pub async fn replay(
 ) -> Result<Delivered, ProduceError> {
     let headers = || {
         letter.replay_headers(same_log).iter().fold(OwnedHeaders::new(), |headers, (name, value)| {
-            headers.insert(Header { key: name, value: value.as_deref() })
+            ordercast_headers::with(headers, name, value.as_deref())
         })
     };
     let (key, value) = (letter.key.as_deref(), letter.value.as_deref());
