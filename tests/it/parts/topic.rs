@@ -47,18 +47,27 @@ impl Topic {
 
     /// Makes a topic with a name and settings of its own.
     pub async fn create_named(bootstrap: &str, name: &str, partitions: i32, settings: &[(&str, &str)]) -> Self {
-        let topic = Self::existing(bootstrap, name);
-        let wanted = NewTopic::new(name, partitions, TopicReplication::Fixed(-1));
-        let wanted = settings.iter().fold(wanted, |topic, (key, value)| topic.set(key, value));
-        let made = topic.admin().create_topics([&wanted], &patient()).await.expect("Kafka answers");
-        made.into_iter().for_each(|made| drop(made.expect("the topic is made")));
-        topic
+        Self::make(bootstrap, name, partitions, TopicReplication::Fixed(-1), settings).await
     }
 
     /// Makes a topic of which each partition is on one broker only.
     pub async fn create_unreplicated(bootstrap: &str, partitions: i32) -> Self {
-        let topic = Self::existing(bootstrap, &format!("test-{}", ulid::Ulid::generate()));
-        let wanted = NewTopic::new(&topic.name, partitions, TopicReplication::Fixed(1));
+        let name = format!("test-{}", ulid::Ulid::generate());
+        Self::make(bootstrap, &name, partitions, TopicReplication::Fixed(1), &[]).await
+    }
+
+    /// Records stay however old they say they are: otherwise those dated back by a test would fall to the broker's seven
+    /// days, for which it looks every five minutes.
+    async fn make(
+        bootstrap: &str,
+        name: &str,
+        partitions: i32,
+        replication: TopicReplication<'_>,
+        settings: &[(&str, &str)],
+    ) -> Self {
+        let topic = Self::existing(bootstrap, name);
+        let wanted = NewTopic::new(name, partitions, replication).set("retention.ms", "-1");
+        let wanted = settings.iter().fold(wanted, |topic, (key, value)| topic.set(key, value));
         let made = topic.admin().create_topics([&wanted], &patient()).await.expect("Kafka answers");
         made.into_iter().for_each(|made| drop(made.expect("the topic is made")));
         topic
