@@ -74,6 +74,7 @@ struct Server {
     _listening: Listening,
     staleness: watch::Sender<Staleness>,
     ready: watch::Sender<bool>,
+    revocations: Arc<RevocationList>,
 }
 
 fn position() -> Position {
@@ -105,12 +106,13 @@ impl Server {
         let (ready_sender, ready) = watch::channel(true);
         let session = &settings.session;
         let metrics = Metrics::new(Timestamp::now());
+        let revocations = Arc::new(RevocationList::new(settings.auth.leeway));
         let public = Public {
             hub: hub.clone(),
             instance: Arc::new(Instance::new(stale)),
             ready,
             verifier: Arc::new(Verifier::new(&settings.auth).unwrap()),
-            revocations: Arc::new(RevocationList::new(settings.auth.leeway)),
+            revocations: revocations.clone(),
             desk: Desk::open().0,
             origins: Origins::new(&settings.http),
             proxies: TrustedProxies::new(&settings.http.trusted_proxies),
@@ -160,6 +162,7 @@ impl Server {
             _listening: listening,
             staleness,
             ready: ready_sender,
+            revocations,
         }
     }
 
@@ -185,6 +188,11 @@ impl Server {
     /// From now on the database is silent.
     fn answers_no_reads(&self) {
         self.snapshots.abort();
+    }
+
+    /// And from now on it is not.
+    fn answers_reads(&mut self) {
+        self.snapshots = tokio::spawn(snapshots(self.hub.clone()));
     }
 
     fn token(&self, user: &str) -> String {
