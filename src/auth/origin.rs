@@ -143,6 +143,16 @@ mod tests {
             ("http://[::1]:8080", "[::2]:8080", false),
             ("https://evil.example", "shop.example", false),
             ("https://shop.example.evil.example", "shop.example", false),
+            ("https://evilshop.example", "shop.example", false),
+            ("https://shop.example", "evilshop.example", false),
+            ("https://www.shop.example", "shop.example", false),
+            ("https://shop.example", "www.shop.example", false),
+            ("https://shop.example", "shop.example.evil.example", false),
+            ("https://shop.exampl", "shop.example", false),
+            ("https://shop", "shop.example", false),
+            ("https://example", "shop.example", false),
+            ("https://shop.example.", "shop.example", false),
+            ("https://shopxexample", "shop.example", false),
             ("null", "null", false),
             ("https://shop.example", "", false),
         ] {
@@ -182,7 +192,9 @@ mod tests {
         };
         assert!(asked("10.1.2.3", Some("shop.example")));
         assert!(asked("::ffff:10.1.2.3", Some("shop.example, inner.example")));
-        assert!(!asked("10.1.2.3", Some("evil.example")));
+        for other in ["evil.example", "evilshop.example", "www.shop.example", "evil.example, shop.example", ""] {
+            assert!(!asked("10.1.2.3", Some(other)), "{other}");
+        }
         assert!(!asked("10.1.2.3", None));
         assert!(!asked("192.0.2.1", Some("shop.example")));
     }

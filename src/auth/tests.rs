@@ -511,6 +511,21 @@ fn an_unknown_kid_asks_for_a_fetch_once_in_a_while_and_is_refused_only_after_a_g
 }
 
 #[test]
+fn a_clock_that_was_set_back_keeps_no_key_away() {
+    let after = |seconds: i64| Timestamp::from_millis((NOW + seconds) * 1000).unwrap();
+    let verifier = verifier(&[("auth.algorithms", "RS256"), ("auth.jwks_url", "https://login.example/keys")]);
+    verifier.take_key_set(&key_set("k-1", "rsa-private")).unwrap();
+    verifier.on_fetched(true, now());
+    let new = rsa_token(Some("k-2"), "other-rsa-private");
+    for back in [-1, -4, -5, -60] {
+        let asked = verifier.verify(&new, after(back));
+        assert_eq!(asked, Err(TokenError::KeysUnavailable), "{back}: a fetch is due, and it is not the token's fault");
+    }
+    verifier.on_fetched(true, after(-60));
+    assert_eq!(verifier.verify(&new, after(-57)), Err(TokenError::Invalid(Flaw::Signature)), "just fetched");
+}
+
+#[test]
 fn secret_files_are_read_again_and_a_bad_one_leaves_all_keys_as_they_are() {
     let directory = tempfile::tempdir().unwrap();
     let [file, previous] = ["secret", "previous"].map(|name| directory.path().join(name));

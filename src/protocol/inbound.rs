@@ -316,6 +316,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_as_long_as_it_may_be_is_taken_and_what_is_longer_by_one_is_not() {
+        let subscribe = |many: usize| {
+            let ids: Vec<_> = (0..many).map(|n| format!("A-{n}")).collect();
+            serde_json::json!({"type": "subscribe", "order_ids": ids}).to_string()
+        };
+        assert!(ClientMessage::parse(&subscribe(500)).is_ok());
+        assert_eq!(code(&subscribe(501)), "invalid_message");
+        // The quotes are part of it.
+        let ping = |bytes: usize| serde_json::json!({"type": "ping", "id": "x".repeat(bytes - 2)}).to_string();
+        assert!(ClientMessage::parse(&ping(64)).is_ok());
+        assert_eq!(code(&ping(65)), "invalid_message");
+        let named =
+            |bytes: usize| serde_json::json!({"type": "subscribe", "order_ids": ["A".repeat(bytes)]}).to_string();
+        assert!(ClientMessage::parse(&named(128)).is_ok());
+        assert_eq!(code(&named(129)), "invalid_message");
+    }
+
+    #[test]
     fn a_sync_of_too_many_orders_says_so() {
         let orders: HashMap<String, &str> = (0..=MAX_SYNCED).map(|n| (format!("A-{n}"), "1-0-0")).collect();
         let text = serde_json::json!({"type": "sync", "orders": orders}).to_string();

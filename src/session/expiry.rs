@@ -21,6 +21,14 @@ impl Expiry {
         Self { expires_at, warned: false }
     }
 
+    /// Goes on with another token, whose end the client is told of unless it is the one it was told of: who answers a warning
+    /// with the token it has would be warned without end.
+    pub(super) fn renew(&mut self, expires_at: Timestamp) {
+        if expires_at != self.expires_at {
+            *self = Self::new(expires_at);
+        }
+    }
+
     pub(super) fn expires_at(&self) -> Timestamp {
         self.expires_at
     }

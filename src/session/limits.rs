@@ -160,6 +160,23 @@ mod tests {
     }
 
     #[test]
+    fn who_was_quiet_for_long_has_saved_nothing_up() {
+        let start = Instant::now();
+        for quiet in [0, 1, 3_600] {
+            let now = start + SECOND * quiet;
+            let mut limits = Limits::new(start);
+            assert_eq!((0..1_000).filter(|_| limits.admits_message(1, now)).count(), 60, "{quiet}");
+            let mut limits = Limits::new(start);
+            assert_eq!((0..50).filter(|_| limits.admits_message(32 * 1024, now)).count(), 8, "{quiet}");
+            let mut limits = Limits::new(start);
+            assert!(limits.admits_snapshot(0, start));
+            limits.snapshot_answered(0);
+            limits.snapshot_answered(0);
+            assert_eq!((0..50).filter(|_| limits.admits_snapshot(0, now)).count(), 5, "{quiet}");
+        }
+    }
+
+    #[test]
     fn small_snapshots_may_be_asked_for_as_often_as_messages_may_come() {
         let start = Instant::now();
         let mut limits = Limits::new(start);

@@ -1,6 +1,6 @@
 //! Going on with another token. The core asks for its verification; what comes back decides here.
 
-use super::{Expiry, HubRequest, Now, Session, inbound::TOO_MANY_SNAPSHOTS};
+use super::{HubRequest, Now, Session, inbound::TOO_MANY_SNAPSHOTS};
 use crate::{
     domain::{Timestamp, Viewer},
     protocol::{CloseCause, MessageError, ServerMessage, outbound::RawId},
@@ -57,7 +57,7 @@ impl Session {
                     return Err(TOO_MANY_SNAPSHOTS);
                 }
                 self.renewed = Some(renewal.viewer);
-                self.expiry = Expiry::new(renewal.expires_at);
+                self.expiry.renew(renewal.expires_at);
                 self.outbox.push(ServerMessage::TokenRefreshed { expires_at: renewal.expires_at }.message());
                 Ok(request)
             }

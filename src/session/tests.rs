@@ -57,7 +57,12 @@ fn open(clock: &Clock) -> Session {
 }
 
 fn live(clock: &Clock) -> Session {
-    let mut session = open(clock);
+    ending_in(clock, Duration::from_secs(3600))
+}
+
+/// A live session whose token ends after `ttl`.
+fn ending_in(clock: &Clock, ttl: Duration) -> Session {
+    let mut session = Session::open(rules(), opening(clock, ttl), clock.now());
     sent(&mut session);
     session.on_delivery(Delivery::Snapshot(PendingSnapshot::new(clock.now().wall, false)), clock.now());
     sent(&mut session);
@@ -207,6 +212,72 @@ fn sync_wait_asks_for_nothing_until_the_sync_or_five_seconds() {
 }
 
 #[test]
+fn a_sync_that_was_waited_for_is_followed_by_no_snapshot_that_nobody_asked_for() {
+    let mut clock = Clock::start();
+    let waits = Opening { waits_for_sync: true, ..opening(&clock, HEARTBEAT * 100) };
+    let mut session = Session::open(rules(), waits, clock.now());
+    let sync = r#"{"type":"sync","orders":{}}"#;
+    assert!(say(&mut session, sync, clock.forward(Duration::from_secs(4))).is_some());
+    session.on_delivery(Delivery::Snapshot(PendingSnapshot::new(clock.now().wall, false)), clock.now());
+    sent(&mut session);
+    for _ in 0..10 {
+        assert_eq!(session.on_time(clock.forward(Duration::from_secs(2))), None);
+    }
+    assert_eq!(session.cause(), None);
+}
+
+#[test]
+fn after_a_pause_there_is_one_heartbeat_and_the_next_is_an_interval_later() {
+    let mut clock = Clock::start();
+    let mut session = live(&clock);
+    session.on_noise(0, clock.forward(HEARTBEAT * 5));
+    for (pause, heartbeats) in [(Duration::ZERO, 1), (HEARTBEAT / 2, 0), (HEARTBEAT / 2, 1)] {
+        session.on_time(clock.forward(pause));
+        session.on_time(clock.now());
+        assert_eq!(types(&sent(&mut session)).iter().filter(|told| **told == "heartbeat").count(), heartbeats);
+    }
+}
+
+#[test]
+fn stale_says_since_when_though_reasons_change_and_is_not_told_for_what_passed_unseen() {
+    let mut clock = Clock::start();
+    let mut session = live(&clock);
+    let reasons = [StaleReason::KafkaUnavailable, StaleReason::LogGap].map(|reason| StaleReasons::from_iter([reason]));
+    let since = clock.now().wall;
+    for reasons in reasons {
+        session.on_stale(reasons, clock.now().wall, StaleReasons::NONE);
+        assert_eq!(sent(&mut session)[0]["since"], serde_json::to_value(since).unwrap());
+        clock.forward(Duration::from_secs(10));
+    }
+    session.on_stale(StaleReasons::NONE, clock.now().wall, StaleReasons::NONE);
+    session.on_stale(reasons[1], clock.now().wall, StaleReasons::NONE);
+    assert!(sent(&mut session).is_empty(), "as it was told");
+    session.on_stale(StaleReasons::NONE, clock.now().wall, StaleReasons::NONE);
+    assert_eq!(types(&sent(&mut session)), ["fresh"]);
+    session.on_stale(reasons[0], clock.now().wall, StaleReasons::NONE);
+    assert_eq!(sent(&mut session)[0]["since"], serde_json::to_value(clock.now().wall).unwrap(), "anew");
+}
+
+#[test]
+fn after_our_close_nothing_more_is_said_whatever_comes() {
+    let mut clock = Clock::start();
+    let mut session = ending_in(&clock, Duration::from_secs(60));
+    session.on_stale(catching_up(), clock.now().wall, StaleReasons::NONE);
+    session.close(CloseCause::Disconnected, None);
+    assert_eq!(types(&sent(&mut session)), ["closing", "end"]);
+    session.on_noise(1, clock.now());
+    session.on_broken(CloseCause::BinaryNotSupported);
+    for text in ["ping", "?"] {
+        assert_eq!(say(&mut session, text, clock.now()), None);
+    }
+    let good = renewal(&clock, user("u-42", None), Duration::from_secs(600));
+    assert_eq!(session.on_renewal(Ok(good), None, clock.now()), Err("too_late"));
+    session.on_time(clock.forward(Duration::from_secs(1)));
+    assert!(!session.wants_delivery());
+    assert!(sent(&mut session).is_empty());
+}
+
+#[test]
 fn stale_follows_the_first_snapshot_and_is_told_once_per_change() {
     let clock = Clock::start();
     let mut session = open(&clock);
@@ -222,6 +293,16 @@ fn stale_follows_the_first_snapshot_and_is_told_once_per_change() {
     assert!(sent(&mut session).is_empty());
     session.on_stale(StaleReasons::NONE, clock.now().wall, StaleReasons::NONE);
     assert_eq!(types(&sent(&mut session)), ["fresh"]);
+}
+
+#[test]
+fn a_start_that_was_proved_says_nothing_of_what_it_was_before() {
+    let clock = Clock::start();
+    let mut session = open(&clock);
+    session.on_stale(StaleReasons::NONE, clock.now().wall, catching_up());
+    sent(&mut session);
+    session.on_delivery(Delivery::Snapshot(PendingSnapshot::new(clock.now().wall, false)), clock.now());
+    assert_eq!(types(&sent(&mut session)), ["snapshot"]);
 }
 
 #[test]
@@ -253,6 +334,51 @@ fn the_tenth_refused_message_in_a_minute_ends_the_session() {
     }
     assert_eq!(session.cause(), None);
     say(&mut session, "?", clock.forward(Duration::from_secs(1)));
+    assert_eq!(session.cause(), Some(CloseCause::TooManyErrors));
+}
+
+#[test]
+fn refused_messages_are_forgotten_after_a_minute() {
+    let mut clock = Clock::start();
+    let mut session = live(&clock);
+    for refused in 0..60 {
+        say(&mut session, "?", clock.forward(Duration::from_secs(7)));
+        assert_eq!(session.cause(), None, "{refused}");
+    }
+    for _ in 0..9 {
+        say(&mut session, "?", clock.forward(Duration::from_secs(60)));
+    }
+    for _ in 0..8 {
+        say(&mut session, "?", clock.now());
+    }
+    say(&mut session, "?", clock.forward(Duration::from_secs(60)));
+    assert_eq!(session.cause(), None, "those of a minute ago count no more");
+}
+
+#[test]
+fn a_sync_of_too_many_orders_is_refused_and_followed_by_a_full_snapshot() {
+    let clock = Clock::start();
+    let sync = |many: usize| {
+        let orders = (0..many).map(|n| format!(r#""A-{n}":"""#)).collect::<Vec<_>>().join(",");
+        format!(r#"{{"type":"sync","id":7,"orders":{{{orders}}}}}"#)
+    };
+    let mut session = live(&clock);
+    assert!(matches!(
+        say(&mut session, &sync(2_000), clock.now()),
+        Some(Request::Hub(HubRequest::Sync(claims))) if claims.len() == 2_000
+    ));
+    assert!(sent(&mut session).is_empty());
+    let mut session = live(&clock);
+    let asked = say(&mut session, &sync(2_001), clock.now());
+    assert_eq!(asked, Some(HubRequest::Restart.into()));
+    assert_eq!(sent(&mut session)[0]["code"], "sync_too_large");
+    // As a sync without orders would be, it is charged, and its snapshot has a deadline.
+    assert!(session.deadline(clock.now()) <= clock.now().instant + Duration::from_secs(5));
+    let mut session = live(&clock);
+    for _ in 0..9 {
+        say(&mut session, "?", clock.now());
+    }
+    assert_eq!(say(&mut session, &sync(2_001), clock.now()), None, "it was the tenth");
     assert_eq!(session.cause(), Some(CloseCause::TooManyErrors));
 }
 
@@ -362,6 +488,7 @@ fn a_leaving_instance_closes_each_session_at_its_own_time() {
     let mut session = live(&clock);
     let at = clock.now().instant + Duration::from_secs(3);
     session.on_departure(Departure { at, reconnect_after: Duration::from_millis(700) });
+    session.on_departure(Departure { at: at + HEARTBEAT, reconnect_after: Duration::ZERO });
     assert!(session.deadline(clock.now()) <= at);
     session.on_time(clock.forward(Duration::from_millis(2_999)));
     assert_eq!(session.cause(), None);
@@ -382,9 +509,10 @@ fn renewal(clock: &Clock, viewer: Viewer, ttl: Duration) -> Renewal {
 #[test]
 fn a_refresh_asks_for_the_token_s_verification_and_moves_the_end() {
     let mut clock = Clock::start();
-    let mut session = Session::open(rules(), opening(&clock, Duration::from_secs(90)), clock.now());
-    session.on_delivery(Delivery::Snapshot(PendingSnapshot::new(clock.now().wall, false)), clock.now());
-    sent(&mut session);
+    let mut session = ending_in(&clock, Duration::from_secs(90));
+    session.on_noise(0, clock.now());
+    session.on_time(clock.forward(Duration::from_secs(31)));
+    assert!(types(&sent(&mut session)).contains(&"token_expiring"), "told a first time");
     let asked = say(&mut session, r#"{"type":"refresh","token":"t"}"#, clock.now());
     assert_eq!(asked, Some(Request::Verify { token: "t".to_owned().into(), id: None }));
     assert!(sent(&mut session).is_empty(), "nothing is told before it is verified");
@@ -395,15 +523,75 @@ fn a_refresh_asks_for_the_token_s_verification_and_moves_the_end() {
     let told = sent(&mut session);
     assert_eq!(types(&told), ["token_refreshed"]);
     assert_eq!(told[0]["expires_at"], serde_json::to_value(expires_at).unwrap());
-    for _ in 0..10 {
+    // Ten minutes from here, so that the warning is due after nine.
+    let mut told_at = Vec::new();
+    for second in (10..600).step_by(10) {
         session.on_noise(0, clock.now());
-        session.on_time(clock.forward(Duration::from_secs(53)));
-        sent(&mut session);
+        session.on_time(clock.forward(Duration::from_secs(10)));
+        assert_eq!(session.cause(), None, "the old end has passed long since");
+        let told = sent(&mut session);
+        told_at.extend(types(&told).iter().filter(|told| **told == "token_expiring").map(|_| second));
     }
-    assert_eq!(session.cause(), None, "the old end has passed long since");
-    session.on_noise(0, clock.now());
-    session.on_time(clock.forward(Duration::from_secs(11)));
-    assert!(types(&sent(&mut session)).contains(&"token_expiring"), "told again ahead of the new end");
+    assert_eq!(told_at, [540], "told again ahead of the new end, and once");
+}
+
+#[test]
+fn a_refresh_within_the_last_minute_is_followed_by_one_warning_and_by_none_if_the_end_stays() {
+    for (ttl, warnings) in [(30, 1), (20, 1), (29, 0)] {
+        let mut clock = Clock::start();
+        let mut session = ending_in(&clock, Duration::from_secs(30));
+        session.on_time(clock.forward(Duration::from_secs(1)));
+        assert_eq!(types(&sent(&mut session)), ["token_expiring"]);
+        for again in 0..3 {
+            let good = renewal(&clock, user("u-42", None), Duration::from_secs(ttl));
+            session.on_renewal(Ok(good), None, clock.now()).unwrap();
+            session.on_delivery(update(), clock.now());
+            session.on_time(clock.now());
+            session.on_time(clock.now());
+            let told = sent(&mut session);
+            let told = types(&told).iter().filter(|told| **told == "token_expiring").count();
+            assert_eq!(told, if again == 0 { warnings } else { 0 }, "{ttl} {again}");
+        }
+    }
+}
+
+#[test]
+fn nothing_is_said_of_the_token_s_end_before_the_first_snapshot() {
+    let mut clock = Clock::start();
+    let mut session = Session::open(rules(), opening(&clock, Duration::from_secs(30)), clock.now());
+    assert_eq!(types(&sent(&mut session)), ["welcome"]);
+    session.on_time(clock.forward(Duration::from_secs(1)));
+    session.on_delivery(Delivery::Nothing, clock.now());
+    assert!(sent(&mut session).is_empty());
+    assert!(
+        session.deadline(clock.now()) > clock.now().instant,
+        "and nothing is waited for by looking again and again"
+    );
+    session.on_delivery(Delivery::Snapshot(PendingSnapshot::new(clock.now().wall, false)), clock.now());
+    assert!(session.deadline(clock.now()) <= clock.now().instant);
+    session.on_time(clock.now());
+    assert_eq!(types(&sent(&mut session)), ["snapshot", "token_expiring"], "right after it");
+}
+
+#[test]
+fn a_wall_clock_that_jumps_is_noticed_within_half_a_minute_and_warns_nobody_twice() {
+    let mut clock = Clock::start();
+    let rare = Rules { heartbeat_interval: Duration::from_secs(3600), ..(*rules()).clone() };
+    let mut session = Session::open(rare.into(), opening(&clock, Duration::from_secs(3600)), clock.now());
+    session.on_delivery(Delivery::Snapshot(PendingSnapshot::new(clock.now().wall, false)), clock.now());
+    sent(&mut session);
+    assert!(session.deadline(clock.now()) <= clock.now().instant + Duration::from_secs(30));
+    let start = clock.now().wall;
+    let mut told_at = |session: &mut Session, millis: i64| {
+        clock.0.wall = Timestamp::from_millis(start.as_millis() + millis).unwrap();
+        session.on_time(clock.now());
+        types(&sent(session)).contains(&"token_expiring")
+    };
+    assert!(told_at(&mut session, 3_540_000));
+    assert!(!told_at(&mut session, 0) && !told_at(&mut session, 3_599_999), "set back, and forward again");
+    assert_eq!(session.cause(), None);
+    told_at(&mut session, 3_600_000);
+    assert_eq!(session.cause(), Some(CloseCause::TokenExpired));
 }
 
 #[test]
@@ -444,18 +632,24 @@ fn a_refused_refresh_changes_nothing_and_echoes_its_id() {
 fn a_link_ends_when_its_orders_have_been_terminal_for_a_while() {
     let mut clock = Clock::start();
     let mut session = live(&clock);
-    session.on_complete(true, clock.now());
-    session.on_time(clock.forward(Duration::from_secs(30)));
-    session.on_noise(0, clock.now());
-    session.on_complete(false, clock.now());
-    session.on_complete(true, clock.now());
-    session.on_time(clock.forward(Duration::from_secs(50)));
-    session.on_noise(0, clock.now());
-    session.on_time(clock.forward(Duration::from_secs(9)));
-    session.on_complete(true, clock.now());
+    // Nothing that waits to be written holds up an end: heartbeats go out as they come.
+    let mut pass = |session: &mut Session, seconds| {
+        session.on_noise(0, clock.now());
+        session.on_time(clock.forward(Duration::from_secs(seconds)));
+        sent(session);
+        session.on_time(clock.now());
+        clock.now()
+    };
+    let now = pass(&mut session, 1);
+    session.on_complete(true, now);
+    let now = pass(&mut session, 30);
+    session.on_complete(false, now);
+    session.on_complete(true, now);
+    let now = pass(&mut session, 50);
+    session.on_complete(true, now);
+    let now = pass(&mut session, 9);
     assert_eq!(session.cause(), None, "not all the time");
-    assert!(session.deadline(clock.now()) <= clock.now().instant + Duration::from_secs(1));
-    sent(&mut session);
+    assert!(session.deadline(now) <= now.instant + Duration::from_secs(1));
     session.on_delivery(Delivery::Updates(vec![Message::text(r#"{"type":"order_status"}"#)]), clock.now());
     session.on_time(clock.forward(Duration::from_secs(1)));
     assert_eq!(types(&sent(&mut session))[0], "order_status", "what is to be shown is shown first");

@@ -1,6 +1,8 @@
 //! Dead letters as rows. The same for both dialects.
 
-use super::Batch;
+use serde::{Deserialize, Serialize};
+
+use super::{Batch, HeldRecord};
 
 /// A row of `dead_letters`, but for topic and number.
 #[derive(Debug)]
@@ -34,10 +36,36 @@ impl<'b> DeadLetterRow<'b> {
                 key: letter.key.as_deref(),
                 held: letter.held_record.is_some(),
                 value: letter.held_record.as_ref().and_then(|held| held.value.as_deref()),
-                headers: letter.held_record.as_ref().map(|held| {
-                    serde_json::to_string(&held.headers).expect("texts and numbers always have a JSON form")
-                }),
+                headers: letter.held_record.as_ref().map(headers_to_json),
             })
             .collect()
     }
+}
+
+/// The name of a header as it is stored: text where it is text, else its bytes.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Name {
+    Text(String),
+    Bytes(Vec<u8>),
+}
+
+/// Names and values in JSON, as [`headers_from_json`] reads them.
+fn headers_to_json(held: &HeldRecord) -> String {
+    let name = |name: &[u8]| match std::str::from_utf8(name) {
+        Ok(text) => Name::Text(text.to_owned()),
+        Err(_) => Name::Bytes(name.to_vec()),
+    };
+    let headers: Vec<_> = held.headers.iter().map(|(bytes, value)| (name(bytes), value)).collect();
+    serde_json::to_string(&headers).expect("texts and numbers always have a JSON form")
+}
+
+/// Names and values of a held record, from what was stored of them.
+pub(super) fn headers_from_json(json: &str) -> Result<Vec<(Vec<u8>, Option<Vec<u8>>)>, serde_json::Error> {
+    let headers: Vec<(Name, Option<Vec<u8>>)> = serde_json::from_str(json)?;
+    let bytes = |name| match name {
+        Name::Text(text) => text.into_bytes(),
+        Name::Bytes(bytes) => bytes,
+    };
+    Ok(headers.into_iter().map(|(name, value)| (bytes(name), value)).collect())
 }

@@ -231,8 +231,8 @@ pub struct DeadLetter {
 pub struct HeldRecord {
     /// The value; `None` is a tombstone.
     pub value: Option<Vec<u8>>,
-    /// Names and values, in order; a value may be null.
-    pub headers: Vec<(String, Option<Vec<u8>>)>,
+    /// Names, which may be any bytes, and values, in order; a value may be null.
+    pub headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
 }
 
 /// What became of a batch's events.

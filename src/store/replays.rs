@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 use sqlx::{Error, FromRow};
 
-use super::{HeldRecord, Store, StoreError, rows::unreadable};
+use super::{HeldRecord, Store, StoreError, dead_letters::headers_from_json, rows::unreadable};
 use crate::domain::{Epoch, Timestamp};
 
 /// Held records in one reading at most: each may be as large as a record can be.
@@ -99,7 +99,7 @@ pub(super) struct ReplayRow {
 impl HeldRow {
     pub(super) fn into_letter(self) -> Result<StoredLetter, Error> {
         let timestamp_millis = self.recorded_at.unwrap_or(-1);
-        let headers = self.headers.as_deref().map(serde_json::from_str).transpose().map_err(unreadable)?;
+        let headers = self.headers.as_deref().map(headers_from_json).transpose().map_err(unreadable)?;
         Ok(StoredLetter {
             id: self.id,
             record: RecordId { partition: self.partition, offset: self.log_offset, timestamp_millis },

@@ -10,7 +10,7 @@ use std::{
 use ordercast::{
     domain::{
         Change, Decoder, Epoch, History, LogContext, OrderEvent, OrderState, RawRecord, RefusalCode, Timestamp, UserId,
-        decode::{DecoderOptions, MAX_DETAILS_BYTES},
+        decode::{self, DecoderOptions, MAX_DETAILS_BYTES},
     },
     protocol::{
         self, ClientMessage, CloseCause, Message, OrderView, PageLimits, ServerMessage, SnapshotPages, StaleReason,
@@ -233,7 +233,7 @@ fn lists_of_codes_and_limits_are_those_of_the_code() {
     assert_eq!(names(&schemas["Error"]["properties"]["code"]["examples"]), error_codes());
 
     use ordercast::{
-        domain::{decode, ids, timeline, version},
+        domain::{ids, timeline, version},
         protocol::inbound,
     };
     let event = &schemas["OrderEvent"]["properties"];
@@ -331,6 +331,34 @@ fn examples_of_the_document_are_read_as_what_they_are() {
             }
         }
     }
+}
+
+#[test]
+fn headers_of_the_source_topic_are_those_that_are_read() {
+    let document = document();
+    let of = |message: &str| {
+        let headers = resolved(&document, &document["components"]["messages"][message]["headers"]);
+        headers["properties"].as_object().unwrap().keys().map(String::as_str).collect::<BTreeSet<_>>()
+    };
+    let replay = ordercast::recorder::dead_letters::REPLAY_HEADER;
+    assert_eq!(of("orderEvent"), BTreeSet::from(["id", decode::VERSION_HEADER, replay]));
+    assert_eq!(of("tombstone"), BTreeSet::from([decode::RESET_HEADER]));
+    let examples =
+        &document["components"]["schemas"]["TombstoneHeaders"]["properties"][decode::RESET_HEADER]["examples"];
+    let headers = [(decode::RESET_HEADER, Some(examples[0].as_str().unwrap().as_bytes()))];
+    let tombstone = RawRecord {
+        partition: 2,
+        offset: 1041,
+        timestamp_millis: None,
+        received_at: Timestamp::now(),
+        key: Some(b"A-1001"),
+        value: None,
+        headers: &headers,
+    };
+    let decoder = Decoder::new(&DecoderOptions::default()).unwrap();
+    let change = |record: &RawRecord<'_>| decoder.decode(record, &LOG).unwrap().event.change;
+    assert!(matches!(change(&tombstone), Change::Reset));
+    assert!(matches!(change(&RawRecord { headers: &[], ..tombstone }), Change::Erase));
 }
 
 #[test]

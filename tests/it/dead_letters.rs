@@ -9,6 +9,8 @@ use crate::{
 };
 
 const KNOWN: &str = "created,paid,shipped";
+/// A header's name that is not UTF-8.
+const NO_TEXT: &[u8] = b"\xff\xfe";
 
 fn event(order: &str, status: &str) -> Value {
     json!({"order_id": order, "user_id": "u-1", "status": status})
@@ -66,10 +68,9 @@ async fn what_was_put_aside_is_listed_and_replayed_once_as_it_was() {
     let log = world.topic.read(3).await;
     let replayed = log.iter().find(|record| record.partition == partition && record.offset > offset).unwrap();
     assert_eq!(replayed.value, Some(event("A-1", "packed").to_string().into_bytes()));
-    let own =
-        [("trace".to_owned(), Some(vec![0, 255])), ("x-error-code".to_owned(), Some(b"of the producer".to_vec()))];
+    let own = [(b"trace".to_vec(), Some(vec![0, 255])), (b"x-error-code".to_vec(), Some(b"of the producer".to_vec()))];
     assert_eq!(replayed.headers[..2], own);
-    assert!(replayed.headers[2..].iter().all(|(name, _)| name.starts_with("ordercast-")), "{:?}", replayed.headers);
+    assert!(replayed.headers[2..].iter().all(|(name, _)| name.starts_with(b"ordercast-")), "{:?}", replayed.headers);
 
     let again = world.call(&["dead-letters", "replay", &place]).await;
     assert_eq!(again.code, Some(1), "{}", again.stdout);
@@ -101,7 +102,8 @@ async fn a_record_too_large_for_the_dead_letter_topic_is_kept_by_the_database_an
     let instance = world.start().await;
     // Noise, so that compression does not make it fit.
     let noise: Vec<u8> = (0..4_000).map(|_| rand::random::<u8>() | 0x80).collect();
-    let (partition, offset) = world.topic.produce(Record::new("A-1", noise.clone()).header("trace", "7")).await;
+    let record = Record::new("A-1", noise.clone()).header("trace", "7").header(NO_TEXT, "of no text");
+    let (partition, offset) = world.topic.produce(record).await;
     put_aside(&world, 1).await;
     let listed = list(&world, &[]).await;
     assert_eq!(listed[0]["held_in_database"], true, "{listed:?}");
@@ -110,7 +112,69 @@ async fn a_record_too_large_for_the_dead_letter_topic_is_kept_by_the_database_an
     let log = world.topic.read(2).await;
     let replayed = log.iter().find(|record| record.partition == partition && record.offset > offset).unwrap();
     assert_eq!((replayed.value.as_ref(), replayed.key.as_deref()), (Some(&noise), Some(&b"A-1"[..])));
-    assert_eq!(replayed.headers[0], ("trace".to_owned(), Some(b"7".to_vec())));
+    let own = [(b"trace".to_vec(), Some(b"7".to_vec())), (NO_TEXT.to_vec(), Some(b"of no text".to_vec()))];
+    assert_eq!(replayed.headers[..2], own);
+    instance.stop().await;
+}
+
+#[tokio::test]
+async fn a_header_whose_name_is_no_text_counts_as_no_panic_hides_no_other_and_is_kept_byte_for_byte() {
+    let mut world = World::create().await;
+    world.set("lifecycle.statuses", KNOWN);
+    let instance = world.serve().await;
+    let odd = |order: &str, status: &str| {
+        let record = Record::new(order, event(order, status).to_string()).header(NO_TEXT, vec![0xfd, 0]);
+        record.header("id", "e-1").header(b"\xc3", "half").header("trace", "7")
+    };
+    let own = [
+        (NO_TEXT.to_vec(), Some(vec![0xfd, 0])),
+        (b"id".to_vec(), Some(b"e-1".to_vec())),
+        (b"\xc3".to_vec(), Some(b"half".to_vec())),
+        (b"trace".to_vec(), Some(b"7".to_vec())),
+    ];
+    let broker = crate::parts::kafka::shared_broker();
+    let control = Topic::existing(&broker, &format!("{}.control", world.topic.name()));
+    control.produce(Record::new("of-tomorrow:1", "{}").header(NO_TEXT, "x")).await;
+    let (partition, offset) = world.topic.produce(odd("A-1", "packed")).await;
+    world.topic.produce_all(&[odd("A-2", "paid"), odd("A-3", "paid")]).await;
+    let erased = Record::tombstone("A-3").header(NO_TEXT, "x").header("ordercast-reset", "true");
+    world.topic.produce(erased).await;
+
+    // Each of them is what it is without that header.
+    let mut screen = world.watch(&instance, "u-1").await;
+    screen.expect_status("A-2", "paid").await;
+    screen.expect_gone("A-3").await;
+    put_aside(&world, 1).await;
+    eventually("the control topic is read", async || {
+        instance.metric("ordercast_control_records_total{kind=\"unreadable\"}").await == 1.0
+    })
+    .await;
+    screen.send(json!({"type": "sync"})).await;
+    world.topic.produce(odd("A-2", "shipped")).await;
+    screen.expect_status("A-2", "shipped").await;
+    let told = screen.frames.iter().rfind(|frame| frame["type"] == "order_status" && frame["status"] == "shipped");
+    assert_eq!(told.map(|told| &told["event_id"]), Some(&json!("e-1")), "{:?}", screen.frames);
+
+    let letter = Topic::existing(&broker, &format!("{}.dlt", world.topic.name())).read(1).await.remove(0);
+    assert_eq!(letter.headers[..4], own);
+    let [listed] = &list(&world, &[]).await[..] else { panic!() };
+    let names = json!([
+        {"name_base64": "//4=", "value_base64": "/QA="},
+        {"name": "id", "value": "e-1"},
+        {"name_base64": "ww==", "value": "half"},
+        {"name": "trace", "value": "7"},
+    ]);
+    assert_eq!(listed["headers"], names);
+    let replayed = world.call(&["dead-letters", "replay", &format!("{partition}:{offset}")]).await;
+    assert_eq!((replayed.code, replayed.stderr.as_str()), (Some(0), ""), "{}", replayed.stdout);
+    let log = world.topic.read(6).await;
+    let replayed = log.iter().find(|record| record.headers.iter().any(|(name, _)| name == b"ordercast-replay-of"));
+    assert_eq!(replayed.unwrap().headers[..4], own);
+    put_aside(&world, 2).await;
+
+    assert_eq!(instance.metric("ordercast_panics_total").await, 0.0);
+    let log = instance.log();
+    assert!(!log.contains("panicked") && !log.contains("\"ERROR\""), "{log}");
     instance.stop().await;
 }
 

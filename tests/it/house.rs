@@ -41,13 +41,14 @@ const EXCEPTIONS: [(&str, &str, &str); 3] = [
 ];
 
 /// Foreign crates that only these rooms name, so that each can be replaced in one place.
-const FOREIGN: [(&str, &[&str]); 14] = [
+const FOREIGN: [(&str, &[&str]); 15] = [
     ("actix_http", &["http", "transport"]),
     ("actix_web", &["app", "dev", "http", "transport"]),
     ("actix_ws", &["transport"]),
     ("clap", &["cli"]),
     ("jiff", &["cli", "domain"]),
     ("jsonwebtoken", &["auth"]),
+    ("ordercast_headers", &["log", "recorder"]),
     ("prometheus_client", &["telemetry"]),
     // One reader for all of them comes next.
     ("rdkafka", &["control", "fanout", "log", "recorder"]),

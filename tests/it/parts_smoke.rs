@@ -22,7 +22,7 @@ async fn records_are_read_as_they_were_written() {
     let written = topic.read(3).await;
     assert_eq!((written[0].partition, written[0].offset, written[0].timestamp), (1, 0, Some(1_700_000_000_000)));
     assert_eq!(written[0].value.as_deref(), Some(&br#"{"status":"placed"}"#[..]));
-    assert_eq!(written[0].headers, [("id".to_owned(), Some(b"e-1".to_vec()))]);
+    assert_eq!(written[0].headers, [(b"id".to_vec(), Some(b"e-1".to_vec()))]);
     assert_eq!((written[1].key.as_deref(), &written[1].value), (Some(&b"A-1"[..]), &None));
     assert_eq!(written[2].key, None);
 }

@@ -225,17 +225,20 @@ async fn tools_name_the_right_that_is_missing() {
     let limits = Limits { max_connections: 1, acquire_timeout: PATIENCE, transaction_timeout: PATIENCE };
     connect(&settings["ORDERCAST__DATABASE__URL"], limits).unwrap().migrate().await.unwrap();
     let publish: &[&str] = &["publish", "--order", "A-1", "--user", "u-1", "--status", "paid"];
+    let reset: &[&str] = &["reset-order", "A-1"];
     let list: &[&str] = &["dead-letters", "list"];
     let write = (Operation::Write, On::Topic(name.clone()));
     let read = (Operation::Read, On::Topic(dead_letters.name().to_owned()));
     let group = (Operation::Read, On::Group(format!("{user}.fanout")));
-    for (arguments, missing) in [(publish, &write), (list, &read), (list, &group)] {
-        let refused = call(&directory, arguments, &settings).await;
-        assert_eq!(refused.code, Some(1), "{arguments:?}: {}", refused.stderr);
-        assert!(refused.stderr.contains(&told(&user, missing)), "{arguments:?}: {}", refused.stderr);
+    for (refused, missing) in [(&[publish, reset][..], &write), (&[list], &read), (&[list], &group)] {
+        for arguments in refused {
+            let refused = call(&directory, arguments, &settings).await;
+            assert_eq!(refused.code, Some(1), "{arguments:?}: {}", refused.stderr);
+            assert!(refused.stderr.contains(&told(&user, missing)), "{arguments:?}: {}", refused.stderr);
+        }
         grant(&open, &user, std::slice::from_ref(missing)).await;
     }
-    for arguments in [publish, list] {
+    for arguments in [publish, reset, list] {
         let done = call(&directory, arguments, &settings).await;
         assert_eq!(done.code, Some(0), "{arguments:?}: {}", done.stderr);
     }

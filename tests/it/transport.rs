@@ -78,6 +78,7 @@ struct Server {
     _listening: Listening,
     staleness: watch::Sender<Staleness>,
     ready: watch::Sender<bool>,
+    revocations: Arc<RevocationList>,
 }
 
 fn position() -> Position {
@@ -109,11 +110,12 @@ impl Server {
         let (ready_sender, ready) = watch::channel(true);
         let session = &settings.session;
         let metrics = Metrics::new(Timestamp::now());
+        let revocations = Arc::new(RevocationList::new(settings.auth.leeway));
         let viewers = Arc::new(ViewerContext {
             hub: hub.clone(),
             instance: Arc::new(Instance::new(stale)),
             verifier: Arc::new(Verifier::new(&settings.auth).unwrap()),
-            revocations: Arc::new(RevocationList::new(settings.auth.leeway)),
+            revocations: revocations.clone(),
             rules: Arc::new(Rules {
                 heartbeat_interval: session.heartbeat_interval,
                 snapshot_timeout: session.snapshot_timeout,
@@ -168,6 +170,7 @@ impl Server {
             _listening: listening,
             staleness,
             ready: ready_sender,
+            revocations,
         }
     }
 
@@ -193,6 +196,11 @@ impl Server {
     /// From now on the database is silent.
     fn answers_no_reads(&self) {
         self.snapshots.abort();
+    }
+
+    /// And from now on it is not.
+    fn answers_reads(&mut self) {
+        self.snapshots = tokio::spawn(snapshots(self.hub.clone()));
     }
 
     fn token(&self, user: &str) -> String {

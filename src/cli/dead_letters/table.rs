@@ -81,7 +81,8 @@ pub(super) fn json_line(letter: &Letter, replays: &Replays) -> String {
         json!({ "at": replay.begun_at, "partition": partition, "offset": offset })
     });
     let headers = letter.headers.iter().map(|(name, value)| {
-        let mut header = Map::from_iter([("name".to_owned(), json!(name))]);
+        let mut header = Map::new();
+        bytes(&mut header, "name", Some(name));
         bytes(&mut header, "value", value.as_deref());
         Value::Object(header)
     });
@@ -154,12 +155,23 @@ mod tests {
     fn json_tells_every_byte() {
         let letter = Letter {
             value: Some(vec![0xff]),
-            headers: vec![("a".to_owned(), Some(b"b".to_vec())), ("none".to_owned(), None)],
+            headers: vec![
+                (b"a".to_vec(), Some(b"b".to_vec())),
+                (b"none".to_vec(), None),
+                (b"\xff\xfe".to_vec(), Some(b"c".to_vec())),
+            ],
             ..letter()
         };
         let line: Value = serde_json::from_str(&json_line(&letter, &replays(None))).unwrap();
         assert_eq!((&line["key"], &line["value_base64"]), (&json!("A-1"), &json!("/w==")));
-        assert_eq!(line["headers"], json!([{"name": "a", "value": "b"}, {"name": "none", "value": null}]));
+        assert_eq!(
+            line["headers"],
+            json!([
+                {"name": "a", "value": "b"},
+                {"name": "none", "value": null},
+                {"name_base64": "//4=", "value": "c"},
+            ])
+        );
         assert_eq!(line["replay"]["offset"], Value::Null);
         assert_eq!((&line["partition"], &line["offset"]), (&json!(2), &json!(17)));
     }

@@ -1,16 +1,14 @@
 //! One record as rdkafka hands it over, made readable for decode, digest and dead letters.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use rdkafka::{
     Timestamp as KafkaTimestamp,
-    message::{BorrowedHeaders, BorrowedMessage, Headers, Message, OwnedHeaders},
+    message::{BorrowedHeaders, BorrowedMessage, Message, OwnedHeaders},
 };
 use sha2::{Digest, Sha256};
 
 use crate::domain::{Timestamp, decode::RawRecord};
 
-/// A record's headers as decode takes them.
+/// A record's headers as decode takes them: names are text.
 pub(crate) type HeaderList<'a> = Vec<(&'a str, Option<&'a [u8]>)>;
 
 /// A record kept byte for byte.
@@ -26,14 +24,13 @@ pub(crate) struct OwnedRecord {
 
 /// The headers of a record; those whose names are not UTF-8 mean nothing here and are left out.
 pub(crate) fn headers<'a>(message: &'a BorrowedMessage<'_>) -> HeaderList<'a> {
-    message.headers().map_or_else(Vec::new, readable)
+    let text = |(name, value)| Some((std::str::from_utf8(name).ok()?, value));
+    ordercast_headers::of_message(message).into_iter().filter_map(text).collect()
 }
 
-/// The headers of a record with names that are UTF-8.
-pub(crate) fn readable<H: Headers>(headers: &H) -> HeaderList<'_> {
-    // rdkafka panics on the name of a header that is not UTF-8, which any producer may write. Nothing is half done then.
-    let header = |index| catch_unwind(AssertUnwindSafe(|| headers.get(index))).ok();
-    (0..headers.count()).filter_map(header).map(|header| (header.key, header.value)).collect()
+/// A copy of headers whose names may be any bytes.
+pub(crate) fn owned(headers: Vec<ordercast_headers::Header<'_>>) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+    headers.into_iter().map(|(name, value)| (name.to_vec(), value.map(<[u8]>::to_vec))).collect()
 }
 
 /// The record as decode takes it.
@@ -79,30 +76,5 @@ impl OwnedRecord {
             value: message.payload().map(<[u8]>::to_vec),
             headers: message.headers().map(BorrowedHeaders::detach),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use rdkafka::message::Header;
-
-    use super::*;
-
-    /// Headers as rdkafka reads them: it panics on a name that is not UTF-8.
-    struct AsRead(Vec<Result<&'static str, ()>>);
-
-    impl Headers for AsRead {
-        fn count(&self) -> usize {
-            self.0.len()
-        }
-
-        fn try_get(&self, index: usize) -> Option<Header<'_, &[u8]>> {
-            self.0.get(index).map(|name| Header { key: name.unwrap(), value: None })
-        }
-    }
-
-    #[test]
-    fn a_header_whose_name_is_not_utf8_is_left_out_and_ends_nothing() {
-        assert_eq!(readable(&AsRead(vec![Ok("a"), Err(()), Ok("b")])), [("a", None), ("b", None)]);
     }
 }

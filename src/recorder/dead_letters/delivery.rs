@@ -10,7 +10,7 @@ use rdkafka::{
 use crate::{
     log::kafka::{
         producer::{ProduceError, Producer},
-        record::readable,
+        record,
     },
     recorder::batch::RefusedRecord,
     store::{DeadLetter, HeldRecord},
@@ -89,9 +89,6 @@ fn letter(RefusedRecord { record, refusal }: &RefusedRecord, held_record: Option
 }
 
 fn held_record(RefusedRecord { record, .. }: &RefusedRecord) -> HeldRecord {
-    let headers = record.headers.as_ref().map(readable).unwrap_or_default();
-    HeldRecord {
-        value: record.value.clone(),
-        headers: headers.into_iter().map(|(name, value)| (name.to_owned(), value.map(<[u8]>::to_vec))).collect(),
-    }
+    let headers = record.headers.as_ref().map(ordercast_headers::of_owned).unwrap_or_default();
+    HeldRecord { value: record.value.clone(), headers: record::owned(headers) }
 }

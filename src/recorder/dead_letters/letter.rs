@@ -28,8 +28,8 @@ const ADDED: [&str; 9] = [
     CODE,
 ];
 
-/// Names and values, in order.
-pub(super) type Headers = Vec<(String, Option<Vec<u8>>)>;
+/// Names and values, in order; a name may be any bytes.
+pub(super) type Headers = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
 /// A record that was put aside, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,8 +48,8 @@ pub struct Letter {
     pub key: Option<Vec<u8>>,
     /// The value; `None` is a tombstone.
     pub value: Option<Vec<u8>>,
-    /// The record's own headers, in order.
-    pub headers: Vec<(String, Option<Vec<u8>>)>,
+    /// The record's own headers, in order; a name may be any bytes.
+    pub headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
 }
 
 impl Letter {
@@ -62,8 +62,9 @@ impl Letter {
         mut headers: Headers,
     ) -> Option<Self> {
         // A record may have had headers of these names itself: those stand before.
-        let [topic, partition, offset, timestamp, _, _, _, message, code] =
-            ADDED.map(|name| headers.iter().rposition(|header| header.0 == name).and_then(|at| headers.remove(at).1));
+        let [topic, partition, offset, timestamp, _, _, _, message, code] = ADDED.map(|name| {
+            headers.iter().rposition(|header| header.0 == name.as_bytes()).and_then(|at| headers.remove(at).1)
+        });
         if topic? != source.as_bytes() {
             return None;
         }
@@ -100,7 +101,7 @@ impl Letter {
 
     /// The record that was put aside first: this one, unless it is itself a replay that was refused again.
     pub fn first(&self) -> RecordId {
-        let header = self.headers.iter().rev().find(|header| header.0 == REPLAY_HEADER);
+        let header = self.headers.iter().rev().find(|header| header.0 == REPLAY_HEADER.as_bytes());
         header.and_then(|header| read_id(header.1.as_deref()?)).unwrap_or(self.record)
     }
 
@@ -108,8 +109,8 @@ impl Letter {
     pub(super) fn replay_headers(&self, same_log: bool) -> Headers {
         let mut headers = self.headers.clone();
         let mut add_once = |name: &str, value: String| {
-            if !headers.iter().any(|header| header.0 == name) {
-                headers.push((name.to_owned(), Some(value.into_bytes())));
+            if !headers.iter().any(|header| header.0 == name.as_bytes()) {
+                headers.push((name.as_bytes().to_vec(), Some(value.into_bytes())));
             }
         };
         // A place in another life of the log is no version in this one.
@@ -135,8 +136,8 @@ fn read_id(bytes: &[u8]) -> Option<RecordId> {
 mod tests {
     use super::*;
 
-    fn header(name: &str, value: impl AsRef<[u8]>) -> (String, Option<Vec<u8>>) {
-        (name.to_owned(), Some(value.as_ref().to_vec()))
+    fn header(name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> (Vec<u8>, Option<Vec<u8>>) {
+        (name.as_ref().to_vec(), Some(value.as_ref().to_vec()))
     }
 
     fn letter(own: Headers) -> Option<Letter> {
@@ -157,7 +158,13 @@ mod tests {
 
     #[test]
     fn what_the_recorder_added_is_told_apart_from_what_the_record_had() {
-        let own = vec![header("trace", "1"), header(CODE, "mine"), header("trace", "2"), ("null".to_owned(), None)];
+        let own = vec![
+            header("trace", "1"),
+            header(CODE, "mine"),
+            header(b"\xff\xfe", b"\xfd"),
+            header("trace", "2"),
+            (b"null".to_vec(), None),
+        ];
         let letter = letter(own.clone()).unwrap();
         assert_eq!(letter.record, RecordId { partition: 2, offset: 41, timestamp_millis: 1_700_000_000_000 });
         assert_eq!((letter.code.as_str(), letter.message.as_str()), ("missing_field", "status is missing"));
@@ -186,6 +193,6 @@ mod tests {
     #[test]
     fn a_place_in_a_log_that_was_replaced_is_no_version() {
         let sent = letter(Vec::new()).unwrap().replay_headers(false);
-        assert!(sent.iter().all(|header| header.0 != VERSION_HEADER), "{sent:?}");
+        assert!(sent.iter().all(|header| header.0 != VERSION_HEADER.as_bytes()), "{sent:?}");
     }
 }

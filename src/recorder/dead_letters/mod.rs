@@ -12,7 +12,7 @@ use std::{
 
 use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
-    message::{Header, OwnedHeaders},
+    message::OwnedHeaders,
 };
 use tokio::sync::mpsc::Receiver;
 
@@ -116,7 +116,7 @@ pub async fn replay(
 ) -> Result<Delivered, ProduceError> {
     let headers = || {
         letter.replay_headers(same_log).iter().fold(OwnedHeaders::new(), |headers, (name, value)| {
-            headers.insert(Header { key: name, value: value.as_deref() })
+            ordercast_headers::with(headers, name, value.as_deref())
         })
     };
     let (key, value) = (letter.key.as_deref(), letter.value.as_deref());

@@ -75,8 +75,7 @@ fn read(
                 if ends.get(&partition).is_none_or(|end| offset >= *end) {
                     continue;
                 }
-                let headers = record::headers(&message).into_iter();
-                let headers = headers.map(|(name, value)| (name.to_owned(), value.map(<[u8]>::to_vec))).collect();
+                let headers = record::owned(ordercast_headers::of_message(&message));
                 let at = message.timestamp().to_millis().and_then(Timestamp::from_millis);
                 let at = at.unwrap_or_else(Timestamp::now);
                 let letter = Letter::from_topic(source, at, message.key(), message.payload(), headers);

@@ -5,7 +5,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicRe
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Header, Headers, Message, OwnedHeaders};
+use rdkafka::message::{BorrowedMessage, Message, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
@@ -22,7 +22,7 @@ pub struct Topic {
 pub struct Record {
     key: Option<Vec<u8>>,
     value: Option<Vec<u8>>,
-    headers: Vec<(String, Vec<u8>)>,
+    headers: Vec<(Vec<u8>, Vec<u8>)>,
     partition: Option<i32>,
     timestamp: Option<i64>,
 }
@@ -35,7 +35,7 @@ pub struct Written {
     pub timestamp: Option<i64>,
     pub key: Option<Vec<u8>>,
     pub value: Option<Vec<u8>>,
-    pub headers: Vec<(String, Option<Vec<u8>>)>,
+    pub headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
 }
 
 impl Topic {
@@ -47,18 +47,27 @@ impl Topic {
 
     /// Makes a topic with a name and settings of its own.
     pub async fn create_named(bootstrap: &str, name: &str, partitions: i32, settings: &[(&str, &str)]) -> Self {
-        let topic = Self::existing(bootstrap, name);
-        let wanted = NewTopic::new(name, partitions, TopicReplication::Fixed(-1));
-        let wanted = settings.iter().fold(wanted, |topic, (key, value)| topic.set(key, value));
-        let made = topic.admin().create_topics([&wanted], &patient()).await.expect("Kafka answers");
-        made.into_iter().for_each(|made| drop(made.expect("the topic is made")));
-        topic
+        Self::make(bootstrap, name, partitions, TopicReplication::Fixed(-1), settings).await
     }
 
     /// Makes a topic of which each partition is on one broker only.
     pub async fn create_unreplicated(bootstrap: &str, partitions: i32) -> Self {
-        let topic = Self::existing(bootstrap, &format!("test-{}", ulid::Ulid::generate()));
-        let wanted = NewTopic::new(&topic.name, partitions, TopicReplication::Fixed(1));
+        let name = format!("test-{}", ulid::Ulid::generate());
+        Self::make(bootstrap, &name, partitions, TopicReplication::Fixed(1), &[]).await
+    }
+
+    /// Records stay however old they say they are: otherwise those dated back by a test would fall to the broker's seven
+    /// days, for which it looks every five minutes.
+    async fn make(
+        bootstrap: &str,
+        name: &str,
+        partitions: i32,
+        replication: TopicReplication<'_>,
+        settings: &[(&str, &str)],
+    ) -> Self {
+        let topic = Self::existing(bootstrap, name);
+        let wanted = NewTopic::new(name, partitions, replication).set("retention.ms", "-1");
+        let wanted = settings.iter().fold(wanted, |topic, (key, value)| topic.set(key, value));
         let made = topic.admin().create_topics([&wanted], &patient()).await.expect("Kafka answers");
         made.into_iter().for_each(|made| drop(made.expect("the topic is made")));
         topic
@@ -253,9 +262,9 @@ impl Record {
         Self { timestamp: Some(timestamp), ..self }
     }
 
-    /// Adds a header; several of one name are kept.
-    pub fn header(mut self, name: &str, value: impl Into<Vec<u8>>) -> Self {
-        self.headers.push((name.to_owned(), value.into()));
+    /// Adds a header; several of one name are kept. A name may be any bytes.
+    pub fn header(mut self, name: impl AsRef<[u8]>, value: impl Into<Vec<u8>>) -> Self {
+        self.headers.push((name.as_ref().to_vec(), value.into()));
         self
     }
 
@@ -268,7 +277,7 @@ impl Record {
         let headers = self
             .headers
             .iter()
-            .fold(no_headers, |headers, (key, value)| headers.insert(Header { key, value: Some(value) }));
+            .fold(no_headers, |headers, (name, value)| ordercast_headers::with(headers, name, Some(value)));
         FutureRecord {
             topic,
             partition: self.partition,
@@ -281,15 +290,15 @@ impl Record {
 }
 
 impl Written {
-    fn from_kafka(message: &impl Message) -> Self {
-        let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
+    fn from_kafka(message: &BorrowedMessage<'_>) -> Self {
+        let headers = ordercast_headers::of_message(message).into_iter();
         Self {
             partition: message.partition(),
             offset: message.offset(),
             timestamp: message.timestamp().to_millis(),
             key: message.key().map(<[u8]>::to_vec),
             value: message.payload().map(<[u8]>::to_vec),
-            headers: headers.map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec))).collect(),
+            headers: headers.map(|(name, value)| (name.to_vec(), value.map(<[u8]>::to_vec))).collect(),
         }
     }
 }

@@ -87,7 +87,8 @@ async fn bad_records_around_good_ones_become_dead_letters_once_though_the_record
         let (kept, added) = letter.headers.split_at(original.headers.len());
         assert_eq!(kept, original.headers, "{code}");
         let header = |name: &str| {
-            let found = added.iter().find(|(header, _)| header == name).unwrap_or_else(|| panic!("no {name}"));
+            let found =
+                added.iter().find(|(header, _)| header == name.as_bytes()).unwrap_or_else(|| panic!("no {name}"));
             found.1.clone().unwrap()
         };
         assert_eq!(header("x-error-code"), code.as_bytes());

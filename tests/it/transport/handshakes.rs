@@ -4,12 +4,13 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use ordercast::hub::Whom;
-use reqwest::{Response, StatusCode};
+use reqwest::{Method, Response, StatusCode};
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
 };
+use tokio_tungstenite::tungstenite;
 
 use super::{Server, WAITING, close_code, handshake, raw};
 
@@ -163,6 +164,34 @@ async fn shake_hands(server: &Server, from: &str, user: &str) -> Option<[u8; 12]
     let mut head = [0; 12];
     stream.read_exact(&mut head).await.ok()?;
     Some(head)
+}
+
+#[tokio::test]
+async fn who_comes_before_the_instance_has_caught_up_is_told_to_come_again_and_let_in_afterwards() {
+    let server = Server::start().await;
+    let http = reqwest::Client::new();
+    let token = server.token("u-1");
+    let url = |scheme: &str, path: &str| format!("{scheme}://{}{path}", server.address);
+    let socket = url("ws", &format!("/order-status?token={token}"));
+    for (round, ready) in [false, true, false].into_iter().enumerate() {
+        server.ready.send_replace(ready);
+        for (method, path) in [(Method::GET, "/orders"), (Method::GET, "/orders/A-1"), (Method::POST, "/tickets")] {
+            let answer = http.request(method, url("http", path)).bearer_auth(&token).send().await.unwrap();
+            let (status, again) = (answer.status().as_u16(), answer.headers().get("retry-after").cloned());
+            let problem: serde_json::Value = answer.json().await.unwrap();
+            if ready {
+                assert_ne!(problem["code"], "not_ready", "{path} {round}");
+            } else {
+                assert_eq!((status, &problem["code"]), (503, &"not_ready".into()), "{path} {round}");
+                assert_eq!(again.unwrap(), "2");
+            }
+        }
+        match tokio_tungstenite::connect_async(&socket).await {
+            Ok(_) => assert!(ready, "let in before there is anything to show"),
+            Err(tungstenite::Error::Http(answer)) => assert_eq!((ready, answer.status().as_u16()), (false, 503)),
+            Err(error) => panic!("{error}"),
+        }
+    }
 }
 
 #[tokio::test]

@@ -5,8 +5,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ordercast::{
+    auth::Revocation,
+    domain::{Snapshot, Timestamp, UserId},
+    protocol::StaleReason,
+};
 use reqwest::{Client, Response};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
@@ -176,5 +181,58 @@ async fn answers_take_no_places_of_sessions_and_sessions_none_of_answers() {
     assert!(full.to_string().contains("503"), "{full}");
     for request in hanging {
         assert_eq!(refusal(request.await.unwrap().unwrap()).await.1, "snapshot_unavailable", "let in, and not read");
+    }
+}
+
+#[tokio::test]
+async fn a_list_says_what_may_be_out_of_date_for_all_and_for_itself() {
+    let server = server_with(1, &[]).await;
+    let stale =
+        async || get(&server, "/orders", &server.token("u-1")).await.json::<Value>().await.unwrap()["stale"].take();
+    assert_eq!(stale().await, json!([]));
+    server.doubt(StaleReason::LogGap);
+    assert_eq!(stale().await, json!(["log_gap"]));
+    server.answers_no_reads();
+    // From a database that cannot say how far it is, nothing is proved.
+    let nowhere = Snapshot::new(&Default::default(), Vec::new(), Default::default());
+    let hub = server.hub.clone();
+    let unproven = tokio::spawn(async move {
+        loop {
+            hub.reads_due().await;
+            let reads = hub.step(|hub| hub.take_due_reads(100));
+            reads
+                .sessions
+                .iter()
+                .for_each(|read| drop(hub.step(|hub| hub.reconcile(read, &nowhere, Timestamp::now()))));
+        }
+    });
+    assert_eq!(stale().await, json!(["catching_up", "log_gap"]));
+    unproven.abort();
+}
+
+#[tokio::test]
+async fn a_token_that_was_revoked_while_its_orders_were_read_is_shown_none_of_them() {
+    for path in ["/orders", "/orders/A-1"] {
+        let mut server = server_with(1, &[]).await;
+        let (token, other) = (server.token("u-1"), server.token("u-2"));
+        assert_eq!(get(&server, path, &token).await.status(), 200);
+        server.answers_no_reads();
+        let ask = |token: &str| {
+            tokio::spawn(Client::new().get(format!("http://{}{path}", server.address)).bearer_auth(token).send())
+        };
+        let hanging = [ask(&token), ask(&other)];
+        let begun = Instant::now();
+        while server.hub.step(|hub| hub.sessions()) < hanging.len() {
+            assert!(begun.elapsed() < Duration::from_secs(4), "both wait in the hub");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let user_id = UserId::parse("u-1").unwrap();
+        let revocation = Revocation::User { user_id, issued_before: Timestamp::now() };
+        server.revocations.write(|revocations| revocations.insert("k-1", revocation));
+        server.answers_reads();
+        let [revoked, good] = hanging;
+        let (status, code, _) = refusal(revoked.await.unwrap().unwrap()).await;
+        assert_eq!((status, code.as_str()), (401, "invalid_token"), "{path}");
+        assert_ne!(good.await.unwrap().unwrap().status(), 401, "{path}");
     }
 }

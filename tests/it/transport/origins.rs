@@ -98,6 +98,33 @@ async fn pages_of_allowed_origins_read_every_answer_refusals_included() {
 }
 
 #[tokio::test]
+async fn a_page_of_another_origin_is_refused_by_every_path_and_told_nothing_of_the_token() {
+    let server = server().await;
+    let token = server.token("u-1");
+    let origins = [
+        "https://evil.example",
+        "https://evilshop.example",
+        "https://shop.example.evil.example",
+        "http://shop.example",
+    ];
+    for origin in origins {
+        for line in ["GET /order-status", "GET /orders", "GET /orders/A-1", "POST /tickets"] {
+            for token in [token.as_str(), "no.good.token"] {
+                let upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                               Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+                let more = if line.ends_with("order-status") { upgrade } else { "" };
+                let request = format!(
+                    "{line} HTTP/1.1\r\nHost: api.example\r\nOrigin: {origin}\r\nAuthorization: Bearer {token}\r\n{more}\r\n"
+                );
+                let answer = asked(&server, request).await;
+                assert_eq!(answer.status, 403, "{line} {origin} {answer:?}");
+                assert!(cors(&answer).is_empty() && answer.body.contains("origin_not_allowed"), "{answer:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn preflights_count_like_any_other_request() {
     let settings = [("session.max_handshakes_per_second", "3"), ("http.allowed_origins", ALLOWED)];
     let server = Server::start_with(&settings).await;

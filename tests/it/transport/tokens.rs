@@ -1,6 +1,15 @@
 //! Going on with another token, links that are complete, and a user's newest session in the place of the oldest.
 
+use std::{
+    sync::mpsc,
+    time::{Duration, Instant},
+};
+
 use futures_util::SinkExt;
+use ordercast::{
+    auth::Revocation,
+    domain::{Timestamp, UserId},
+};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::{Error, Message, client::IntoClientRequest};
 
@@ -64,6 +73,37 @@ async fn a_refused_refresh_is_an_error_and_the_token_of_another_user_ends_the_se
         let series = format!("ordercast_token_refreshes_total{{outcome=\"{outcome}\"}}");
         assert_eq!(server.metric(&series), many, "{outcome}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_is_revoked_between_its_check_and_its_exchange_ends_the_session() {
+    let server = Server::start().await;
+    let mut client = started(&server, &server.token("u-1")).await;
+    // While nobody else gets at the hub, the session stands between the two.
+    let (hub, (go, may_go), (hold, holds)) = (server.hub.clone(), mpsc::channel::<()>(), mpsc::channel());
+    let holder = std::thread::spawn(move || {
+        hub.step(|_| {
+            hold.send(()).unwrap();
+            // An error: the test has failed, and is gone.
+            may_go.recv().ok();
+        });
+    });
+    holds.recv().unwrap();
+    refresh(&mut client, &server.token("u-1")).await;
+    let begun = Instant::now();
+    while server.metric(r#"ordercast_token_refreshes_total{outcome="accepted"}"#) < 1.0 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "it is checked");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let revocation = Revocation::User { user_id: UserId::parse("u-1").unwrap(), issued_before: Timestamp::now() };
+    server.revocations.write(|revocations| revocations.insert("k-1", revocation));
+    go.send(()).unwrap();
+    holder.join().unwrap();
+    let mut told = next_json(&mut client).await;
+    while told["type"] != "closing" {
+        told = next_json(&mut client).await;
+    }
+    assert_eq!((&told["code"], &told["reason"]), (&json!(4503), &json!("revoked")));
 }
 
 #[tokio::test]

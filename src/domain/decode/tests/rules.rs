@@ -182,6 +182,22 @@ fn viewers_are_named_once_and_without_the_user() {
 }
 
 #[test]
+fn of_a_header_that_comes_twice_the_last_counts() {
+    let value = br#"{"order_id":"A-1","user_id":"u-42","status":"shipped"}"#;
+    let headers = [
+        ("id", Some(&b"first"[..])),
+        ("ordercast-version", Some(b"17")),
+        ("id", Some(b"last")),
+        ("ordercast-version", Some(b"18")),
+    ];
+    let state = super::decode(&RawRecord { headers: &headers, ..record(value) });
+    assert_eq!((state.event_id.as_deref(), state.version.number), (Some("last"), 18));
+    let absent = [headers[0], ("id", None)];
+    let state = super::decode(&RawRecord { headers: &absent, ..record(value) });
+    assert_eq!(state.event_id, None, "and a null one is none");
+}
+
+#[test]
 fn the_event_id_is_the_events_own_then_the_cloud_events_then_the_header() {
     let decode = |members: &str, headers: &[(&str, Option<&[u8]>)]| {
         let value = event_with(members);
