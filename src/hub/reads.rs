@@ -3,7 +3,7 @@
 use hashbrown::{DefaultHashBuilder, HashSet};
 use indexmap::IndexSet;
 
-use super::{Hub, Phase, Rule, SessionKey};
+use super::{Hub, Phase, Rule, Session, SessionKey};
 use crate::event::{OrderId, Position, UserId};
 
 /// A read for one session. What it asks for is fixed now; what the session shows later is not part of it.
@@ -50,6 +50,21 @@ impl DueReads {
         let sessions = self.sessions.split_off(self.sessions.len().div_ceil(2));
         let orders = self.orders.split_off(self.orders.len() / 2);
         Self { sessions, orders }
+    }
+
+    /// Takes so many out, sessions first.
+    pub fn take_first(&mut self, reads: usize) -> Self {
+        let sessions: Vec<_> = self.sessions.drain(..reads.min(self.sessions.len())).collect();
+        let orders = self.orders.drain(..(reads - sessions.len()).min(self.orders.len())).collect();
+        Self { sessions, orders }
+    }
+
+    /// Takes the last one out, orders first.
+    pub fn take_last(&mut self) -> Self {
+        match self.orders.pop() {
+            Some(read) => Self { sessions: Vec::new(), orders: vec![read] },
+            None => Self { sessions: self.sessions.pop().into_iter().collect(), orders: Vec::new() },
+        }
     }
 }
 
@@ -128,6 +143,12 @@ impl Hub {
         self.reads.sessions.len() + self.reads.orders.len()
     }
 
+    /// How many orders are waiting for a read, or being read.
+    #[cfg(test)]
+    pub(crate) fn orders_in_doubt(&self) -> usize {
+        self.reads.orders_in_doubt().count()
+    }
+
     /// Whether a read is due.
     pub fn has_due_reads(&self) -> bool {
         !self.reads.is_empty()
@@ -155,7 +176,9 @@ impl Hub {
     /// The reads could not be done: they are due again.
     pub fn retry(&mut self, reads: DueReads) {
         for read in reads.sessions {
-            if self.registry.sessions.get(read.key).is_some_and(|session| session.serial == read.serial) {
+            if let Some(session) = self.registry.sessions.get_mut(read.key).filter(|it| it.serial == read.serial) {
+                // Where the answer broke off, the hub took it for answered.
+                session.queued = true;
                 self.reads.session_due(read.key);
             }
         }
@@ -163,6 +186,18 @@ impl Hub {
             self.reads.reading.remove(&read.order_id);
             self.reads.order_due(&read.order_id);
         }
+    }
+
+    /// The answer to a read broke off in the middle. What its session shows then is not known any more: it is owed
+    /// everything, and gets nothing before that. Returns the read, for [`retry`](Self::retry) at a later time.
+    pub fn broke_off(&mut self, read: SessionRead) -> SessionRead {
+        let half_shown = |session: &Session| session.half_shown && session.serial == read.serial;
+        if !self.registry.sessions.get(read.key).is_some_and(half_shown) {
+            return read;
+        }
+        self.restart(read.key);
+        self.reads.sessions.shift_remove(&read.key);
+        self.session_read(read.key).unwrap_or(read)
     }
 
     /// Lets reads that waited for a proof try again, if a snapshot at `progress` would be proved.

@@ -54,6 +54,15 @@ pub enum StoreError {
         /// What this binary knows.
         known: i64,
     },
+    /// The stored row of an order cannot be read: this program has not written it so.
+    #[error("the stored row of the order {order} cannot be read: {error}")]
+    Unreadable {
+        /// The order's id, as stored.
+        order: String,
+        /// What is wrong with it.
+        #[source]
+        error: sqlx::Error,
+    },
     /// The database is away or asks to come again.
     #[error("the database of database.url does not answer{0}")]
     Unavailable(Away),

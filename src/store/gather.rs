@@ -3,7 +3,10 @@
 use hashbrown::HashMap;
 use sqlx::{ColumnIndex, Decode, Error, FromRow, Row, Type};
 
-use super::rows::{MarkerRow, OrderRow, unreadable};
+use super::{
+    StoreError,
+    rows::{MarkerRow, OrderRow, unreadable},
+};
 use crate::event::{Epoch, Position, Snapshot, SnapshotQuery};
 
 /// A row of `progress`, under the column names that the snapshot statement gives it.
@@ -19,10 +22,11 @@ pub(super) struct PositionRow {
 }
 
 /// Sorts rows by their `kind`: positions (0), orders (1), markers (2).
-pub(super) fn gather<'r, R: Row>(asked: &SnapshotQuery, rows: &'r [R]) -> Result<Snapshot, Error>
+pub(super) fn gather<'r, R: Row>(asked: &SnapshotQuery, rows: &'r [R]) -> Result<Snapshot, StoreError>
 where
     for<'q> &'q str: ColumnIndex<R>,
     i32: Decode<'r, R::Database> + Type<R::Database>,
+    String: Decode<'r, R::Database> + Type<R::Database>,
     PositionRow: FromRow<'r, R>,
     OrderRow: FromRow<'r, R>,
     MarkerRow: FromRow<'r, R>,
@@ -33,15 +37,31 @@ where
         match row.try_get("kind")? {
             0 => positions.push(PositionRow::from_row(row)?.into_position()?),
             1 => {
-                let (history, unreadable) = OrderRow::from_row(row)?.into_history()?;
+                let (history, unreadable) =
+                    OrderRow::from_row(row).and_then(OrderRow::into_history).map_err(of_order(row))?;
                 histories.extend([history]);
                 unreadable_values += unreadable;
             }
-            _ => histories.extend([MarkerRow::from_row(row)?.into_history()?]),
+            _ => {
+                let history = MarkerRow::from_row(row).and_then(MarkerRow::into_history).map_err(of_order(row))?;
+                histories.extend([history]);
+            }
         }
     }
     positions.sort_unstable_by_key(|position| position.partition);
     Ok(Snapshot::new(asked, positions, histories).with_unreadable_values(unreadable_values))
+}
+
+/// Says of an error whose row it is about.
+fn of_order<'r, R: Row>(row: &'r R) -> impl FnOnce(Error) -> StoreError
+where
+    for<'q> &'q str: ColumnIndex<R>,
+    String: Decode<'r, R::Database> + Type<R::Database>,
+{
+    move |error| match row.try_get("order_id") {
+        Ok(order) => StoreError::Unreadable { order, error },
+        Err(_) => error.into(),
+    }
 }
 
 impl PositionRow {

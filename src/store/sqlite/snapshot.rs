@@ -42,5 +42,5 @@ pub(super) async fn read(
         .bind(json(&asked.orders))
         .fetch_all(connection)
         .await?;
-    Ok(gather(asked, &rows)?)
+    gather(asked, &rows)
 }
