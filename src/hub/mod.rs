@@ -37,7 +37,7 @@ pub use self::{
     badge::{Badge, SessionInfo, Shows, Whom},
     mailbox::{Delivery, Mailbox, PendingSnapshot, Put},
     places::{Place, TooManySessions},
-    reads::{DueReads, OrderRead, SessionRead},
+    reads::{DueReads, Gathering, OrderRead, SessionRead},
     reconcile::{Correction, Reconciled, Revision},
     registry::SessionKey,
     shared::SharedHub,

@@ -68,6 +68,34 @@ impl DueReads {
     }
 }
 
+/// Orders that reads name which are taken in one step.
+const MAX_NAMES_PER_STEP: usize = 500;
+
+/// Reads that are being taken for one statement.
+#[derive(Debug)]
+pub struct Gathering {
+    /// Those that were taken.
+    pub due: DueReads,
+    orders: usize,
+    most_reads: usize,
+    most_orders: usize,
+}
+
+impl Gathering {
+    /// Nothing yet. A read that brings more than `most_orders` is taken alone.
+    pub fn up_to(most_reads: usize, most_orders: usize) -> Self {
+        Self { due: DueReads::default(), orders: 0, most_reads, most_orders }
+    }
+
+    fn is_full(&self) -> bool {
+        self.due.len() >= self.most_reads || self.orders >= self.most_orders
+    }
+
+    fn has_room_for(&self, orders: usize) -> bool {
+        self.due.is_empty() || self.orders.saturating_add(orders) <= self.most_orders
+    }
+}
+
 /// Which reads are due. Each session and order stands in it once; what is gone is swept out now and then.
 #[derive(Debug, Default)]
 pub(super) struct ReadQueue {
@@ -156,21 +184,65 @@ impl Hub {
 
     /// Takes at most `max` due reads, sessions first.
     pub fn take_due_reads(&mut self, max: usize) -> DueReads {
-        let mut due = DueReads::default();
-        while due.sessions.len() < max && !self.reads.sessions.is_empty() {
-            let many = (max - due.sessions.len()).min(self.reads.sessions.len());
-            let keys: Vec<SessionKey> = self.reads.sessions.drain(..many).collect();
-            due.sessions.extend(keys.into_iter().filter_map(|key| self.session_read(key)));
+        let mut gathering = Gathering::up_to(max, usize::MAX);
+        while self.gather(&mut gathering, |_| true, |_| 1) {}
+        gathering.due
+    }
+
+    /// How many reads of these sessions are due, and of orders where `None` is among them. See [`gather`](Self::gather).
+    pub fn due_among(&self, is_among: impl Fn(Option<&UserId>) -> bool) -> usize {
+        let sessions = self.reads.sessions.iter().filter(|key| is_among(self.user_of(**key))).count();
+        sessions + if is_among(None) { self.reads.orders.len() } else { 0 }
+    }
+
+    /// Takes due reads, sessions first: as many as still fit, and no more than is good for one step. Returns whether
+    /// there may be more to take.
+    ///
+    /// `is_among` says which sessions, by user; `None` stands for links, and for all that is read for no session. `weigh`
+    /// says how many orders a read is likely to bring.
+    pub fn gather(
+        &mut self,
+        gathering: &mut Gathering,
+        is_among: impl Fn(Option<&UserId>) -> bool,
+        weigh: impl Fn(&SessionRead) -> usize,
+    ) -> bool {
+        let (mut passed, mut names, mut is_cut) = (HashSet::new(), 0, false);
+        for key in &self.reads.sessions {
+            if names >= MAX_NAMES_PER_STEP || gathering.is_full() {
+                break;
+            }
+            if !is_among(self.user_of(*key)) {
+                continue;
+            }
+            if let Some(read) = self.session_read(*key) {
+                let orders = weigh(&read);
+                if !gathering.has_room_for(orders) {
+                    is_cut = true;
+                    break;
+                }
+                names += read.orders.len().max(1);
+                gathering.orders += orders;
+                gathering.due.sessions.push(read);
+            }
+            passed.insert(*key);
         }
-        while due.len() < max && !self.reads.orders.is_empty() {
-            let many = (max - due.len()).min(self.reads.orders.len());
-            let ReadQueue { orders, sought, .. } = &mut self.reads;
+        self.reads.sessions.retain(|key| !passed.contains(key));
+        while is_among(None) && names < MAX_NAMES_PER_STEP && !gathering.is_full() && !self.reads.orders.is_empty() {
+            let room = (gathering.most_reads - gathering.due.len()).min(gathering.most_orders - gathering.orders);
+            let many = room.min(MAX_NAMES_PER_STEP - names).min(self.reads.orders.len());
+            let ReadQueue { orders, sought, reading, .. } = &mut self.reads;
             let wanted = |order_id: &OrderId| self.registry.orders.contains_key(order_id) || sought.contains(order_id);
-            let wanted = orders.drain(..many).filter(wanted);
-            due.orders.extend(wanted.map(|order_id| OrderRead { order_id }));
+            let before = gathering.due.orders.len();
+            let reads = orders.drain(..many).filter(wanted).map(|order_id| OrderRead { order_id });
+            gathering.due.orders.extend(reads.inspect(|read| _ = reading.insert(read.order_id.clone())));
+            gathering.orders += gathering.due.orders.len() - before;
+            names += many;
         }
-        self.reads.reading.extend(due.orders.iter().map(|read| read.order_id.clone()));
-        due
+        names >= MAX_NAMES_PER_STEP && !is_cut && !gathering.is_full()
+    }
+
+    fn user_of(&self, key: SessionKey) -> Option<&UserId> {
+        self.registry.sessions.get(key).and_then(|session| session.viewer.user())
     }
 
     /// The reads could not be done: they are due again.
@@ -202,7 +274,9 @@ impl Hub {
 
     /// Lets reads that waited for a proof try again, if a snapshot at `progress` would be proved.
     pub fn retry_postponed(&mut self, progress: &[Position]) {
-        if self.tail.proves(progress) {
+        if (!self.reads.postponed_sessions.is_empty() || !self.reads.postponed_orders.is_empty())
+            && self.tail.proves(progress)
+        {
             for key in std::mem::take(&mut self.reads.postponed_sessions) {
                 self.session_due(key);
             }

@@ -7,6 +7,7 @@
 mod apart;
 mod errand;
 mod statements;
+mod weights;
 
 use std::{
     sync::Arc,
@@ -19,11 +20,12 @@ use tokio_util::sync::CancellationToken;
 use self::{
     apart::Apart,
     errand::{Errand, Fault, Outcome, Taken},
+    weights::{MAX_ORDERS_PER_STATEMENT, MAX_READS_PER_STATEMENT, Weights},
 };
 use super::{component::Component, pace::Pace, progress::ReadsInFlight, repeats::Repeats};
 use crate::{
-    event::{Snapshot, Timestamp},
-    hub::{DueReads, Hub, SharedHub},
+    event::{Snapshot, Timestamp, UserId},
+    hub::{DueReads, Gathering, Hub, SharedHub},
     store::{Store, StoreError},
     telemetry::SnapshotMetrics,
 };
@@ -32,8 +34,6 @@ use crate::{
 pub(crate) use self::statements::Statements;
 pub(crate) use self::statements::query;
 
-/// Reads that share one statement at most; fewer for a while after a failure, which may have been too much to ask.
-const MAX_READS_PER_STATEMENT: usize = 500;
 /// Statements under way at once. More only queue in the database; fewer let one large answer hold up the others.
 const STATEMENTS_IN_FLIGHT: usize = 3;
 /// How often the hub is asked whether it has reached a snapshot.
@@ -99,7 +99,7 @@ async fn run(parts: SnapshotParts, stop: CancellationToken) {
         gathered_at = None;
         while errands.len() < STATEMENTS_IN_FLIGHT {
             let now = Instant::now();
-            let wait = match coalescer.parts.hub.look(Hub::due_reads) {
+            let wait = match coalescer.due(Lists::Short) {
                 0 => break,
                 due => pace.wait(due, now),
             };
@@ -107,7 +107,11 @@ async fn run(parts: SnapshotParts, stop: CancellationToken) {
                 gathered_at = Some(now + wait);
                 break;
             }
-            pace.sent(coalescer.send(now, &mut errands, &mut waits), now);
+            pace.sent(coalescer.send(Lists::Short, now, &mut errands, &mut waits), now);
+        }
+        // Each waits for its turn anyway, so there is no need to gather.
+        while errands.len() < STATEMENTS_IN_FLIGHT && coalescer.may_send_long() && coalescer.due(Lists::Long) > 0 {
+            coalescer.send(Lists::Long, Instant::now(), &mut errands, &mut waits);
         }
     }
     // What they have not answered goes back to the hub.
@@ -119,8 +123,11 @@ async fn run(parts: SnapshotParts, stop: CancellationToken) {
 struct Coalescer {
     parts: SnapshotParts,
     apart: Apart,
+    weights: Weights,
     said: Repeats,
     reads_per_statement: usize,
+    /// Held by each errand for long lists: fewer than all, so that short ones are never behind them.
+    long: Arc<()>,
 }
 
 impl Coalescer {
@@ -128,15 +135,27 @@ impl Coalescer {
         Self {
             parts,
             apart: Apart::default(),
+            weights: Weights::default(),
             said: Repeats::every(REMINDER_INTERVAL),
             reads_per_statement: MAX_READS_PER_STATEMENT,
+            long: Arc::default(),
         }
     }
 
+    fn due(&self, lists: Lists) -> usize {
+        self.parts.hub.look(|hub| hub.due_among(|user| self.weights.is_long(user) == (lists == Lists::Long)))
+    }
+
+    fn may_send_long(&self) -> bool {
+        Arc::strong_count(&self.long) < STATEMENTS_IN_FLIGHT
+    }
+
     /// Takes what is due and starts to ask for it. Returns how many reads share a statement.
-    fn send(&mut self, now: Instant, errands: &mut JoinSet<Outcome>, waits: &mut JoinSet<()>) -> usize {
-        let due = self.parts.hub.step(|hub| hub.take_due_reads(self.reads_per_statement));
-        let sorted = self.apart.sort(due, now);
+    fn send(&mut self, lists: Lists, now: Instant, errands: &mut JoinSet<Outcome>, waits: &mut JoinSet<()>) -> usize {
+        let is_among = |user: Option<&UserId>| self.weights.is_long(user) == (lists == Lists::Long);
+        let mut gathering = Gathering::up_to(self.reads_per_statement, MAX_ORDERS_PER_STATEMENT);
+        while self.parts.step(|hub| hub.gather(&mut gathering, is_among, |read| self.weights.of(read))) {}
+        let sorted = self.apart.sort(gathering.due, now);
         for (wait, read) in sorted.later {
             self.wait(wait, Taken::new(&self.parts.hub, read), waits);
         }
@@ -145,7 +164,13 @@ impl Coalescer {
         }
         let together = sorted.together.len();
         if together > 0 {
-            errands.spawn(Errand::together(&self.parts, sorted.together).run());
+            let long = (lists == Lists::Long).then(|| self.long.clone());
+            let errand = Errand::together(&self.parts, sorted.together);
+            errands.spawn(async move {
+                let outcome = errand.run().await;
+                drop(long);
+                outcome
+            });
         }
         together
     }
@@ -154,6 +179,12 @@ impl Coalescer {
     fn on_outcome(&mut self, outcome: Outcome, waits: &mut JoinSet<()>) -> bool {
         let now = Instant::now();
         outcome.answered.iter().for_each(|name| self.apart.on_answer(name));
+        outcome.listed.into_iter().for_each(|(user, orders)| self.weights.on_answer(user, orders));
+        for (taken, listed) in outcome.too_much {
+            self.weights.on_too_much(listed);
+            // Due again at once.
+            drop(taken);
+        }
         for (taken, fault) in outcome.refused {
             self.tell(&fault, now);
             if let Some(name) = taken.name() {
@@ -196,6 +227,15 @@ impl Coalescer {
     }
 }
 
+/// Which reads share a statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lists {
+    /// All but those of users whose lists are known to be long.
+    Short,
+    /// These.
+    Long,
+}
+
 /// Waits for a moment, or for ever.
 async fn at(moment: Option<Instant>) {
     match moment {
@@ -205,6 +245,17 @@ async fn at(moment: Option<Instant>) {
 }
 
 impl SnapshotParts {
+    /// A step of the hub that may take long, measured.
+    fn step<T>(&self, step: impl FnOnce(&mut Hub) -> T) -> T {
+        let (result, held) = self.hub.step(|hub| {
+            let began = Instant::now();
+            let result = step(hub);
+            (result, began.elapsed())
+        });
+        self.metrics.held(held);
+        result
+    }
+
     async fn read(&self, due: &DueReads) -> Result<Snapshot, StoreError> {
         let window = i64::try_from(self.terminal_window.as_millis()).unwrap_or(i64::MAX);
         let query = query(due, Timestamp::from_millis(Timestamp::now().as_millis().saturating_sub(window)));
@@ -216,6 +267,8 @@ impl SnapshotParts {
                 self.metrics.answered(snapshot.order_count(), sent.elapsed());
                 self.metrics.unreadable_values.inc_by(snapshot.unreadable_values());
             }
+            // Nothing is wrong; it is asked for in parts.
+            Err(StoreError::TooMuch { .. }) => {}
             Err(_) => drop(self.metrics.failures.inc()),
         }
         snapshot

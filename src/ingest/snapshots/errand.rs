@@ -9,15 +9,12 @@ use std::{
 
 use futures_util::FutureExt;
 
-use super::{SnapshotParts, apart::Name, statements::Statements};
+use super::{SnapshotParts, apart::Name, statements::Statements, weights::reads_of_a_step};
 use crate::{
-    event::{Position, Snapshot, Timestamp},
+    event::{Position, Snapshot, Timestamp, UserId},
     hub::{Correction, DueReads, Hub, Reconciled, SharedHub},
     store::StoreError,
 };
-
-/// Reads reconciled under the hub's lock at once.
-const READS_PER_STEP: usize = 8;
 
 /// Reads that wait for something. They go back to the hub with the value.
 #[derive(Debug)]
@@ -66,6 +63,10 @@ pub(super) struct Outcome {
     pub(super) refused: Vec<(Taken, Fault)>,
     /// Reads that were asked for alone, and answered.
     pub(super) answered: Vec<Name>,
+    /// Users whose lists were read, and how long they are.
+    pub(super) listed: Vec<(UserId, usize)>,
+    /// Reads whose users' lists were too long together, and what is known of these.
+    pub(super) too_much: Vec<(Taken, Vec<(UserId, usize)>)>,
 }
 
 /// An errand and what is left of it.
@@ -102,6 +103,11 @@ impl Errand {
                 Ok(snapshot) => {
                     self.parts.wait_until_reached(&snapshot).await;
                     self.statements.on_answer();
+                    let users = self.under_way.sessions.iter().filter_map(|read| read.user.clone());
+                    self.outcome.listed.extend(users.map(|user| {
+                        let orders = snapshot.listed_for(&user).len();
+                        (user, orders)
+                    }));
                     self.fold(&snapshot);
                 }
                 Err(fault) => self.on_fault(fault),
@@ -116,6 +122,13 @@ impl Errand {
 
     fn on_fault(&mut self, fault: Fault) {
         let due = std::mem::take(&mut self.under_way);
+        let fault = match fault {
+            Fault::Store(StoreError::TooMuch { listed, .. }) => {
+                self.statements.on_answer();
+                return self.outcome.too_much.push((Taken::new(&self.parts.hub, due), listed));
+            }
+            fault => fault,
+        };
         let is_retryable = match &fault {
             Fault::Store(error) if error.is_retryable() => {
                 tracing::warn!(%error, reads = due.len(), "a snapshot could not be read; trying again");
@@ -134,18 +147,19 @@ impl Errand {
         let now = Timestamp::now();
         while !self.under_way.is_empty() {
             let (mut begun, mut results) = (0, Vec::new());
+            let most = reads_of_a_step(&self.under_way, snapshot);
             let step = |hub: &mut Hub| {
-                for read in self.under_way.sessions.iter().take(READS_PER_STEP) {
+                for read in self.under_way.sessions.iter().take(most) {
                     begun += 1;
                     results.push(hub.reconcile(read, snapshot, now));
                 }
-                for read in self.under_way.orders.iter().take(READS_PER_STEP - begun) {
+                for read in self.under_way.orders.iter().take(most - begun) {
                     begun += 1;
                     results.push(hub.prove(read, snapshot, now));
                 }
             };
             // A hub that is left in the middle of a step is sound, see `SharedHub::step`.
-            let went_through = catch_unwind(AssertUnwindSafe(|| self.parts.hub.step(step))).is_ok();
+            let went_through = catch_unwind(AssertUnwindSafe(|| self.parts.step(step))).is_ok();
             let broke_off = !went_through && results.len() < begun;
             let mut done = self.under_way.take_first(begun);
             if broke_off {

@@ -2,6 +2,7 @@
 
 use hashbrown::HashSet;
 
+use super::weights::MAX_ORDERS_PER_STATEMENT;
 use crate::{
     event::{SnapshotQuery, Timestamp},
     hub::DueReads,
@@ -13,9 +14,11 @@ pub(crate) fn query(due: &DueReads, terminal_since: Option<Timestamp>) -> Snapsh
     let by_session = due.sessions.iter().flat_map(|read| &read.orders);
     let orders: HashSet<_> = by_session.chain(due.orders.iter().map(|read| &read.order_id)).collect();
     SnapshotQuery {
-        users: users.into_iter().cloned().collect(),
+        users: users.iter().copied().cloned().collect(),
         orders: orders.into_iter().cloned().collect(),
         terminal_since,
+        // Who has more alone is to have it all the same.
+        most_listed: (users.len() > 1).then_some(MAX_ORDERS_PER_STATEMENT),
     }
 }
 

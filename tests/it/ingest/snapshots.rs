@@ -150,3 +150,42 @@ async fn a_row_that_cannot_be_read_is_told_once_and_keeps_nobody_else_waiting() 
     other.until("A-0", Some("created")).await;
     instance.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn long_lists_share_no_statement_that_is_longer_than_one_may_be() {
+    const USERS: usize = 400;
+    let database = Database::postgres().await;
+    let topic = Topic::create(&shared_broker(), 1).await;
+    topic.produce(Record::new("T", r#"{"order_id":"T","user_id":"t","status":"created","version":1}"#)).await;
+    let mut instance = Instance::start(&shared_broker(), &topic, &database);
+    instance.until_ready().await;
+    database.until("select count(*) from orders", 1).await;
+    // 24,000 orders like the one that was recorded.
+    database
+        .number(
+            "with lists as (
+                 select 'm-' || m as name, 'M-' || m || '-' || n as id
+                 from generate_series(1, 400) m, generate_series(1, 60) n
+             ), copies as (
+                 insert into orders (order_id, user_id, viewers, status, terminal, version_number, epoch, partition,
+                                     log_offset, occurred_at, timeline)
+                 select id, name, viewers, status, terminal, version_number, epoch, partition, log_offset, occurred_at,
+                        timeline
+                 from orders, lists
+             )
+             insert into order_viewers (user_id, terminal_at, order_id)
+             select name, 9223372036854775807, id from lists returning 1::bigint",
+        )
+        .await;
+    for _ in 0..2 {
+        let mut screens: Vec<_> = (1..=USERS).map(|m| instance.screen(&format!("m-{m}"))).collect();
+        for screen in &mut screens {
+            screen.until_live().await;
+            assert_eq!(screen.orders.len(), 60);
+        }
+    }
+    let statements = instance.metric("ordercast_snapshot_orders_count");
+    assert!(statements >= 2.0 && instance.metric("ordercast_snapshot_orders_bucket{le=\"20000.0\"}") == statements);
+    assert_eq!(instance.metric("ordercast_snapshot_failures_total"), 0.0, "to be too much is no failure");
+    instance.stop().await;
+}
