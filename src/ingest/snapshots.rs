@@ -181,7 +181,7 @@ impl Coalescer {
         outcome.answered.iter().for_each(|name| self.apart.on_answer(name));
         outcome.listed.into_iter().for_each(|(user, orders)| self.weights.on_answer(user, orders));
         for (taken, listed) in outcome.too_much {
-            self.weights.on_too_much(listed);
+            self.weights.on_too_much(taken.users(), listed);
             // Due again at once.
             drop(taken);
         }

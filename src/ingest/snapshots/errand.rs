@@ -28,6 +28,11 @@ impl Taken {
         Self { hub: hub.clone(), reads }
     }
 
+    /// The users whose lists are asked for.
+    pub(super) fn users(&self) -> Vec<UserId> {
+        self.reads.sessions.iter().filter_map(|read| read.user.clone()).collect()
+    }
+
     pub(super) fn name(&self) -> Option<Name> {
         Name::of(&self.reads)
     }

@@ -45,9 +45,15 @@ impl Weights {
         }
     }
 
-    /// Lists were too long for one statement: some of them, and how long they are at least. One of them is longer than it
-    /// was taken for, so the same is not tried again.
-    pub(super) fn on_too_much(&mut self, listed: Vec<(UserId, usize)>) {
+    /// The lists of these users were too long for one statement: some of them, and how long they are at least. One of them
+    /// is longer than it was taken for, so the same is not tried again. The others may be long as well: whoever comes now
+    /// does not wait until that is known.
+    pub(super) fn on_too_much(&mut self, users: Vec<UserId>, listed: Vec<(UserId, usize)>) {
+        for user in users {
+            if !self.0.contains_key(&user) {
+                self.remember(user, GUESS);
+            }
+        }
         for (user, orders) in listed {
             if orders > self.0.get(&user).copied().unwrap_or(GUESS) {
                 self.remember(user, orders);
@@ -55,7 +61,7 @@ impl Weights {
         }
     }
 
-    /// Whether this user's list is known to be long.
+    /// Whether this user's list is known to be long, or may be.
     pub(super) fn is_long(&self, user: Option<&UserId>) -> bool {
         user.is_some_and(|user| self.0.contains_key(user))
     }
@@ -152,7 +158,13 @@ mod tests {
             match ask(&due, orders) {
                 Err(listed) => {
                     in_vain += 1;
-                    weights.on_too_much(listed);
+                    let asked = due.sessions.iter().filter_map(|read| read.user.clone()).collect();
+                    weights.on_too_much(asked, listed);
+                    let newcomer = user("customer");
+                    assert!(
+                        !weights.is_long(Some(&newcomer))
+                            && due.sessions.iter().all(|read| weights.is_long(read.user.as_ref()))
+                    );
                     hub.retry(due);
                 }
                 Ok(()) => {
