@@ -24,6 +24,8 @@ pub struct SnapshotQuery {
     pub orders: Vec<OrderId>,
     /// Terminal orders that changed at or before this moment are not listed.
     pub terminal_since: Option<Timestamp>,
+    /// Where the lists of the users have more orders than this together, nothing is answered.
+    pub most_listed: Option<usize>,
 }
 
 /// The truth of some orders at one progress.

@@ -1,7 +1,7 @@
 //! What the fanout decides: where it stands, what the hub is told of the log, and whether this instance is fresh. Pure:
 //! views, ends, records, positions and time come in as calls. The thread performs it; a simulation can, too.
 
-use std::{sync::Arc, time::Instant};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use super::{
     following::{Following, Turn},
@@ -28,6 +28,8 @@ pub(crate) struct Follower {
     policies: Policies,
     accepts_unversioned: bool,
     readings: Readings,
+    /// Where everything stood when the hub was last told.
+    told_positions: BTreeMap<i32, i64>,
     /// The watermarks seen first: to have passed them is to be ready.
     ends_at_start: Option<Vec<(i32, i64)>>,
     /// The view last acted upon.
@@ -49,6 +51,7 @@ impl Follower {
             proofs,
             policies,
             accepts_unversioned: false,
+            told_positions: BTreeMap::new(),
             ends_at_start: None,
             view: None,
             ends: None,
@@ -78,6 +81,9 @@ impl Follower {
         self.proofs.on_partitions(log.partitions.keys().copied(), log.listed_at);
         let turns = self.following.on_view(log, &self.readings, now);
         for turn in &turns {
+            // The hub goes by the turn, so it is told of the position behind it even if that was told before.
+            let (Turn::Begin(at) | Turn::Jump(at)) = turn;
+            self.told_positions.remove(&at.partition);
             match *turn {
                 Turn::Begin(at) => self.proofs.on_position(at.partition, at.next_offset),
                 Turn::Jump(to) => self.proofs.on_jump(to.partition, to.next_offset, now),
@@ -128,16 +134,19 @@ impl Follower {
     }
 
     /// The consumer says where its next records lie, or beyond: transaction markers and holes move the position without
-    /// a record. Returns where everything stands, to be told to the hub.
+    /// a record. Returns what has moved since the last call, to be told to the hub.
     pub(crate) fn on_positions(&mut self, positions: impl IntoIterator<Item = (i32, i64)>) -> Vec<(i32, i64)> {
         for (partition, offset) in positions {
             self.following.on_position(partition, offset);
         }
-        let positions: Vec<(i32, i64)> = self.following.positions().collect();
-        for (partition, offset) in &positions {
-            self.proofs.on_position(*partition, *offset);
+        let mut moved = Vec::new();
+        for (partition, offset) in self.following.positions() {
+            self.proofs.on_position(partition, offset);
+            if self.told_positions.insert(partition, offset) != Some(offset) {
+                moved.push((partition, offset));
+            }
         }
-        positions
+        moved
     }
 
     /// Whether records are known of and do not come.
@@ -307,6 +316,33 @@ mod tests {
             assert_eq!(reasons, [StaleReason::OpenTransaction]);
             assert_eq!(follower.open_transactions(now).collect::<Vec<_>>(), [(0, 5)]);
         }
+    }
+
+    #[test]
+    fn the_hub_is_told_only_of_positions_that_move_and_screens_stay_fresh() {
+        let start = Instant::now();
+        let mut follower = follower();
+        follower.on_progress(&progress(5, start));
+        assert_eq!(follower.on_log(&log(Some((0, 7)), start + SECOND), start + SECOND).len(), 1);
+        assert_eq!(follower.on_positions([]), [(0, 5)]);
+        assert!(follower.on_record(0, 5).is_some() && follower.on_record(0, 6).is_some());
+        assert_eq!(follower.on_positions([(0, 7)]), [(0, 7)]);
+        for n in 2..60 {
+            let now = start + n * SECOND;
+            follower.on_ends(&ends(7, now));
+            follower.on_log(&log(Some((0, 7)), now), now);
+            (0..10).for_each(|_| assert_eq!(follower.on_positions([(0, 7)]), []));
+            assert!(follower.reasons(&Halts::new(), now).is_fresh(), "{n} s");
+        }
+        // A transaction marker moves it without a record.
+        assert_eq!(follower.on_positions([(0, 8)]), [(0, 8)]);
+        // What lies there now is another log.
+        follower.on_progress(&progress(0, start + 60 * SECOND));
+        let other = Arc::new(LogView { log_id: "other".into(), ..(*log(Some((0, 8)), start + 61 * SECOND)).clone() });
+        let turns = follower.on_log(&other, start + 61 * SECOND);
+        assert_eq!(turns.len(), 1, "{turns:?}");
+        assert_eq!(follower.on_positions([]).len(), 1, "wherever it stands after that");
+        assert_eq!(follower.on_positions([]), []);
     }
 
     #[test]

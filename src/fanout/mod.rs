@@ -32,7 +32,7 @@ use crate::{
         Halts, OrderEvent, Timestamp,
         decode::{Decoder, LogContext},
     },
-    hub::SharedHub,
+    hub::{Hub, SharedHub},
     log::{
         Policies,
         freshness::{self, Proofs},
@@ -221,7 +221,8 @@ impl Fanout {
             }
         }
         if !seen.is_empty() {
-            parts.hub.step(|hub| {
+            let held = parts.hub.step(|hub| {
+                let began = Instant::now();
                 for seen in &seen {
                     match seen {
                         Seen::Event(event) => {
@@ -232,7 +233,9 @@ impl Fanout {
                         Seen::Passed(partition, next_offset) => hub.advance(*partition, *next_offset),
                     }
                 }
+                began.elapsed()
             });
+            parts.metrics.hub.held(held);
         }
     }
 
@@ -273,7 +276,10 @@ impl Fanout {
             positions.collect::<Vec<_>>()
         });
         let positions = self.follower.on_positions(said.unwrap_or_default());
-        self.parts.hub.step(|hub| positions.iter().for_each(|(partition, offset)| hub.advance(*partition, *offset)));
+        if !positions.is_empty() {
+            let advance = |hub: &mut Hub| positions.iter().for_each(|(partition, end)| hub.advance(*partition, *end));
+            self.parts.hub.step(advance);
+        }
     }
 
     /// A new consumer takes the place of this one.

@@ -37,7 +37,7 @@ pub use self::{
     badge::{Badge, SessionInfo, Shows, Whom},
     mailbox::{Mailbox, Put},
     places::{Place, TooManySessions},
-    reads::{DueReads, OrderRead, SessionRead},
+    reads::{DueReads, Gathering, OrderRead, SessionRead},
     reconcile::{Correction, Reconciled, Revision},
     registry::SessionKey,
     shared::SharedHub,
@@ -322,6 +322,7 @@ impl Hub {
             serial: 0,
             queued: false,
             refreshed: false,
+            half_shown: false,
         });
         if joining.start {
             self.session_due(key);
@@ -416,6 +417,7 @@ impl Hub {
             session.shown = shown;
             session.serial = session.serial.wrapping_add(1);
             session.queued = false;
+            session.half_shown = false;
             if answer == Answer::Differences {
                 session.doubt(forgotten.orders);
             }

@@ -3,7 +3,7 @@
 use hashbrown::{DefaultHashBuilder, HashSet};
 use indexmap::IndexSet;
 
-use super::{Hub, Phase, Rule, SessionKey};
+use super::{Hub, Phase, Rule, Session, SessionKey};
 use crate::domain::{OrderId, Position, UserId};
 
 /// A read for one session. What it asks for is fixed now; what the session shows later is not part of it.
@@ -50,6 +50,49 @@ impl DueReads {
         let sessions = self.sessions.split_off(self.sessions.len().div_ceil(2));
         let orders = self.orders.split_off(self.orders.len() / 2);
         Self { sessions, orders }
+    }
+
+    /// Takes so many out, sessions first.
+    pub fn take_first(&mut self, reads: usize) -> Self {
+        let sessions: Vec<_> = self.sessions.drain(..reads.min(self.sessions.len())).collect();
+        let orders = self.orders.drain(..(reads - sessions.len()).min(self.orders.len())).collect();
+        Self { sessions, orders }
+    }
+
+    /// Takes the last one out, orders first.
+    pub fn take_last(&mut self) -> Self {
+        match self.orders.pop() {
+            Some(read) => Self { sessions: Vec::new(), orders: vec![read] },
+            None => Self { sessions: self.sessions.pop().into_iter().collect(), orders: Vec::new() },
+        }
+    }
+}
+
+/// Orders that reads name which are taken in one step.
+const MAX_NAMES_PER_STEP: usize = 500;
+
+/// Reads that are being taken for one statement.
+#[derive(Debug)]
+pub struct Gathering {
+    /// Those that were taken.
+    pub due: DueReads,
+    orders: usize,
+    most_reads: usize,
+    most_orders: usize,
+}
+
+impl Gathering {
+    /// Nothing yet. A read that brings more than `most_orders` is taken alone.
+    pub fn up_to(most_reads: usize, most_orders: usize) -> Self {
+        Self { due: DueReads::default(), orders: 0, most_reads, most_orders }
+    }
+
+    fn is_full(&self) -> bool {
+        self.due.len() >= self.most_reads || self.orders >= self.most_orders
+    }
+
+    fn has_room_for(&self, orders: usize) -> bool {
+        self.due.is_empty() || self.orders.saturating_add(orders) <= self.most_orders
     }
 }
 
@@ -128,6 +171,12 @@ impl Hub {
         self.reads.sessions.len() + self.reads.orders.len()
     }
 
+    /// How many orders are waiting for a read, or being read.
+    #[cfg(test)]
+    pub(crate) fn orders_in_doubt(&self) -> usize {
+        self.reads.orders_in_doubt().count()
+    }
+
     /// Whether a read is due.
     pub fn has_due_reads(&self) -> bool {
         !self.reads.is_empty()
@@ -135,27 +184,73 @@ impl Hub {
 
     /// Takes at most `max` due reads, sessions first.
     pub fn take_due_reads(&mut self, max: usize) -> DueReads {
-        let mut due = DueReads::default();
-        while due.sessions.len() < max && !self.reads.sessions.is_empty() {
-            let many = (max - due.sessions.len()).min(self.reads.sessions.len());
-            let keys: Vec<SessionKey> = self.reads.sessions.drain(..many).collect();
-            due.sessions.extend(keys.into_iter().filter_map(|key| self.session_read(key)));
+        let mut gathering = Gathering::up_to(max, usize::MAX);
+        while self.gather(&mut gathering, |_| true, |_| 1) {}
+        gathering.due
+    }
+
+    /// How many reads of these sessions are due, and of orders where `None` is among them. See [`gather`](Self::gather).
+    pub fn due_among(&self, is_among: impl Fn(Option<&UserId>) -> bool) -> usize {
+        let sessions = self.reads.sessions.iter().filter(|key| is_among(self.user_of(**key))).count();
+        sessions + if is_among(None) { self.reads.orders.len() } else { 0 }
+    }
+
+    /// Takes due reads, sessions first: as many as still fit, and no more than is good for one step. Returns whether
+    /// there may be more to take.
+    ///
+    /// `is_among` says which sessions, by user; `None` stands for links, and for all that is read for no session. `weigh`
+    /// says how many orders a read is likely to bring.
+    pub fn gather(
+        &mut self,
+        gathering: &mut Gathering,
+        is_among: impl Fn(Option<&UserId>) -> bool,
+        weigh: impl Fn(&SessionRead) -> usize,
+    ) -> bool {
+        let (mut passed, mut names, mut is_cut) = (HashSet::new(), 0, false);
+        for key in &self.reads.sessions {
+            if names >= MAX_NAMES_PER_STEP || gathering.is_full() {
+                break;
+            }
+            if !is_among(self.user_of(*key)) {
+                continue;
+            }
+            if let Some(read) = self.session_read(*key) {
+                let orders = weigh(&read);
+                if !gathering.has_room_for(orders) {
+                    is_cut = true;
+                    break;
+                }
+                names += read.orders.len().max(1);
+                gathering.orders += orders;
+                gathering.due.sessions.push(read);
+            }
+            passed.insert(*key);
         }
-        while due.len() < max && !self.reads.orders.is_empty() {
-            let many = (max - due.len()).min(self.reads.orders.len());
-            let ReadQueue { orders, sought, .. } = &mut self.reads;
+        self.reads.sessions.retain(|key| !passed.contains(key));
+        while is_among(None) && names < MAX_NAMES_PER_STEP && !gathering.is_full() && !self.reads.orders.is_empty() {
+            let room = (gathering.most_reads - gathering.due.len()).min(gathering.most_orders - gathering.orders);
+            let many = room.min(MAX_NAMES_PER_STEP - names).min(self.reads.orders.len());
+            let ReadQueue { orders, sought, reading, .. } = &mut self.reads;
             let wanted = |order_id: &OrderId| self.registry.orders.contains_key(order_id) || sought.contains(order_id);
-            let wanted = orders.drain(..many).filter(wanted);
-            due.orders.extend(wanted.map(|order_id| OrderRead { order_id }));
+            let before = gathering.due.orders.len();
+            let reads = orders.drain(..many).filter(wanted).map(|order_id| OrderRead { order_id });
+            gathering.due.orders.extend(reads.inspect(|read| _ = reading.insert(read.order_id.clone())));
+            gathering.orders += gathering.due.orders.len() - before;
+            names += many;
         }
-        self.reads.reading.extend(due.orders.iter().map(|read| read.order_id.clone()));
-        due
+        names >= MAX_NAMES_PER_STEP && !is_cut && !gathering.is_full()
+    }
+
+    fn user_of(&self, key: SessionKey) -> Option<&UserId> {
+        self.registry.sessions.get(key).and_then(|session| session.viewer.user())
     }
 
     /// The reads could not be done: they are due again.
     pub fn retry(&mut self, reads: DueReads) {
         for read in reads.sessions {
-            if self.registry.sessions.get(read.key).is_some_and(|session| session.serial == read.serial) {
+            if let Some(session) = self.registry.sessions.get_mut(read.key).filter(|it| it.serial == read.serial) {
+                // Where the answer broke off, the hub took it for answered.
+                session.queued = true;
                 self.reads.session_due(read.key);
             }
         }
@@ -165,9 +260,23 @@ impl Hub {
         }
     }
 
+    /// The answer to a read broke off in the middle. What its session shows then is not known any more: it is owed
+    /// everything, and gets nothing before that. Returns the read, for [`retry`](Self::retry) at a later time.
+    pub fn broke_off(&mut self, read: SessionRead) -> SessionRead {
+        let half_shown = |session: &Session| session.half_shown && session.serial == read.serial;
+        if !self.registry.sessions.get(read.key).is_some_and(half_shown) {
+            return read;
+        }
+        self.restart(read.key);
+        self.reads.sessions.shift_remove(&read.key);
+        self.session_read(read.key).unwrap_or(read)
+    }
+
     /// Lets reads that waited for a proof try again, if a snapshot at `progress` would be proved.
     pub fn retry_postponed(&mut self, progress: &[Position]) {
-        if self.tail.proves(progress) {
+        if (!self.reads.postponed_sessions.is_empty() || !self.reads.postponed_orders.is_empty())
+            && self.tail.proves(progress)
+        {
             for key in std::mem::take(&mut self.reads.postponed_sessions) {
                 self.session_due(key);
             }

@@ -96,6 +96,8 @@ impl Hub {
             return Reconciled::Gone;
         }
         session.queued = false;
+        let truths = self.truths(read, snapshot);
+        let Some(session) = self.registry.sessions.get_mut(key) else { return Reconciled::Gone };
         if !proven {
             self.reads.postpone_session(key);
             if answer.is_none() {
@@ -104,7 +106,7 @@ impl Hub {
         }
 
         let refreshed = proven && std::mem::take(&mut session.refreshed);
-        let truths = self.truths(read, snapshot);
+        session.half_shown = true;
         let mut corrections =
             if proven && answer.is_none() && !refreshed { self.findings(key, &truths) } else { Vec::new() };
         for (order_id, truth) in &truths {
@@ -128,6 +130,9 @@ impl Hub {
         for order_id in truths.keys() {
             self.registry.forget_unshown(order_id);
         }
+        if let Some(session) = self.registry.sessions.get_mut(key) {
+            session.half_shown = false;
+        }
         if proven { Reconciled::Done(corrections) } else { Reconciled::Unproven }
     }
 
@@ -138,12 +143,13 @@ impl Hub {
             self.reads.postpone_order(order_id);
             return Reconciled::Unproven;
         }
+        // Before anything is noted as done: what breaks off here is asked for again.
+        let history = self.complete(order_id, snapshot.history(order_id.as_str()).cloned(), snapshot);
         self.reads.order_settled(order_id);
         let sought = self.reads.take_sought(order_id);
         if !sought && !self.registry.orders.contains_key(order_id) {
             return Reconciled::Gone;
         }
-        let history = self.tail.complete(order_id, snapshot.history(order_id.as_str()).cloned(), snapshot.positions());
         let correction = self.settle(order_id, history.as_ref(), now);
         if sought {
             self.show_to_all(order_id, history.as_ref(), now);
@@ -153,24 +159,32 @@ impl Hub {
         Reconciled::Done(correction.into_iter().collect())
     }
 
-    /// What is true of every order the read may answer, in order, so that the same is done in the same order: those the snapshot answers for, and those that only the tail
-    /// names the viewer in.
+    /// What is true of every order the read may answer, in order, so that the same is done in the same order: those the
+    /// snapshot answers for, and those that only the tail names the viewer in.
     fn truths(&self, read: &SessionRead, snapshot: &Snapshot) -> BTreeMap<OrderId, Truth> {
         let mut truths = BTreeMap::new();
         let listed = read.user.as_ref().map_or(&[][..], |user| snapshot.listed_for(user));
         for order_id in listed.iter().chain(&read.orders) {
             truths.entry(order_id.clone()).or_insert_with(|| {
                 let history = snapshot.history(order_id.as_str()).cloned();
-                Truth { history: self.tail.complete(order_id, history, snapshot.positions()), known: true }
+                Truth { history: self.complete(order_id, history, snapshot), known: true }
             });
         }
         for order_id in read.user.iter().flat_map(|user| self.tail.orders_naming(user, snapshot.positions())) {
             truths.entry(order_id.clone()).or_insert_with(|| Truth {
-                history: self.tail.complete(order_id, self.remembered_history(order_id), snapshot.positions()),
+                history: self.complete(order_id, self.remembered_history(order_id), snapshot),
                 known: false,
             });
         }
         truths
+    }
+
+    /// What a snapshot said of an order, and what the tail says after it.
+    fn complete(&self, order_id: &OrderId, history: Option<History>, snapshot: &Snapshot) -> Option<History> {
+        let history = self.tail.complete(order_id, history, snapshot.positions());
+        #[cfg(test)]
+        super::rules::break_off_at(history.as_ref(), "unfoldable");
+        history
     }
 
     /// Makes the hub's own state of an order, and every screen that shows it or should, what was proved to be the truth.
@@ -274,6 +288,8 @@ impl Hub {
                     sessions: Default::default(),
                 });
             }
+            #[cfg(test)]
+            super::rules::break_off_at(truth.history.as_ref(), "unshowable");
             self.registry.show(key, order_id, view.as_ref(), settled, &mut snapshot);
             if view.is_some() && !settled && self.rules.hold(Rule::Unproven) {
                 if let Some(order) = self.registry.orders.get_mut(order_id) {

@@ -75,6 +75,8 @@ pub(super) struct Session {
     pub(super) queued: bool,
     /// Its token changed, and what may be seen with the new one has not been read yet: what is missing is no fault.
     pub(super) refreshed: bool,
+    /// Its screen is being made the truth. Where that broke off, nobody knows what the screen shows.
+    pub(super) half_shown: bool,
 }
 
 /// How far a session is.

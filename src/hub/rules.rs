@@ -27,6 +27,13 @@ pub(crate) enum Rule {
     Memory,
 }
 
+/// A fault on purpose, for tests of what follows one: an order in this status breaks off what is done with it.
+#[cfg(test)]
+pub(super) fn break_off_at(history: Option<&crate::domain::History>, status: &str) {
+    let state = history.and_then(|history| history.known.order());
+    assert!(state.is_none_or(|state| &*state.status != status), "on purpose");
+}
+
 /// All rules hold, but one that a test has switched off.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Rules {

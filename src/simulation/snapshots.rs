@@ -53,6 +53,7 @@ impl Instance {
         if let Some((since, snapshot)) = &flight.answer {
             let reached = hub.step(|hub| hub.has_reached(snapshot));
             if reached || clock.now >= since + PATIENCE {
+                flight.statements.on_answer();
                 let (_, snapshot) = flight.answer.take()?;
                 let due = flight.due.take()?;
                 flight.needed = None;
@@ -74,7 +75,7 @@ impl Instance {
             return None;
         }
         let Some(due) = flight.statements.next() else {
-            let failed = self.flights.swap_remove(place).statements.into_failed();
+            let failed = self.flights.swap_remove(place).statements.into_unanswered();
             if !failed.is_empty() {
                 self.reads_not_before = clock.now + 500;
                 self.hub.step(|hub| failed.into_iter().for_each(|due| hub.retry(due)));
@@ -97,7 +98,7 @@ impl Instance {
             Err(error) => {
                 flight.needed = None;
                 if let Some(due) = flight.due.take() {
-                    flight.statements.on_error(due, &error);
+                    flight.statements.on_failure(due, error.is_retryable());
                 }
             }
         }

@@ -4,40 +4,50 @@
 //! Nothing queues here: what is due waits in the hub, where it is bounded by the sessions and what they show. A session
 //! that waits too long for its first snapshot ends itself.
 
+mod apart;
 pub mod audits;
+mod errand;
 mod pace;
 pub mod progress;
+mod statements;
+mod weights;
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use hashbrown::HashSet;
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
 
-use self::pace::Pace;
+pub use self::progress::ReadsInFlight;
+use self::{
+    apart::Apart,
+    errand::{Errand, Fault, Outcome, Taken},
+    pace::Pace,
+    weights::{MAX_ORDERS_PER_STATEMENT, MAX_READS_PER_STATEMENT, Weights},
+};
 use crate::{
-    domain::{Position, Snapshot, SnapshotQuery, Timestamp},
-    hub::{Correction, DueReads, Hub, Reconciled, SharedHub},
+    domain::{Snapshot, Timestamp, UserId},
+    hub::{DueReads, Gathering, Hub, SharedHub},
+    log::kafka::repeats::Repeats,
     runtime::Component,
     store::{Store, StoreError},
     telemetry::SnapshotMetrics,
 };
 
-pub use self::progress::ReadsInFlight;
+#[cfg(test)]
+pub(crate) use self::statements::Statements;
+pub(crate) use self::statements::query;
 
-/// Reads that share one statement at most; fewer for a while after a failure, which may have been too much to ask.
-const MAX_READS_PER_STATEMENT: usize = 500;
 /// Statements under way at once. More only queue in the database; fewer let one large answer hold up the others.
 const STATEMENTS_IN_FLIGHT: usize = 3;
 /// How often the hub is asked whether it has reached a snapshot.
 const REACH_INTERVAL: Duration = Duration::from_millis(2);
-/// Reads reconciled under the hub's lock at once.
-const READS_PER_STEP: usize = 8;
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LAST_BACKOFF: Duration = Duration::from_secs(2);
+/// How often the same is mentioned.
+const REMINDER_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What the coalescer works with.
 #[derive(Clone)]
@@ -63,37 +73,39 @@ pub fn start(parts: SnapshotParts) -> Component {
     Component::task("snapshots", |stop| run(parts, stop))
 }
 
-/// Inputs: reads due in the hub, the time for which they are gathered, ends of statements, stop.
+/// Inputs: reads due in the hub, the time for which they are gathered, ends of errands and of waits of reads that failed,
+/// stop.
 async fn run(parts: SnapshotParts, stop: CancellationToken) {
-    let mut statements: JoinSet<Outcome> = JoinSet::new();
+    let mut coalescer = Coalescer::new(parts);
+    let mut errands: JoinSet<Outcome> = JoinSet::new();
+    let mut waits: JoinSet<()> = JoinSet::new();
     let mut backoff = Backoff::default();
-    let mut reads_per_statement = MAX_READS_PER_STATEMENT;
     let (mut pace, mut gathered_at) = (Pace::default(), None);
-    loop {
+    'running: loop {
         tokio::select! {
-            () = stop.cancelled() => return,
-            Some(ended) = statements.join_next() => match ended {
-                Ok(Outcome::Answered) => {
+            () = stop.cancelled() => break,
+            Some(ended) = errands.join_next() => {
+                let outcome = ended.unwrap_or_else(|error| {
+                    tracing::error!(%error, "snapshots broke off; trying again");
+                    Outcome { handed_back: true, ..Outcome::default() }
+                });
+                if coalescer.on_outcome(outcome, &mut waits) {
                     backoff = Backoff::default();
-                    reads_per_statement = (reads_per_statement * 2).min(MAX_READS_PER_STATEMENT);
-                }
-                Ok(Outcome::HandedBack) => {
-                    reads_per_statement = (reads_per_statement / 2).max(1);
+                } else {
                     tokio::select! {
-                        () = stop.cancelled() => return,
-                        () = tokio::time::sleep(backoff.next()) => {}
+                        () = stop.cancelled() => break 'running,
+                        () = sleep(backoff.next()) => {}
                     }
                 }
-                // Its reads are lost with it; audits and the sessions' own deadlines repair that.
-                Err(error) => tracing::error!(%error, "a snapshot could not be reconciled"),
-            },
-            () = parts.hub.reads_due(), if statements.len() < STATEMENTS_IN_FLIGHT => {}
+            }
+            Some(_) = waits.join_next() => {}
+            () = coalescer.parts.hub.reads_due(), if errands.len() < STATEMENTS_IN_FLIGHT => {}
             () = at(gathered_at), if gathered_at.is_some() => {}
         }
         gathered_at = None;
-        while statements.len() < STATEMENTS_IN_FLIGHT {
+        while errands.len() < STATEMENTS_IN_FLIGHT {
             let now = Instant::now();
-            let wait = match parts.hub.look(Hub::due_reads) {
+            let wait = match coalescer.due(Lists::Short) {
                 0 => break,
                 due => pace.wait(due, now),
             };
@@ -101,15 +113,133 @@ async fn run(parts: SnapshotParts, stop: CancellationToken) {
                 gathered_at = Some(now + wait);
                 break;
             }
-            let due = parts.hub.step(|hub| hub.take_due_reads(reads_per_statement));
-            if due.is_empty() {
-                break;
-            }
-            pace.sent(due.len(), now);
-            let parts = parts.clone();
-            statements.spawn(async move { parts.answer(due).await });
+            pace.sent(coalescer.send(Lists::Short, now, &mut errands, &mut waits), now);
+        }
+        // Each waits for its turn anyway, so there is no need to gather.
+        while errands.len() < STATEMENTS_IN_FLIGHT && coalescer.may_send_long() && coalescer.due(Lists::Long) > 0 {
+            coalescer.send(Lists::Long, Instant::now(), &mut errands, &mut waits);
         }
     }
+    // What they have not answered goes back to the hub.
+    errands.shutdown().await;
+    waits.shutdown().await;
+}
+
+/// What the coalescer knows of the reads it takes.
+struct Coalescer {
+    parts: SnapshotParts,
+    apart: Apart,
+    weights: Weights,
+    said: Repeats,
+    reads_per_statement: usize,
+    /// Held by each errand for long lists: fewer than all, so that short ones are never behind them.
+    long: Arc<()>,
+}
+
+impl Coalescer {
+    fn new(parts: SnapshotParts) -> Self {
+        Self {
+            parts,
+            apart: Apart::default(),
+            weights: Weights::default(),
+            said: Repeats::every(REMINDER_INTERVAL),
+            reads_per_statement: MAX_READS_PER_STATEMENT,
+            long: Arc::default(),
+        }
+    }
+
+    fn due(&self, lists: Lists) -> usize {
+        self.parts.hub.look(|hub| hub.due_among(|user| self.weights.is_long(user) == (lists == Lists::Long)))
+    }
+
+    fn may_send_long(&self) -> bool {
+        Arc::strong_count(&self.long) < STATEMENTS_IN_FLIGHT
+    }
+
+    /// Takes what is due and starts to ask for it. Returns how many reads share a statement.
+    fn send(&mut self, lists: Lists, now: Instant, errands: &mut JoinSet<Outcome>, waits: &mut JoinSet<()>) -> usize {
+        let is_among = |user: Option<&UserId>| self.weights.is_long(user) == (lists == Lists::Long);
+        let mut gathering = Gathering::up_to(self.reads_per_statement, MAX_ORDERS_PER_STATEMENT);
+        while self.parts.step(|hub| hub.gather(&mut gathering, is_among, |read| self.weights.of(read))) {}
+        let sorted = self.apart.sort(gathering.due, now);
+        for (wait, read) in sorted.later {
+            self.wait(wait, Taken::new(&self.parts.hub, read), waits);
+        }
+        if !sorted.alone.is_empty() {
+            errands.spawn(Errand::apart(&self.parts, sorted.alone).run());
+        }
+        let together = sorted.together.len();
+        if together > 0 {
+            let long = (lists == Lists::Long).then(|| self.long.clone());
+            let errand = Errand::together(&self.parts, sorted.together);
+            errands.spawn(async move {
+                let outcome = errand.run().await;
+                drop(long);
+                outcome
+            });
+        }
+        together
+    }
+
+    /// Whether the database answers, as far as this errand knows.
+    fn on_outcome(&mut self, outcome: Outcome, waits: &mut JoinSet<()>) -> bool {
+        let now = Instant::now();
+        outcome.answered.iter().for_each(|name| self.apart.on_answer(name));
+        outcome.listed.into_iter().for_each(|(user, orders)| self.weights.on_answer(user, orders));
+        for (taken, listed) in outcome.too_much {
+            self.weights.on_too_much(taken.users(), listed);
+            // Due again at once.
+            drop(taken);
+        }
+        for (taken, fault) in outcome.refused {
+            self.tell(&fault, now);
+            if let Some(name) = taken.name() {
+                let pause = self.apart.on_failure(name, now);
+                self.wait(pause, taken, waits);
+            }
+        }
+        let reads = self.reads_per_statement;
+        self.reads_per_statement =
+            if outcome.handed_back { (reads / 2).max(1) } else { (reads * 2).min(MAX_READS_PER_STATEMENT) };
+        !outcome.handed_back
+    }
+
+    /// Gives a read back after a while.
+    fn wait(&self, pause: Duration, taken: Taken, waits: &mut JoinSet<()>) {
+        waits.spawn(async move {
+            sleep(pause).await;
+            drop(taken);
+        });
+    }
+
+    fn tell(&mut self, fault: &Fault, now: Instant) {
+        match fault {
+            Fault::Store(StoreError::Unreadable { order, error }) => {
+                if self.apart.tells(order, now) {
+                    tracing::error!(
+                        order.id = order,
+                        %error,
+                        "the stored row of an order cannot be read: who may see it waits, until it is set right"
+                    );
+                }
+            }
+            Fault::Store(error) => {
+                if self.said.admit("refused", now).is_some() {
+                    tracing::error!(%error, "the database refuses to read a snapshot; trying again");
+                }
+            }
+            Fault::Panic => {}
+        }
+    }
+}
+
+/// Which reads share a statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lists {
+    /// All but those of users whose lists are known to be long.
+    Short,
+    /// These.
+    Long,
 }
 
 /// Waits for a moment, or for ever.
@@ -120,39 +250,16 @@ async fn at(moment: Option<Instant>) {
     }
 }
 
-enum Outcome {
-    Answered,
-    /// Some reads were handed back to the hub.
-    HandedBack,
-}
-
 impl SnapshotParts {
-    async fn answer(&self, due: DueReads) -> Outcome {
-        let mut statements = Statements::of(due);
-        while let Some(due) = statements.next() {
-            let needed = self.reads.begin(Instant::now());
-            match self.read(&due).await {
-                Ok(snapshot) => {
-                    self.wait_until_reached(&snapshot).await;
-                    self.reconcile(&due, &snapshot);
-                }
-                Err(error) => {
-                    if error.is_retryable() || due.len() > 1 {
-                        tracing::warn!(%error, reads = due.len(), "a snapshot could not be read; trying again");
-                    } else {
-                        tracing::error!(%error, "the database refuses to read a snapshot; trying again");
-                    }
-                    statements.on_error(due, &error);
-                }
-            }
-            drop(needed);
-        }
-        let failed = statements.into_failed();
-        if failed.is_empty() {
-            return Outcome::Answered;
-        }
-        self.hub.step(|hub| failed.into_iter().for_each(|due| hub.retry(due)));
-        Outcome::HandedBack
+    /// A step of the hub that may take long, measured.
+    fn step<T>(&self, step: impl FnOnce(&mut Hub) -> T) -> T {
+        let (result, held) = self.hub.step(|hub| {
+            let began = Instant::now();
+            let result = step(hub);
+            (result, began.elapsed())
+        });
+        self.metrics.held(held);
+        result
     }
 
     async fn read(&self, due: &DueReads) -> Result<Snapshot, StoreError> {
@@ -166,6 +273,8 @@ impl SnapshotParts {
                 self.metrics.answered(snapshot.order_count(), sent.elapsed());
                 self.metrics.unreadable_values.inc_by(snapshot.unreadable_values());
             }
+            // Nothing is wrong; it is asked for in parts.
+            Err(StoreError::TooMuch { .. }) => {}
             Err(_) => drop(self.metrics.failures.inc()),
         }
         snapshot
@@ -174,94 +283,9 @@ impl SnapshotParts {
     /// The recorder may be ahead of the fanout for a moment. What cannot be proved after that is the hub's to judge.
     async fn wait_until_reached(&self, snapshot: &Snapshot) {
         let deadline = Instant::now() + self.snapshot_timeout / 2;
-        while !self.hub.step(|hub| hub.has_reached(snapshot)) && Instant::now() < deadline {
-            tokio::time::sleep(REACH_INTERVAL).await;
+        while !self.hub.look(|hub| hub.has_reached(snapshot)) && Instant::now() < deadline {
+            sleep(REACH_INTERVAL).await;
         }
-    }
-
-    fn reconcile(&self, due: &DueReads, snapshot: &Snapshot) {
-        let now = Timestamp::now();
-        for reads in due.sessions.chunks(READS_PER_STEP) {
-            self.report(
-                snapshot,
-                self.hub.step(|hub| reads.iter().map(|read| hub.reconcile(read, snapshot, now)).collect::<Vec<_>>()),
-            );
-        }
-        for reads in due.orders.chunks(READS_PER_STEP) {
-            self.report(
-                snapshot,
-                self.hub.step(|hub| reads.iter().map(|read| hub.prove(read, snapshot, now)).collect::<Vec<_>>()),
-            );
-        }
-    }
-
-    fn report(&self, snapshot: &Snapshot, reconciled: Vec<Reconciled>) {
-        for result in reconciled {
-            let Reconciled::Done(corrections) = result else { continue };
-            for Correction { order_id, shown, truth } in corrections {
-                self.metrics.corrections.inc();
-                let revision = truth.or(shown);
-                let read = |position: &&Position| revision.is_some_and(|at| at.stamp.partition == position.partition);
-                tracing::error!(
-                    order.id = %order_id,
-                    shown = shown.map(tracing::field::display),
-                    truth = truth.map(tracing::field::display),
-                    kafka.read_at = snapshot.positions().iter().find(read).map(|position| position.next_offset),
-                    kafka.seen_to = revision.and_then(|at| self.hub.step(|hub| hub.end(at.stamp.partition))).map(|end| end.next_offset),
-                    "a screen showed a wrong state of an order; corrected"
-                );
-            }
-        }
-    }
-}
-
-/// What one statement asks for all of these reads.
-pub(crate) fn query(due: &DueReads, terminal_since: Option<Timestamp>) -> SnapshotQuery {
-    let users: HashSet<_> = due.sessions.iter().filter_map(|read| read.user.as_ref()).collect();
-    let by_session = due.sessions.iter().flat_map(|read| &read.orders);
-    let orders: HashSet<_> = by_session.chain(due.orders.iter().map(|read| &read.order_id)).collect();
-    SnapshotQuery {
-        users: users.into_iter().cloned().collect(),
-        orders: orders.into_iter().cloned().collect(),
-        terminal_since,
-    }
-}
-
-/// Reads that are asked for once for all, and in halves where the database refuses: whoever makes a statement fail fails
-/// alone in the end. Pure.
-#[derive(Debug)]
-pub(crate) struct Statements {
-    left: Vec<DueReads>,
-    failed: Vec<DueReads>,
-}
-
-impl Statements {
-    /// All of these, in one statement at first.
-    pub(crate) fn of(due: DueReads) -> Self {
-        Self { left: vec![due], failed: Vec::new() }
-    }
-
-    /// What the next statement is to ask for.
-    pub(crate) fn next(&mut self) -> Option<DueReads> {
-        self.left.pop()
-    }
-
-    /// The statement failed. Where the database may be away, the others would only fail as well.
-    pub(crate) fn on_error(&mut self, mut due: DueReads, error: &StoreError) {
-        if error.is_retryable() {
-            self.failed.push(due);
-            self.failed.append(&mut self.left);
-        } else if due.len() < 2 {
-            self.failed.push(due);
-        } else {
-            let half = due.split_half();
-            self.left.extend([half, due]);
-        }
-    }
-
-    /// What is to be handed back to the hub.
-    pub(crate) fn into_failed(self) -> Vec<DueReads> {
-        self.failed
     }
 }
 
@@ -275,3 +299,6 @@ impl Backoff {
         pause.mul_f64(rand::random_range(0.5..1.0))
     }
 }
+
+#[cfg(test)]
+mod tests;

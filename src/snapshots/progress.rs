@@ -140,6 +140,8 @@ pub(crate) struct Listener {
     trims: Trims,
     /// The newest dead letter that was heard of; `None` before the first reading, whose own are all below progress.
     after_dead_letter: Option<i64>,
+    /// To where the hub was last told to trim.
+    trimmed: Vec<Position>,
     /// Where partitions went on behind lost records; `None` before the first reading, whose own nobody was shown.
     lost: Option<Vec<Position>>,
 }
@@ -147,7 +149,12 @@ pub(crate) struct Listener {
 impl Listener {
     /// Nothing was read yet. The tail is kept for `grace` behind progress.
     pub(crate) fn new(grace: Duration) -> Self {
-        Self { trims: Trims { grace, readings: VecDeque::new() }, after_dead_letter: None, lost: None }
+        Self {
+            trims: Trims { grace, readings: VecDeque::new() },
+            after_dead_letter: None,
+            trimmed: Vec::new(),
+            lost: None,
+        }
     }
 
     /// Which dead letters to ask for: those after this number.
@@ -180,6 +187,11 @@ impl Listener {
                 "records below were lost before they were recorded: every screen is read again"
             );
         }
+        let trim = trim.map(|positions| {
+            let moved: Vec<Position> = positions.iter().filter(|at| !self.trimmed.contains(at)).copied().collect();
+            self.trimmed = positions;
+            moved
+        });
         hub.step(|hub| {
             lost.iter().for_each(|place| hub.lost(*place));
             for refused in &reading.dead_letters {

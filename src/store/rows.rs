@@ -83,7 +83,7 @@ impl OrderRow {
         let state = OrderState {
             order_id: order_id.clone(),
             user_id: UserId::parse(&self.user_id).map_err(unreadable)?,
-            viewers: serde_json::from_str(&self.viewers).map_err(unreadable)?,
+            viewers: serde_json::from_str(&self.viewers).map_err(|_| unreadable("its viewers are no list of ids"))?,
             status: self.status.into(),
             terminal: self.terminal,
             version: version(self.version_number, self.version_epoch),

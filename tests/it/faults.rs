@@ -9,6 +9,7 @@ mod honesty;
 mod instances;
 mod leaders;
 mod logs;
+mod merchants;
 mod network;
 mod outages;
 mod partitioners;

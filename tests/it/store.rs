@@ -56,6 +56,7 @@ contract! {
         a_list_leaves_out_old_terminal_orders_only,
         orders_asked_by_name_are_answered_at_any_age,
         an_order_of_several_users_is_listed_for_each,
+        lists_that_are_too_long_together_are_told_and_not_read,
         what_no_client_could_read_makes_no_snapshot_unreadable,
         a_snapshot_is_one_view_under_concurrent_writers;
     progress:

@@ -148,7 +148,7 @@ impl Scene {
         let query = SnapshotQuery {
             users: due.sessions.iter().filter_map(|read| read.user.clone()).collect(),
             orders: due.orders.iter().map(|read| read.order_id.clone()).chain(named).collect(),
-            terminal_since: None,
+            ..SnapshotQuery::default()
         };
         Snapshot::new(&query, self.progress().to_vec(), self.rows.clone())
     }

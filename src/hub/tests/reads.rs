@@ -1,6 +1,7 @@
 //! Reads: first sights, proofs, corrections, and reads that fail.
 
 use super::*;
+use crate::hub::registry::{Phase, Shown};
 
 #[test]
 fn the_first_sight_of_an_order_is_followed_by_its_earlier_steps() {
@@ -313,4 +314,45 @@ fn a_screen_says_that_the_recorder_is_behind_where_the_database_answers_and_prov
     assert_eq!(told(&mut scene, 1), [StaleReason::DatabaseUnavailable], "and now not for long");
     scene.answer();
     assert_eq!(told(&mut scene, 1), []);
+}
+
+#[test]
+fn an_answer_that_breaks_off_in_the_middle_is_owed_in_full_and_nothing_comes_before_it() {
+    let mut scene = Scene::new();
+    scene.set("A-1", 1, &["ann"]);
+    scene.save();
+    scene.fan();
+    let ann = scene.join(Viewer::User { id: user("ann"), only: None }, true);
+    let mut due = scene.ask();
+    let read = due.sessions.remove(0);
+    // As far as it gets.
+    let session = &mut scene.hub.registry.sessions[ann.key];
+    (session.phase, session.queued, session.half_shown) = (Phase::Live, false, true);
+    session.shown.insert(order("A-1"), Shown { stamp: Some(stamp(0)), version: Some(1), timeline: true });
+    let again = scene.hub.broke_off(read);
+    assert!(!scene.hub.has_due_reads(), "it is for who took the read to say when it is due again");
+    scene.set("A-1", 2, &["ann"]);
+    scene.fan();
+    assert!(ann.hear().is_empty());
+    scene.hub.retry(DueReads { sessions: vec![again], orders: vec![] });
+    scene.answer();
+    assert_eq!(ann.hear(), ["all: A-1 v2/2"]);
+}
+
+#[test]
+fn a_read_that_breaks_off_before_it_has_changed_anything_is_just_due_again() {
+    let mut scene = Scene::new();
+    scene.set("A-1", 1, &["ann"]);
+    scene.save();
+    scene.fan();
+    let ann = scene.live("ann");
+    scene.hub.audit(ann.key);
+    let mut due = scene.ask();
+    scene.hub.registry.sessions[ann.key].queued = false;
+    let again = scene.hub.broke_off(due.sessions.remove(0));
+    scene.hub.retry(DueReads { sessions: vec![again], orders: vec![] });
+    scene.set("A-1", 2, &["ann"]);
+    scene.fan();
+    assert_eq!(ann.hear(), ["A-1 v2"], "its screen goes on");
+    assert_eq!(scene.answer(), [Reconciled::Done(vec![])]);
 }

@@ -28,7 +28,8 @@ use crate::domain::Timestamp;
 pub const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 const SECONDS: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
-const COUNTS: [f64; 13] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1e3, 2e3, 5e3, 1e4];
+const COUNTS: [f64; 15] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4];
+const MOMENTS: [f64; 12] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0];
 
 /// All metrics of one instance. Clones share their values.
 #[derive(Debug, Clone)]
@@ -133,7 +134,14 @@ impl Metrics {
             ),
         );
 
+        let lock_hold = names.add_with_unit(
+            "hub_lock_hold",
+            "Time for which the hub's lock was held to fold records, or reads",
+            Unit::Seconds,
+            Histogram::new(MOMENTS),
+        );
         let hub = HubMetrics {
+            lock_hold: lock_hold.clone(),
             deliveries: names.add("deliveries", "Updates put into mailboxes", Counter::default()),
             coalesced: names.add(
                 "coalesced",
@@ -146,6 +154,7 @@ impl Metrics {
         };
 
         let snapshots = SnapshotMetrics {
+            lock_hold,
             statements: names.add("snapshot_statements", "Statements sent to read snapshots", Counter::default()),
             failures: names.add("snapshot_failures", "Statements that failed", Counter::default()),
             viewers: names.add("snapshot_viewers", "Viewers served by one statement", Histogram::new(COUNTS)),

@@ -49,6 +49,14 @@ pub struct HubMetrics {
     pub tail_events: Gauge,
     /// Their size.
     pub tail_bytes: Gauge,
+    pub(super) lock_hold: Histogram,
+}
+
+impl HubMetrics {
+    /// Notes for how long the hub's lock was held.
+    pub fn held(&self, lock: Duration) {
+        self.lock_hold.observe(lock.as_secs_f64());
+    }
 }
 
 /// Reads from SQL and what they corrected.
@@ -60,6 +68,7 @@ pub struct SnapshotMetrics {
     pub corrections: Counter,
     /// Values in rows that no client could read.
     pub unreadable_values: Counter,
+    pub(super) lock_hold: Histogram,
     pub(super) statements: Counter,
     pub(super) viewers: Histogram,
     pub(super) orders: Histogram,
@@ -67,6 +76,11 @@ pub struct SnapshotMetrics {
 }
 
 impl SnapshotMetrics {
+    /// Notes for how long the hub's lock was held.
+    pub fn held(&self, lock: Duration) {
+        self.lock_hold.observe(lock.as_secs_f64());
+    }
+
     /// Counts a statement sent for this many viewers.
     pub fn sent(&self, viewers: usize) {
         self.statements.inc();

@@ -5,7 +5,10 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use ordercast::domain::{SnapshotQuery, Timestamp};
+use ordercast::{
+    domain::{SnapshotQuery, Timestamp},
+    store::StoreError,
+};
 
 use super::{
     databases::{Database, TOPIC},
@@ -31,6 +34,7 @@ pub(super) async fn a_list_leaves_out_old_terminal_orders_only(database: &Databa
         users: users(&["u-1", "nobody"]),
         orders: Vec::new(),
         terminal_since: Timestamp::from_millis(100),
+        most_listed: None,
     };
     let snapshot = store.snapshot(TOPIC, &query).await.unwrap();
     let mut listed: Vec<_> = snapshot.listed_for(&query.users[0]).iter().map(ToString::to_string).collect();
@@ -53,6 +57,7 @@ pub(super) async fn orders_asked_by_name_are_answered_at_any_age(database: &Data
         users: users(&["u-1"]),
         orders: orders(&["old", "gone", "unknown"]),
         terminal_since: Timestamp::from_millis(1000),
+        most_listed: None,
     };
     let snapshot = store.snapshot(TOPIC, &query).await.unwrap();
     assert_eq!(short(&snapshot, "old"), Some((1, "delivered".into())));
@@ -77,6 +82,29 @@ pub(super) async fn an_order_of_several_users_is_listed_for_each(database: &Data
     let snapshot = store.snapshot(TOPIC, &query).await.unwrap();
     let counts: Vec<usize> = query.users.iter().map(|user| snapshot.listed_for(user).len()).collect();
     assert_eq!(counts, [1, 2, 1, 2]);
+}
+
+pub(super) async fn lists_that_are_too_long_together_are_told_and_not_read(database: &Database) {
+    database.open(1).await;
+    let store = &database.store;
+    let drafts = (0..7).map(|n| set(["a", "b", "c", "d", "e", "f", "g"][n], 1, "created").of(["m-1", "m-2"][n % 2]));
+    apply(store, 0, 0, drafts).await;
+    let query = |users_: &[&str], most| SnapshotQuery {
+        users: users(users_),
+        orders: orders(&["a", "b"]),
+        most_listed: Some(most),
+        ..SnapshotQuery::default()
+    };
+    let too_much = store.snapshot(TOPIC, &query(&["m-1", "m-2"], 6)).await.unwrap_err();
+    assert!(!too_much.is_retryable());
+    let StoreError::TooMuch { most: 6, listed } = too_much else { panic!("{too_much}") };
+    assert_eq!(listed.iter().map(|(_, orders)| orders).sum::<usize>(), 7);
+    assert!(listed.iter().all(|(user, orders)| *orders <= [4, 3][usize::from(user.as_str() == "m-2")]), "{listed:?}");
+    let all = store.snapshot(TOPIC, &query(&["m-1", "m-2"], 7)).await.unwrap();
+    assert_eq!(all.order_count(), 7);
+    let one = store.snapshot(TOPIC, &query(&["m-1"], 4)).await.unwrap();
+    assert_eq!(one.listed_for(&users(&["m-1"])[0]).len(), 4);
+    assert_eq!(one.order_count(), 5, "what is asked for by name is no part of a list");
 }
 
 /// As older versions stored them, or somebody by hand.

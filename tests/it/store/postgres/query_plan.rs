@@ -68,6 +68,7 @@ async fn the_snapshot_reads_a_million_orders_by_their_indexes() {
                 .bind(users)
                 .bind(900_000_i64)
                 .bind(orders)
+                .bind(20_001_i64)
                 .fetch_one(&mut connection)
                 .await
                 .unwrap();
@@ -76,8 +77,8 @@ async fn the_snapshot_reads_a_million_orders_by_their_indexes() {
         }
         let generic = format!(
             "set plan_cache_mode = force_generic_plan;
-             prepare snapshot (text, text[], bigint, text[]) as {SNAPSHOT};
-             explain (format json) execute snapshot ('{TOPIC}', array['u-17'], 900000, array['A-1', 'E-1'])"
+             prepare snapshot (text, text[], bigint, text[], bigint) as {SNAPSHOT};
+             explain (format json) execute snapshot ('{TOPIC}', array['u-17'], 900000, array['A-1', 'E-1'], 20001)"
         );
         let rows = sqlx::raw_sql(AssertSqlSafe(generic)).fetch_all(&mut connection).await.unwrap();
         assert_uses_indexes(rows[0].try_get_unchecked(0).unwrap(), &format!("statistics {statistics}, generic"));
