@@ -42,6 +42,9 @@ impl<'b> DeadLetterRow<'b> {
     }
 }
 
+/// Names and values, in order.
+type Headers = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+
 /// The name of a header as it is stored: text where it is text, else its bytes.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
@@ -61,7 +64,7 @@ fn headers_to_json(held: &HeldRecord) -> String {
 }
 
 /// Names and values of a held record, from what was stored of them.
-pub(super) fn headers_from_json(json: &str) -> Result<Vec<(Vec<u8>, Option<Vec<u8>>)>, serde_json::Error> {
+pub(super) fn headers_from_json(json: &str) -> Result<Headers, serde_json::Error> {
     let headers: Vec<(Name, Option<Vec<u8>>)> = serde_json::from_str(json)?;
     let bytes = |name| match name {
         Name::Text(text) => text.into_bytes(),
