@@ -27,7 +27,7 @@ pub use self::{
 use crate::{
     auth::RevocationList,
     hub::SharedHub,
-    log::kafka::{KafkaClients, StartError, client::create, topics::Topics},
+    log::kafka::{KafkaClients, StartError, reader::Reader as KafkaReader, topics::Topics},
     runtime::Component,
     telemetry::ControlMetrics,
 };
@@ -66,7 +66,7 @@ pub fn start(parts: ControlParts) -> Result<([Component; 2], watch::Receiver<boo
     let (caught_up, caught_up_seen) = watch::channel(false);
     let fold = Arc::<SharedFold>::default();
     let reader = Reader::new(
-        create(&parts.clients.control(), parts.clients.events("control"))?,
+        KafkaReader::new("control", &parts.topic, parts.clients.control_client()?),
         Topics::new(&parts.clients)?,
         parts.clone(),
         fold.clone(),

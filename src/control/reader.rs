@@ -5,12 +5,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rdkafka::{
-    Offset, TopicPartitionList,
-    consumer::{BaseConsumer, Consumer},
-    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
-    message::{BorrowedMessage, Message},
-};
 use tokio::{runtime::Handle, sync::watch};
 use tokio_util::sync::CancellationToken;
 
@@ -23,11 +17,10 @@ use crate::{
     domain::Timestamp,
     hub::Whom,
     log::kafka::{
-        client::{create, retire},
-        events::ClientEvents,
-        metadata,
-        polling::{self, WallClock},
+        KafkaError,
         reach::is_silence,
+        reader::{self, From, Polled, TopicError, Watchdog},
+        record::Record,
         rights::{MissingRight, Right},
         topics::Topics,
     },
@@ -92,26 +85,24 @@ async fn keep_asking(topics: Arc<Topics>, topic: String) {
 }
 
 pub(super) struct Reader {
-    consumer: BaseConsumer<ClientEvents>,
+    reader: reader::Reader,
     topics: Arc<Topics>,
     parts: ControlParts,
     fold: Arc<SharedFold>,
     caught_up: watch::Sender<bool>,
-    /// Records were seen to be missing at this moment, and none has come since.
-    behind_since: Option<Instant>,
-    clock: WallClock,
+    watchdog: Watchdog,
 }
 
 impl Reader {
     pub(super) fn new(
-        consumer: BaseConsumer<ClientEvents>,
+        reader: reader::Reader,
         topics: Topics,
         parts: ControlParts,
         fold: Arc<SharedFold>,
         caught_up: watch::Sender<bool>,
     ) -> Self {
         let topics = Arc::new(topics);
-        Self { consumer, topics, parts, fold, caught_up, behind_since: None, clock: WallClock::new() }
+        Self { reader, topics, parts, fold, caught_up, watchdog: Watchdog::new(WATCHDOG_INTERVAL) }
     }
 
     /// Inputs: records and ends of the partition from the consumer, the clock, stop.
@@ -121,18 +112,18 @@ impl Reader {
             let asking = keep_asking(self.topics.clone(), self.parts.topic.clone());
             runtime.spawn(stop.clone().run_until_cancelled_owned(asking));
         }
-        polling::wake_me(&mut self.consumer);
-        self.stand(Offset::Beginning);
+        self.reader.begin();
+        self.stand(From::Beginning);
         let mut looked_at = Instant::now();
         while !stop.is_cancelled() {
-            match polling::poll(&self.consumer, POLL_TIMEOUT) {
-                Some(Ok(message)) => {
-                    self.behind_since = None;
-                    self.parts.take(&self.fold, &message);
+            match self.reader.poll(POLL_TIMEOUT) {
+                Some(Polled::Record(record)) => {
+                    self.watchdog.reset();
+                    self.parts.take(&self.fold, &record);
                 }
-                Some(Err(KafkaError::PartitionEOF(_))) => self.on_end(),
-                // Its context has logged it; what matters of it, the watchdog sees.
-                Some(Err(_)) | None => {}
+                Some(Polled::End(_)) => self.on_end(),
+                // What matters of it, the watchdog sees.
+                Some(Polled::OutOfRange(_) | Polled::Refused(_) | Polled::Error) | None => {}
             }
             if looked_at.elapsed() >= WATCHDOG_INTERVAL {
                 self.watch();
@@ -146,7 +137,7 @@ impl Reader {
     fn wait_until_fit(&self, stop: &CancellationToken, runtime: &Handle) -> Option<Policy> {
         let mut told = None;
         while !stop.is_cancelled() {
-            while self.consumer.poll(Duration::ZERO).is_some() {}
+            self.reader.serve();
             match self.check(runtime) {
                 Ok(policy) => return Some(policy),
                 // That the brokers do not answer is said once for all clients.
@@ -166,14 +157,10 @@ impl Reader {
     fn check(&self, runtime: &Handle) -> Result<Policy, Unfit> {
         let topic = &self.parts.topic;
         let rights = self.parts.clients.rights();
-        let partitions = metadata::partitions(&self.consumer, topic, QUERY_TIMEOUT).map_err(|error| {
-            match error.rdkafka_error_code() {
-                Some(RDKafkaErrorCode::UnknownTopicOrPartition) => Unfit::Missing,
-                Some(RDKafkaErrorCode::TopicAuthorizationFailed) => {
-                    Unfit::Forbidden(rights.on_topic(Right::Read, topic))
-                }
-                _ => Unfit::Silent(error),
-            }
+        let partitions = self.reader.partitions(QUERY_TIMEOUT).map_err(|error| match error {
+            TopicError::Missing => Unfit::Missing,
+            TopicError::Forbidden(_) => Unfit::Forbidden(rights.on_topic(Right::Read, topic)),
+            TopicError::Other(error) => Unfit::Silent(error),
         })?;
         if partitions.len() != 1 {
             return Err(Unfit::Partitions(partitions.len()));
@@ -186,18 +173,15 @@ impl Reader {
         Ok(policy)
     }
 
-    fn stand(&self, offset: Offset) {
-        let mut at = TopicPartitionList::new();
-        let assigned =
-            at.add_partition_offset(&self.parts.topic, PARTITION, offset).and_then(|()| self.consumer.assign(&at));
-        if let Err(error) = assigned {
+    fn stand(&self, place: From) {
+        if let Err(error) = self.reader.assign([(PARTITION, place)]) {
             // The watchdog tries again.
             tracing::error!(%error, "the control topic could not be assigned");
         }
     }
 
     fn on_end(&mut self) {
-        self.behind_since = None;
+        self.watchdog.reset();
         if self.fold.step(|fold| fold.on_end()) {
             tracing::info!(kafka.topic = self.parts.topic, "the control topic was read");
             self.caught_up.send_replace(true);
@@ -206,56 +190,39 @@ impl Reader {
 
     /// Looks whether records are known of and do not come.
     fn watch(&mut self) {
-        if self.clock.was_set_back() {
-            return self.rebuild("the clock was set back");
+        if let Some(why) = self.reader.look_after() {
+            return self.rebuild(why);
         }
-        let Ok((_, end)) = self.consumer.fetch_watermarks(&self.parts.topic, PARTITION, QUERY_TIMEOUT) else { return };
+        let Ok((_, end)) = self.reader.watermarks(PARTITION, QUERY_TIMEOUT) else { return };
         let next = self.fold.step(|fold| fold.next_offset()).max(self.position().unwrap_or(0));
-        let has_all = next >= end && *self.caught_up.borrow();
-        if has_all {
-            self.behind_since = None;
-            return;
+        let behind = next < end || !*self.caught_up.borrow();
+        if self.watchdog.barks(behind, Instant::now()) {
+            self.rebuild("records do not come from the control topic although they are there");
         }
-        if self.behind_since.get_or_insert_with(Instant::now).elapsed() < WATCHDOG_INTERVAL {
-            return;
-        }
-        self.rebuild("records do not come from the control topic although they are there");
     }
 
-    /// A new consumer takes the place of this one.
+    /// A new client takes the place of this one.
     fn rebuild(&mut self, why: &str) {
-        tracing::warn!("{why}: making a new kafka client");
-        match create(&self.parts.clients.control(), self.parts.clients.events("control")) {
-            Ok(consumer) => {
-                retire(std::mem::replace(&mut self.consumer, consumer));
-                polling::wake_me(&mut self.consumer);
-            }
-            Err(error) => tracing::error!(%error, "the kafka client of the control topic could not be made anew"),
-        }
-        self.behind_since = None;
+        self.reader.replace(why, self.parts.clients.control_client());
+        self.watchdog.reset();
         self.stand(match self.fold.step(|fold| fold.next_offset()) {
-            0 => Offset::Beginning,
-            next => Offset::Offset(next),
+            0 => From::Beginning,
+            next => From::Offset(next),
         });
     }
 
-    /// Transaction markers and holes move it without a record.
     fn position(&self) -> Option<i64> {
-        let positions: KafkaResult<TopicPartitionList> = self.consumer.position();
-        match positions.ok()?.find_partition(&self.parts.topic, PARTITION)?.offset() {
-            Offset::Offset(offset) => Some(offset),
-            _ => None,
-        }
+        self.reader.positions().into_iter().find(|(partition, _)| *partition == PARTITION).map(|(_, offset)| offset)
     }
 }
 
 impl ControlParts {
-    fn take(&self, fold: &SharedFold, message: &BorrowedMessage<'_>) {
+    fn take(&self, fold: &SharedFold, read: &Record<'_>) {
         let now = Timestamp::now();
-        let sent_at = message.timestamp().to_millis().and_then(Timestamp::from_millis).unwrap_or(now);
-        let key = message.key().map(String::from_utf8_lossy).unwrap_or_default();
-        let value = message.payload();
-        let record = ControlRecord { offset: message.offset(), sent_at, key: &key, value };
+        let sent_at = read.timestamp().unwrap_or(now);
+        let key = read.key().map(String::from_utf8_lossy).unwrap_or_default();
+        let value = read.value();
+        let record = ControlRecord { offset: read.offset(), sent_at, key: &key, value };
         match fold.step(|fold| fold.on_record(&record, now)) {
             Meaning::Act(message) => {
                 self.metrics.record(message.kind());

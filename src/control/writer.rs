@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use rdkafka::error::KafkaError;
-
 use super::message::ControlMessage;
 use crate::log::kafka::{
-    KafkaClients,
+    KafkaClients, KafkaError,
     producer::{Outgoing, ProduceError, Producer},
 };
 

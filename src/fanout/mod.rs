@@ -13,12 +13,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rdkafka::{
-    Offset,
-    consumer::{BaseConsumer, Consumer},
-    error::KafkaError,
-    message::{BorrowedMessage, Message},
-};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -26,7 +20,6 @@ use self::{
     follower::Follower,
     following::{Following, Turn},
 };
-use crate::log::kafka::client::offsets;
 use crate::{
     domain::{
         Halts, OrderEvent, Timestamp,
@@ -38,10 +31,8 @@ use crate::{
         freshness::{self, Proofs},
         kafka::{
             KafkaClients, StartError,
-            client::{create, retire},
-            events::ClientEvents,
-            polling::{self, WallClock},
-            record,
+            reader::{From, Polled, Reader},
+            record::Record,
             repeats::Repeats,
         },
         progress::ProgressViews,
@@ -102,13 +93,12 @@ pub struct FanoutSigns {
 
 /// Starts the fanout.
 pub fn start(parts: FanoutParts) -> Result<(Component, FanoutSigns), StartError> {
-    let consumer = create(&parts.clients.fanout(), parts.clients.events("fanout"))?;
+    let reader = Reader::new("fanout", &parts.topic, parts.clients.fanout_client()?);
     let (ready, ready_seen) = watch::channel(false);
     let (staleness, staleness_seen) = watch::channel(freshness::unproved(Timestamp::now()));
     let fanout = Fanout {
-        consumer,
+        reader,
         follower: Follower::new(Following::new(parts.tail_bytes), Proofs::new(parts.stale_after), parts.policies),
-        clock: WallClock::new(),
         started_at: Instant::now(),
         said: Repeats::every(REMINDER_INTERVAL),
         ready,
@@ -121,9 +111,8 @@ pub fn start(parts: FanoutParts) -> Result<(Component, FanoutSigns), StartError>
 
 struct Fanout {
     parts: FanoutParts,
-    consumer: BaseConsumer<ClientEvents>,
+    reader: Reader,
     follower: Follower,
-    clock: WallClock,
     started_at: Instant,
     said: Repeats,
     ready: watch::Sender<bool>,
@@ -141,7 +130,7 @@ impl Fanout {
     /// Inputs: records and ends of partitions from the consumer; views of the log, its ends and progress; the clock, stop.
     fn run(mut self, stop: &CancellationToken) {
         let mut ticked_at = Instant::now();
-        polling::wake_me(&mut self.consumer);
+        self.reader.begin();
         while !stop.is_cancelled() {
             self.look();
             self.take_batch();
@@ -189,8 +178,8 @@ impl Fanout {
 
     /// Tells the consumer where to read on from, in all partitions.
     fn stand(&mut self) {
-        let assigned = offsets(&self.parts.topic, self.follower.stand()).and_then(|at| self.consumer.assign(&at));
-        if let Err(error) = assigned {
+        let places = self.follower.stand().into_iter().map(|(partition, offset)| (partition, From::Offset(offset)));
+        if let Err(error) = self.reader.assign(places) {
             // The watchdog tries again.
             tracing::error!(%error, "fanout could not be assigned its partitions");
         }
@@ -198,26 +187,25 @@ impl Fanout {
 
     /// Takes what is there, waiting a moment for the first record only.
     fn take_batch(&mut self) {
-        let Self { consumer, follower, parts, .. } = self;
+        let Self { reader, follower, parts, .. } = self;
         let mut seen = Vec::new();
         let mut timeout = POLL_TIMEOUT;
         let received_at = Timestamp::now();
         while seen.len() < BATCH_RECORDS
-            && let Some(polled) = polling::poll(consumer, timeout)
+            && let Some(polled) = reader.poll(timeout)
         {
             timeout = Duration::ZERO;
             match polled {
-                Ok(message) => {
-                    let partition = message.partition();
-                    let Some(log) = follower.on_record(partition, message.offset()) else { continue };
-                    seen.push(decode(parts, &message, &log, received_at));
+                Polled::Record(record) => {
+                    let Some(log) = follower.on_record(record.partition(), record.offset()) else { continue };
+                    seen.push(decode(parts, &record, &log, received_at));
                 }
-                Err(KafkaError::PartitionEOF(partition)) => {
+                Polled::End(partition) => {
                     let end = follower.on_end_of_partition(partition);
                     seen.extend(end.map(|end| Seen::Passed(partition, end)));
                 }
-                // Its context has logged it. What matters of it shows in positions and watermarks.
-                Err(_) => {}
+                // What matters of it shows in positions and watermarks.
+                Polled::OutOfRange(_) | Polled::Refused(_) | Polled::Error => {}
             }
         }
         if !seen.is_empty() {
@@ -240,10 +228,9 @@ impl Fanout {
     }
 
     fn tick(&mut self) {
-        polling::keep_awake(&self.consumer);
         self.take_positions();
-        if self.clock.was_set_back() {
-            self.rebuild("the clock was set back");
+        if let Some(why) = self.reader.look_after() {
+            self.rebuild(why);
         } else if self.follower.is_stuck(Instant::now()) {
             self.rebuild("records do not reach the fanout although they are in the log");
         }
@@ -268,14 +255,7 @@ impl Fanout {
     }
 
     fn take_positions(&mut self) {
-        let said = self.consumer.position().map(|positions| {
-            let positions = positions.elements().into_iter().filter_map(|element| match element.offset() {
-                Offset::Offset(offset) => Some((element.partition(), offset)),
-                _ => None,
-            });
-            positions.collect::<Vec<_>>()
-        });
-        let positions = self.follower.on_positions(said.unwrap_or_default());
+        let positions = self.follower.on_positions(self.reader.positions());
         if !positions.is_empty() {
             let advance = |hub: &mut Hub| positions.iter().for_each(|(partition, end)| hub.advance(*partition, *end));
             self.parts.hub.step(advance);
@@ -284,14 +264,8 @@ impl Fanout {
 
     /// A new consumer takes the place of this one.
     fn rebuild(&mut self, why: &str) {
-        tracing::warn!("{why}: making a new kafka client");
-        match create(&self.parts.clients.fanout(), self.parts.clients.events("fanout")) {
-            Ok(consumer) => {
-                retire(std::mem::replace(&mut self.consumer, consumer));
-                polling::wake_me(&mut self.consumer);
-                self.stand();
-            }
-            Err(error) => tracing::error!(%error, "the kafka client of the fanout could not be made anew"),
+        if self.reader.replace(why, self.parts.clients.fanout_client()) {
+            self.stand();
         }
     }
 
@@ -348,9 +322,9 @@ fn changed<T>(views: &mut watch::Receiver<Option<Arc<T>>>) -> Option<Arc<T>> {
     is_new.then(|| views.borrow_and_update().clone()).flatten()
 }
 
-fn decode(parts: &FanoutParts, message: &BorrowedMessage<'_>, log: &LogContext, received_at: Timestamp) -> Seen {
-    let headers = record::headers(message);
-    match parts.decoder.decode(&record::raw(message, &headers, received_at), log) {
+fn decode(parts: &FanoutParts, record: &Record<'_>, log: &LogContext, received_at: Timestamp) -> Seen {
+    let headers = record.headers();
+    match parts.decoder.decode(&record.raw(&headers, received_at), log) {
         Ok(decoded) => {
             parts.metrics.fanout.occurred_at_unreadable.inc_by(u64::from(decoded.occurred_at_unreadable));
             Seen::Event(decoded.event)
@@ -358,7 +332,7 @@ fn decode(parts: &FanoutParts, message: &BorrowedMessage<'_>, log: &LogContext, 
         // The recorder keeps it as a dead letter.
         Err(refusal) => {
             parts.metrics.fanout.refused(refusal.code);
-            Seen::Passed(message.partition(), message.offset() + 1)
+            Seen::Passed(record.partition(), record.offset() + 1)
         }
     }
 }

@@ -5,16 +5,10 @@ mod errands;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, mpsc::Receiver},
+    sync::{Arc, MutexGuard, mpsc::Receiver},
     time::{Duration, Instant},
 };
 
-use rdkafka::{
-    Offset,
-    consumer::{BaseConsumer, CommitMode, Consumer},
-    error::{KafkaError, RDKafkaErrorCode},
-    message::{BorrowedMessage, Message},
-};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -32,9 +26,9 @@ use crate::{
     log::{
         kafka::{
             StartError,
-            client::{create, offsets, retire},
-            polling::{self, WallClock},
-            record::{self, OwnedRecord},
+            reader::{From, Polled, Reader, Watchdog},
+            rebalance::GroupEvents,
+            record::Record,
         },
         view::LogView,
     },
@@ -65,7 +59,7 @@ const FINISH_TIMEOUT: Duration = Duration::from_secs(3);
 
 pub(super) struct RecorderThread {
     parts: RecorderParts,
-    consumer: BaseConsumer<Rebalancing>,
+    reader: Reader<GroupEvents<Rebalancing>>,
     halts: watch::Sender<Halts>,
     hand: Arc<Hand>,
     tasks: mpsc::Sender<Vec<Task>>,
@@ -80,8 +74,7 @@ pub(super) struct RecorderThread {
     uncommitted: BTreeMap<i32, i64>,
     committed_at: Instant,
     told_of_unordered_at: Option<Instant>,
-    behind_since: Option<Instant>,
-    clock: WallClock,
+    watchdog: Watchdog,
     restored: Restored,
     unrecorded: Unrecorded,
 }
@@ -118,10 +111,10 @@ impl RecorderThread {
         tasks: mpsc::Sender<Vec<Task>>,
         replies: Receiver<Vec<Reply>>,
     ) -> Result<Self, StartError> {
-        let consumer = subscribed(&parts, &hand, 0)?;
+        let client = parts.clients.recorder_client(&parts.topic, rebalancing(&parts, &hand, 0))?;
         Ok(Self {
+            reader: Reader::new("recorder", &parts.topic, client),
             parts,
-            consumer,
             halts,
             hand,
             tasks,
@@ -134,8 +127,7 @@ impl RecorderThread {
             uncommitted: BTreeMap::new(),
             committed_at: Instant::now(),
             told_of_unordered_at: None,
-            behind_since: None,
-            clock: WallClock::new(),
+            watchdog: Watchdog::new(STUCK_TIMEOUT),
             restored: Restored::default(),
             unrecorded: Unrecorded::default(),
         })
@@ -145,7 +137,7 @@ impl RecorderThread {
     /// clock, stop.
     pub(super) fn run(mut self, stop: &CancellationToken) {
         let mut ticked_at = Instant::now();
-        polling::wake_me(&mut self.consumer);
+        self.reader.begin();
         while !stop.is_cancelled() {
             self.take_replies();
             self.look();
@@ -165,17 +157,14 @@ impl RecorderThread {
 
     /// Tells the consumer where to read from, if that is elsewhere than before.
     fn stand(&mut self) {
-        let Some(places) = self.consumer.context().assignment().take_stand() else { return };
-        self.behind_since = None;
+        let Some(places) = self.assignment().take_stand() else { return };
+        self.watchdog.reset();
         // A partition stays paused through an assignment.
         self.paused = false;
-        let stood = offsets(&self.parts.topic, places).and_then(|places| {
-            self.consumer.assign(&places)?;
-            self.consumer.resume(&places)
-        });
-        if let Err(error) = stood {
+        let places = places.into_iter().map(|(partition, offset)| (partition, From::Offset(offset)));
+        if let Err(error) = self.reader.assign_and_resume(places) {
             tracing::error!(%error, "recorder could not be assigned its partitions; trying again");
-            let void = self.consumer.context().assignment().on_lost(Some(Instant::now() + DOUBT_PAUSE));
+            let void = self.assignment().on_lost(Some(Instant::now() + DOUBT_PAUSE));
             self.hand.void(void);
         }
     }
@@ -194,28 +183,26 @@ impl RecorderThread {
         let received_at = Timestamp::now();
         let mut timeout = if self.gathering.since.is_some() { BATCH_AGE / 4 } else { POLL_TIMEOUT };
         // A paused consumer is still polled: that is how the group knows that it lives.
-        while let Some(polled) = polling::poll(&self.consumer, timeout) {
+        while let Some(polled) = self.reader.poll(timeout) {
             timeout = Duration::ZERO;
             match polled {
-                Ok(message) => {
-                    let taken =
-                        take(&message, self.consumer.context(), &self.parts, self.accepts_unversioned, received_at);
-                    if taken {
-                        self.gathering.add(message.payload_len() + message.key_len());
+                Polled::Record(record) => {
+                    let mut assignment = self.reader.context().rebalance().assignment();
+                    if take(&record, &mut assignment, &self.parts, self.accepts_unversioned, received_at) {
+                        self.gathering.add(record.len());
                     }
                 }
-                Err(KafkaError::PartitionEOF(partition)) => {
-                    self.consumer.context().assignment().on_end_of_partition(partition);
+                Polled::End(partition) => {
+                    self.assignment().on_end_of_partition(partition);
                 }
-                Err(error) if is_about_offsets(&error) => {
+                Polled::OutOfRange(error) => {
                     // It does not say which partition; the log is compared with progress in all of them.
                     tracing::warn!(%error, "the broker does not have what the recorder asks for");
-                    let void = self.consumer.context().assignment().on_lost(Some(Instant::now() + DOUBT_PAUSE));
+                    let void = self.assignment().on_lost(Some(Instant::now() + DOUBT_PAUSE));
                     self.hand.void(void);
                     return;
                 }
-                // Its context has logged it.
-                Err(_) => {}
+                Polled::Refused(_) | Polled::Error => {}
             }
             if self.gathering.is_due() {
                 return;
@@ -224,9 +211,7 @@ impl RecorderThread {
     }
 
     fn set_paused(&mut self, paused: bool) {
-        let Ok(assigned) = self.consumer.assignment() else { return };
-        let done = if paused { self.consumer.pause(&assigned) } else { self.consumer.resume(&assigned) };
-        match done {
+        match self.reader.set_paused(paused) {
             Ok(()) => self.paused = paused,
             Err(error) => tracing::warn!(%error, paused, "recorder could not pause or resume its partitions"),
         }
@@ -237,7 +222,7 @@ impl RecorderThread {
         if !self.has_room() {
             return;
         }
-        let work = Work::take(&self.parts.topic, self.consumer.context().assignment().reading());
+        let work = Work::take(&self.parts.topic, self.assignment().reading());
         self.gathering = Gathering::default();
         if let Some(work) = work {
             let work = work.counting_jumps_beyond(self.parts.version_jump);
@@ -246,7 +231,6 @@ impl RecorderThread {
     }
 
     fn tick(&mut self) {
-        polling::keep_awake(&self.consumer);
         self.take_positions();
         self.check_progress();
         if self.gathering.since.is_none() {
@@ -255,8 +239,8 @@ impl RecorderThread {
         if self.committed_at.elapsed() >= COMMIT_INTERVAL {
             self.commit();
         }
-        if self.clock.was_set_back() {
-            self.rebuild("the clock was set back");
+        if let Some(why) = self.reader.look_after() {
+            self.rebuild(why);
         } else if self.is_stuck() {
             self.rebuild("records do not reach the recorder although they are in the log");
         } else if self.nobody_records() {
@@ -266,12 +250,10 @@ impl RecorderThread {
 
     /// Transaction markers and holes move the position without a record.
     fn take_positions(&mut self) {
-        let Ok(positions) = self.consumer.position() else { return };
-        let mut assignment = self.consumer.context().assignment();
-        for element in positions.elements() {
-            if let Offset::Offset(offset) = element.offset() {
-                assignment.on_position(element.partition(), offset);
-            }
+        let positions = self.reader.positions();
+        let mut assignment = self.assignment();
+        for (partition, offset) in positions {
+            assignment.on_position(partition, offset);
         }
     }
 
@@ -279,8 +261,8 @@ impl RecorderThread {
         self.committed_at = Instant::now();
         let applied = std::mem::take(&mut self.uncommitted);
         if !applied.is_empty() {
-            // Best effort: progress is in SQL.
-            let _ = offsets(&self.parts.topic, applied).and_then(|list| self.consumer.commit(&list, CommitMode::Async));
+            // Progress is in SQL.
+            self.reader.commit(applied);
         }
     }
 
@@ -288,31 +270,32 @@ impl RecorderThread {
     fn is_stuck(&mut self) -> bool {
         let Some(view) = &self.view else { return false };
         let ends = view.watermarks().map(|(partition, log)| (partition, log.high)).collect();
-        let behind = self.consumer.context().assignment().awaits_records(&ends);
-        if !behind || self.paused || self.gathering.since.is_some() {
-            self.behind_since = None;
+        let behind = self.assignment().awaits_records(&ends);
+        let waits = behind && !self.paused && self.gathering.since.is_none();
+        if behind && !waits {
+            self.watchdog.reset();
         }
-        behind && self.behind_since.get_or_insert_with(Instant::now).elapsed() >= STUCK_TIMEOUT
+        self.watchdog.barks(behind, Instant::now())
     }
 
     fn nobody_records(&mut self) -> bool {
         let (Some(view), Some(stored)) = (&self.view, self.parts.progress.borrow().clone()) else { return false };
-        self.unrecorded.is_seen(&self.consumer.context().assignment(), view, &stored, Instant::now())
+        self.unrecorded.is_seen(&self.reader.context().rebalance().assignment(), view, &stored, Instant::now())
     }
 
     /// A new consumer takes the place of this one and joins the group anew.
     fn rebuild(&mut self, why: &str) {
-        tracing::warn!("{why}: making a new kafka client");
-        self.behind_since = None;
-        let void = self.consumer.context().retire();
+        self.watchdog.reset();
+        self.reader.context().retire();
+        let void = self.assignment().on_revoked();
         self.hand.void(void);
-        match subscribed(&self.parts, &self.hand, void) {
-            Ok(consumer) => {
-                retire(std::mem::replace(&mut self.consumer, consumer));
-                polling::wake_me(&mut self.consumer);
-            }
-            Err(error) => tracing::error!(%error, "the kafka client of the recorder could not be made anew"),
-        }
+        let rebalancing = rebalancing(&self.parts, &self.hand, void);
+        self.reader.replace(why, self.parts.clients.recorder_client(&self.parts.topic, rebalancing));
+    }
+
+    /// Never held across a poll, which may rebalance.
+    fn assignment(&self) -> MutexGuard<'_, Assignment> {
+        self.reader.context().rebalance().assignment()
     }
 
     /// Stops reading, lets the writer finish, and leaves the group.
@@ -325,34 +308,24 @@ impl RecorderThread {
     }
 }
 
-fn subscribed(
-    parts: &RecorderParts,
-    hand: &Arc<Hand>,
-    last_number: u64,
-) -> Result<BaseConsumer<Rebalancing>, KafkaError> {
-    let context =
-        Rebalancing::new(parts.clients.events("recorder"), Assignment::new(parts.policies, last_number), hand.clone());
-    let consumer: BaseConsumer<Rebalancing> = create(&parts.clients.recorder(), context)?;
-    consumer.subscribe(&[&parts.topic])?;
-    Ok(consumer)
+fn rebalancing(parts: &RecorderParts, hand: &Arc<Hand>, last_number: u64) -> Rebalancing {
+    Rebalancing::new(Assignment::new(parts.policies, last_number), hand.clone())
 }
 
 /// Takes a record into what is collected. Says whether it was one to be taken.
 fn take(
-    message: &BorrowedMessage<'_>,
-    context: &Rebalancing,
+    record: &Record<'_>,
+    assignment: &mut Assignment,
     parts: &RecorderParts,
     accepts_unversioned: bool,
     received_at: Timestamp,
 ) -> bool {
     let decode = |epoch| {
-        let headers = record::headers(message);
-        let raw = record::raw(message, &headers, received_at);
-        parts.decoder.decode(&raw, &LogContext { epoch, accepts_unversioned })
+        let headers = record.headers();
+        parts.decoder.decode(&record.raw(&headers, received_at), &LogContext { epoch, accepts_unversioned })
     };
-    let place = (message.partition(), message.offset());
-    let keep = || OwnedRecord::of(message);
-    let taken = context.assignment().take(place, record::digest(message), decode, keep);
+    let place = (record.partition(), record.offset());
+    let taken = assignment.take(place, record.digest(), decode, || record.to_owned());
     let metrics = &parts.metrics.recorder;
     match taken {
         Taken::Event { occurred_at_unreadable } => {
@@ -362,12 +335,4 @@ fn take(
         Taken::Passed => return false,
     }
     true
-}
-
-/// Whether the broker has no record at the offset it was asked for.
-fn is_about_offsets(error: &KafkaError) -> bool {
-    matches!(
-        error.rdkafka_error_code(),
-        Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange | RDKafkaErrorCode::NoOffset)
-    )
 }

@@ -210,15 +210,13 @@ impl Writing {
 
 #[cfg(test)]
 mod tests {
-    use rdkafka::Timestamp as KafkaTimestamp;
-
     use super::*;
     use crate::{
         domain::{
             Timestamp,
             decode::{Decoder, DecoderOptions, LogContext, RawRecord, Refusal},
         },
-        log::kafka::record::OwnedRecord,
+        log::kafka::record::{KafkaTimestamp, OwnedRecord},
         recorder::batch::Collected,
     };
 

@@ -2,9 +2,6 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use rand::{Rng, rngs::SmallRng, seq::IteratorRandom};
-use rdkafka::Timestamp as KafkaTimestamp;
-
 use super::{
     broker::{Consumer, Group, Polled},
     database::{Answer, Ask},
@@ -14,7 +11,12 @@ use super::{
 };
 use crate::{
     domain::Halts,
-    log::{Policies, kafka::record::OwnedRecord, progress::ProgressView, view::LogView},
+    log::{
+        Policies,
+        kafka::record::{KafkaTimestamp, OwnedRecord},
+        progress::ProgressView,
+        view::LogView,
+    },
     recorder::{
         MAX_TASKS,
         assignment::Assignment,
@@ -25,6 +27,7 @@ use crate::{
     },
     store::{DeadLetter, StoreError},
 };
+use rand::{Rng, rngs::SmallRng, seq::IteratorRandom};
 
 /// Thread and writer of the recorder.
 pub(super) struct Recorder {

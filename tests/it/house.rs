@@ -48,10 +48,9 @@ const FOREIGN: [(&str, &[&str]); 15] = [
     ("clap", &["cli"]),
     ("jiff", &["cli", "domain"]),
     ("jsonwebtoken", &["auth"]),
-    ("ordercast_headers", &["log", "recorder"]),
+    ("ordercast_headers", &["log"]),
     ("prometheus_client", &["telemetry"]),
-    // One reader for all of them comes next.
-    ("rdkafka", &["control", "fanout", "log", "recorder"]),
+    ("rdkafka", &["log"]),
     ("reqwest", &["app", "cli", "dev"]),
     ("socket2", &["http"]),
     ("sqlx", &["store"]),
@@ -260,6 +259,9 @@ fn foreign_crates_stay_in_their_rooms() {
             if !rooms.contains(&source.room.as_str()) && names_crate(&source.code, name) {
                 wrong.insert(format!("{} names {name}", source.path));
             }
+        }
+        if names_crate(&source.code, "rdkafka") && !source.path.starts_with("log/kafka/") {
+            wrong.insert(format!("{} names rdkafka", source.path));
         }
         let pure = WITHOUT_RUNTIME.contains(&source.room.as_str())
             && !["hub/shared.rs", "auth/keyring.rs"].contains(&&*source.path);

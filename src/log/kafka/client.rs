@@ -2,16 +2,19 @@
 
 use std::{sync::Arc, thread, time::Duration};
 
+pub(crate) use rdkafka::error::KafkaError;
 use rdkafka::{
-    ClientConfig, ClientContext, Offset, TopicPartitionList,
+    ClientConfig, ClientContext,
     config::{FromClientConfigAndContext, RDKafkaLogLevel},
-    error::{KafkaError, KafkaResult},
+    consumer::{BaseConsumer, Consumer},
+    error::KafkaResult,
 };
 
 use super::{
     events::{ClientEvents, Shared},
     proof,
     reach::Reach,
+    rebalance::{GroupEvents, Rebalance},
     rights::Rights,
 };
 use crate::config::{self, SettingsError};
@@ -86,22 +89,49 @@ impl KafkaClients {
         config
     }
 
+    /// A client of the fanout.
+    pub(crate) fn fanout_client(&self) -> KafkaResult<BaseConsumer<ClientEvents>> {
+        create(&self.fanout(), self.events("fanout"))
+    }
+
+    /// A client that reads the control topic.
+    pub(crate) fn control_client(&self) -> KafkaResult<BaseConsumer<ClientEvents>> {
+        create(&self.control(), self.events("control"))
+    }
+
+    /// A client that reads for this command, as the fanout does.
+    pub(crate) fn reading_client(&self, name: &'static str) -> KafkaResult<BaseConsumer<ClientEvents>> {
+        create(&self.fanout(), self.events(name))
+    }
+
+    /// A client that is in the recorders' group.
+    pub(crate) fn recorder_client<R: Rebalance>(
+        &self,
+        topic: &str,
+        rebalance: R,
+    ) -> KafkaResult<BaseConsumer<GroupEvents<R>>> {
+        let context = GroupEvents::new(self.events("recorder"), rebalance);
+        let consumer: BaseConsumer<GroupEvents<R>> = create(&self.recorder(), context)?;
+        consumer.subscribe(&[topic])?;
+        Ok(consumer)
+    }
+
     /// Reads partitions it assigns itself. Its group is a name only: librdkafka wants one, brokers with ACLs check it.
-    pub(crate) fn fanout(&self) -> ClientConfig {
+    fn fanout(&self) -> ClientConfig {
         let mut config = self.consumer();
         config.set("group.id", format!("{}.fanout", self.group_id));
         config
     }
 
     /// Reads the control topic from its beginning, and again when the log is another one: what it says can be folded twice.
-    pub(crate) fn control(&self) -> ClientConfig {
+    fn control(&self) -> ClientConfig {
         let mut config = self.consumer();
         config.set("group.id", format!("{}.control", self.group_id)).set("auto.offset.reset", "earliest");
         config
     }
 
     /// Shares the partitions with the recorders of the other instances.
-    pub(crate) fn recorder(&self) -> ClientConfig {
+    fn recorder(&self) -> ClientConfig {
         let mut config = self.consumer();
         config
             .set("group.id", &self.group_id)
@@ -181,18 +211,6 @@ where
     T: FromClientConfigAndContext<C>,
 {
     T::from_config_and_context(config, context)
-}
-
-/// Partitions with the offsets to read from, as the client takes them.
-pub(crate) fn offsets(
-    topic: &str,
-    offsets: impl IntoIterator<Item = (i32, i64)>,
-) -> Result<TopicPartitionList, KafkaError> {
-    let mut list = TopicPartitionList::new();
-    for (partition, offset) in offsets {
-        list.add_partition_offset(topic, partition, Offset::Offset(offset))?;
-    }
-    Ok(list)
 }
 
 /// Drops a client on a thread of its own: closing one may wait for brokers. Does not wait for that.

@@ -10,17 +10,16 @@ use std::{
 
 use rdkafka::{
     ClientConfig, Offset, TopicPartitionList,
-    consumer::{BaseConsumer, Consumer},
+    consumer::Consumer,
     error::{KafkaError, KafkaResult, RDKafkaErrorCode},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
     KafkaClients,
-    client::{create, retire},
-    events::ClientEvents,
+    client::create,
     metadata::{self, NOBODY},
-    polling::WallClock,
+    reader::Reader,
     repeats::Repeats,
     rights::Right,
 };
@@ -66,12 +65,11 @@ type Untold = BTreeMap<String, Vec<i32>>;
 
 /// The client and what it was told.
 pub(crate) struct Inquirer {
-    consumer: BaseConsumer<ClientEvents>,
+    reader: Reader,
     clients: KafkaClients,
     config: ClientConfig,
     name: &'static str,
     topic: String,
-    clock: WallClock,
     /// Some leader did not answer when all were asked at once.
     asks_each: bool,
     /// What was not answered by all when it was asked last.
@@ -88,12 +86,11 @@ impl Inquirer {
         topic: &str,
     ) -> KafkaResult<Self> {
         Ok(Self {
-            consumer: create(&config, clients.events(name))?,
+            reader: Reader::new(name, topic, create(&config, clients.events(name))?),
             clients,
             config,
             name,
             topic: topic.to_owned(),
-            clock: WallClock::new(),
             asks_each: false,
             unanswered: BTreeSet::new(),
             told: Repeats::every(REMINDER_INTERVAL),
@@ -102,31 +99,21 @@ impl Inquirer {
 
     /// To be called now and then, on the thread that asks.
     pub(crate) fn serve(&mut self) {
-        if self.clock.was_set_back() {
-            self.rebuild();
+        if let Some(why) = self.reader.look_after() {
+            let made = create(&self.config, self.clients.events(self.name));
+            self.reader.replace(why, made);
         }
-        // Serves the log lines and errors that librdkafka has queued.
-        while self.consumer.poll(Duration::ZERO).is_some() {}
-    }
-
-    /// A new client takes the place of this one, whose threads may sleep for as long as the clock was set back.
-    fn rebuild(&mut self) {
-        match create(&self.config, self.clients.events(self.name)) {
-            Ok(consumer) => retire(std::mem::replace(&mut self.consumer, consumer)),
-            Err(error) => {
-                tracing::error!(kafka.client = self.name, %error, "the kafka client could not be made anew");
-            }
-        }
+        self.reader.serve();
     }
 
     /// The topic's partitions, each with its leader.
     pub(crate) fn leaders(&self) -> KafkaResult<BTreeMap<i32, i32>> {
-        metadata::leaders(&self.consumer, &self.topic, QUERY_TIMEOUT)
+        metadata::leaders(self.reader.consumer(), &self.topic, QUERY_TIMEOUT)
     }
 
     /// The name of the cluster. It does not change, so it is asked for once.
     pub(crate) fn cluster(&self) -> KafkaResult<String> {
-        let cluster = self.consumer.client().fetch_cluster_id(QUERY_TIMEOUT);
+        let cluster = self.reader.consumer().client().fetch_cluster_id(QUERY_TIMEOUT);
         cluster.ok_or(KafkaError::MetadataFetch(RDKafkaErrorCode::OperationTimedOut))
     }
 
@@ -181,7 +168,7 @@ impl Inquirer {
         let added = partitions
             .iter()
             .try_for_each(|partition| asked.add_partition_offset(&self.topic, *partition, place.offset()));
-        let answer = match added.and_then(|()| self.consumer.offsets_for_times(asked, QUERY_TIMEOUT)) {
+        let answer = match added.and_then(|()| self.reader.consumer().offsets_for_times(asked, QUERY_TIMEOUT)) {
             Ok(answer) => answer,
             Err(error) => return untold.entry(error.to_string()).or_default().extend(partitions),
         };

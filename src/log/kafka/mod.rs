@@ -1,11 +1,13 @@
 //! Kafka: the only room that makes its clients, and knows what they say about themselves.
 //!
-//! [`log_watch`] and [`log_ends`] look at the source topic from outside, by an inquirer; [`client`] configures who reads and writes.
+//! [`log_watch`] and [`log_ends`] look at the source topic from outside, by an inquirer; [`client`] configures who reads and writes, and every one
+//! that reads is driven by its [`reader`].
 
 pub(crate) mod client;
 pub(crate) mod compaction;
 pub mod embedded;
 pub(crate) mod events;
+pub(crate) mod group;
 mod inquirer;
 pub mod log_ends;
 pub mod log_watch;
@@ -14,6 +16,8 @@ pub(crate) mod polling;
 pub mod producer;
 mod proof;
 pub(crate) mod reach;
+pub(crate) mod reader;
+pub(crate) mod rebalance;
 pub(crate) mod record;
 pub(crate) mod repeats;
 pub mod rights;
@@ -21,4 +25,5 @@ mod secrets;
 pub mod topics;
 
 pub use client::KafkaClients;
+pub(crate) use client::KafkaError;
 pub use log_watch::StartError;

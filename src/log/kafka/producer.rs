@@ -174,6 +174,11 @@ impl Producer {
 }
 
 impl ProduceError {
+    /// Whether the topic does not have the partition that was named.
+    pub(crate) fn is_about_partition(&self) -> bool {
+        matches!(self, Self::Failed(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::UnknownPartition))
+    }
+
     /// Whether the record certainly is not in the log. Otherwise nobody knows.
     pub fn is_refusal(&self) -> bool {
         use RDKafkaErrorCode as Code;

@@ -5,7 +5,6 @@
 //! proof fails. The recorder of this room does not use this, and it changes nothing; `recorder::errands::Unrecorded` heals
 //! the one cause that can be healed from here, a group that has dealt its partitions out to nobody.
 
-mod group;
 mod standing;
 
 use std::{
@@ -19,7 +18,11 @@ use tokio_util::sync::CancellationToken;
 
 use self::standing::{Say, Standing, Voice};
 use crate::{
-    log::{kafka::KafkaClients, progress::ProgressViews, view::LogViews},
+    log::{
+        kafka::{KafkaClients, group},
+        progress::ProgressViews,
+        view::LogViews,
+    },
     runtime::Component,
     telemetry::Metrics,
 };

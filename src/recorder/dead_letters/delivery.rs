@@ -2,15 +2,11 @@
 //! from and what was wrong, as Spring Kafka writes them.
 
 use futures_util::future::join_all;
-use rdkafka::{
-    Timestamp as KafkaTimestamp,
-    message::{Header, OwnedHeaders},
-};
 
 use crate::{
     log::kafka::{
         producer::{ProduceError, Producer},
-        record,
+        record::{self, KafkaTimestamp, OwnedHeaders},
     },
     recorder::batch::RefusedRecord,
     store::{DeadLetter, HeldRecord},
@@ -73,7 +69,7 @@ impl DeadLetters {
             ("x-error-code", refusal.code.as_str().as_bytes()),
         ];
         let original = record.headers.clone().unwrap_or_default();
-        added.into_iter().fold(original, |headers, (key, value)| headers.insert(Header { key, value: Some(value) }))
+        added.into_iter().fold(original, |headers, (name, value)| record::with(headers, name.as_bytes(), Some(value)))
     }
 }
 
@@ -89,6 +85,6 @@ fn letter(RefusedRecord { record, refusal }: &RefusedRecord, held_record: Option
 }
 
 fn held_record(RefusedRecord { record, .. }: &RefusedRecord) -> HeldRecord {
-    let headers = record.headers.as_ref().map(ordercast_headers::of_owned).unwrap_or_default();
+    let headers = record.headers.as_ref().map(record::of_owned).unwrap_or_default();
     HeldRecord { value: record.value.clone(), headers: record::owned(headers) }
 }

@@ -10,10 +10,6 @@ use std::{
     sync::Arc,
 };
 
-use rdkafka::{
-    error::{KafkaError, RDKafkaErrorCode},
-    message::OwnedHeaders,
-};
 use tokio::sync::mpsc::Receiver;
 
 pub use self::letter::{Letter, REPLAY_HEADER};
@@ -21,8 +17,9 @@ use self::topic::TopicReader;
 use crate::{
     config,
     log::kafka::{
-        KafkaClients,
+        KafkaClients, KafkaError,
         producer::{Delivered, ProduceError, Producer},
+        record::{self, OwnedHeaders},
         rights::MissingRight,
     },
     store::{DeadLetterStore, RecordId, StoreError},
@@ -115,16 +112,17 @@ pub async fn replay(
     same_log: bool,
 ) -> Result<Delivered, ProduceError> {
     let headers = || {
-        letter.replay_headers(same_log).iter().fold(OwnedHeaders::new(), |headers, (name, value)| {
-            ordercast_headers::with(headers, name, value.as_deref())
-        })
+        letter
+            .replay_headers(same_log)
+            .iter()
+            .fold(OwnedHeaders::new(), |headers, (name, value)| record::with(headers, name, value.as_deref()))
     };
     let (key, value) = (letter.key.as_deref(), letter.value.as_deref());
     let timestamp = Some(letter.record.timestamp_millis).filter(|millis| *millis >= 0);
     let partition = Some(letter.record.partition);
     match producer.send_to(source, partition, timestamp, key, value, Some(headers())).await {
         // The topic has been made anew with fewer of them.
-        Err(ProduceError::Failed(error)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::UnknownPartition) => {
+        Err(error) if error.is_about_partition() => {
             producer.send_to(source, None, timestamp, key, value, Some(headers())).await
         }
         sent => sent,

@@ -5,18 +5,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rdkafka::{
-    Message, Offset, TopicPartitionList,
-    consumer::{BaseConsumer, Consumer},
-    error::{KafkaError, RDKafkaErrorCode},
-};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio_util::sync::CancellationToken;
 
 use super::{Letter, ReadError};
 use crate::{
     domain::Timestamp,
-    log::kafka::{KafkaClients, client::create, events::ClientEvents, metadata, reach::is_silence, record},
+    log::kafka::{
+        KafkaClients,
+        reach::is_silence,
+        reader::{From, Polled, Reader, TopicError},
+    },
     runtime::Component,
 };
 
@@ -39,13 +38,14 @@ impl TopicReader {
         topic: &str,
         source: &str,
     ) -> Result<(Self, Receiver<Result<Letter, ReadError>>), ReadError> {
-        let consumer: BaseConsumer<ClientEvents> = create(&clients.fanout(), clients.events(CLIENT))?;
+        let mut reader = Reader::new(CLIENT, topic, clients.reading_client(CLIENT)?);
         let (letters, receiver) = channel(QUEUED_LETTERS);
         let (clients, topic, source) = (clients.clone(), topic.to_owned(), source.to_owned());
         let thread = Component::thread("dead-letters", move |stop| {
-            if let Err(error) = read(&consumer, &topic, &source, &letters, &stop) {
-                // Serves what librdkafka has queued: why brokers do not answer.
-                while consumer.poll(Duration::ZERO).is_some() {}
+            reader.begin();
+            if let Err(error) = read(&reader, &topic, &source, &letters, &stop) {
+                // Why brokers do not answer.
+                reader.serve();
                 // Who has left does not need to know.
                 let _ = letters.blocking_send(Err(explained(error, &clients)));
             }
@@ -55,30 +55,24 @@ impl TopicReader {
 }
 
 fn read(
-    consumer: &BaseConsumer<ClientEvents>,
+    reader: &Reader,
     topic: &str,
     source: &str,
     letters: &Sender<Result<Letter, ReadError>>,
     stop: &CancellationToken,
 ) -> Result<(), ReadError> {
-    let mut ends = ends(consumer, topic)?;
-    let mut beginnings = TopicPartitionList::new();
-    for partition in ends.keys() {
-        beginnings.add_partition_offset(topic, *partition, Offset::Beginning)?;
-    }
-    consumer.assign(&beginnings)?;
+    let mut ends = ends(reader, topic)?;
+    reader.assign(ends.keys().map(|partition| (*partition, From::Beginning)))?;
     let mut heard_at = Instant::now();
     while !ends.is_empty() && !stop.is_cancelled() {
-        match consumer.poll(POLL_TIMEOUT) {
-            Some(Ok(message)) => {
-                let (partition, offset) = (message.partition(), message.offset());
+        match reader.poll(POLL_TIMEOUT) {
+            Some(Polled::Record(record)) => {
+                let (partition, offset) = (record.partition(), record.offset());
                 if ends.get(&partition).is_none_or(|end| offset >= *end) {
                     continue;
                 }
-                let headers = record::owned(ordercast_headers::of_message(&message));
-                let at = message.timestamp().to_millis().and_then(Timestamp::from_millis);
-                let at = at.unwrap_or_else(Timestamp::now);
-                let letter = Letter::from_topic(source, at, message.key(), message.payload(), headers);
+                let at = record.timestamp().unwrap_or_else(Timestamp::now);
+                let letter = Letter::from_topic(source, at, record.key(), record.value(), record.raw_headers());
                 if letter.is_some_and(|letter| letters.blocking_send(Ok(letter)).is_err()) {
                     return Ok(());
                 }
@@ -89,15 +83,13 @@ fn read(
                 }
             }
             // What lies below the end and does not come was never committed.
-            Some(Err(KafkaError::PartitionEOF(partition))) => {
+            Some(Polled::End(partition)) => {
                 ends.remove(&partition);
                 heard_at = Instant::now();
             }
-            Some(Err(KafkaError::MessageConsumption(code))) if !may_pass(code) => {
-                return Err(KafkaError::MessageConsumption(code).into());
-            }
+            Some(Polled::Refused(error)) => return Err(error.into()),
             // The silence tells, if it lasts.
-            Some(Err(_)) | None => {}
+            Some(Polled::OutOfRange(_) | Polled::Error) | None => {}
         }
         if heard_at.elapsed() >= TIMEOUT {
             return Err(ReadError::Silence);
@@ -118,28 +110,17 @@ fn explained(error: ReadError, clients: &KafkaClients) -> ReadError {
 }
 
 /// The end of every partition that has records.
-fn ends(consumer: &BaseConsumer<ClientEvents>, topic: &str) -> Result<BTreeMap<i32, i64>, ReadError> {
-    let partitions =
-        metadata::partitions(consumer, topic, TIMEOUT).map_err(|error| match error.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::UnknownTopicOrPartition) => ReadError::NoTopic(topic.to_owned()),
-            _ => ReadError::Kafka(error),
-        })?;
+fn ends(reader: &Reader, topic: &str) -> Result<BTreeMap<i32, i64>, ReadError> {
+    let partitions = reader.partitions(TIMEOUT).map_err(|error| match error {
+        TopicError::Missing => ReadError::NoTopic(topic.to_owned()),
+        TopicError::Forbidden(error) | TopicError::Other(error) => ReadError::Kafka(error),
+    })?;
     let mut ends = BTreeMap::new();
     for partition in partitions {
-        let (low, high) = consumer.fetch_watermarks(topic, partition, TIMEOUT)?;
+        let (low, high) = reader.watermarks(partition, TIMEOUT)?;
         if low < high {
             ends.insert(partition, high);
         }
     }
     Ok(ends)
-}
-
-fn may_pass(code: RDKafkaErrorCode) -> bool {
-    !matches!(
-        code,
-        RDKafkaErrorCode::TopicAuthorizationFailed
-            | RDKafkaErrorCode::GroupAuthorizationFailed
-            | RDKafkaErrorCode::UnknownTopicOrPartition
-            | RDKafkaErrorCode::UnknownTopic
-    )
 }

@@ -2,8 +2,6 @@
 
 use std::time::Instant;
 
-use rdkafka::consumer::Consumer;
-
 use super::{MAX_TASKS, RecorderThread, Reply, Task, UNORDERED_INTERVAL};
 use crate::{domain::Stamp, store::Relocation};
 
@@ -15,7 +13,7 @@ impl RecorderThread {
             self.restored.on_reply();
             for reply in replies {
                 self.note(&reply);
-                if let Some(void) = self.consumer.context().assignment().on_reply(reply, Instant::now()) {
+                if let Some(void) = self.assignment().on_reply(reply, Instant::now()) {
                     self.hand.void(void);
                 }
             }
@@ -80,7 +78,7 @@ impl RecorderThread {
         }
         self.view = self.parts.log.borrow_and_update().clone();
         let Some(view) = &self.view else { return };
-        let mut assignment = self.consumer.context().assignment();
+        let mut assignment = self.assignment();
         if let Some(void) = assignment.on_log(view) {
             self.hand.void(void);
         }
@@ -110,7 +108,7 @@ impl RecorderThread {
     pub(super) fn check_progress(&mut self) {
         let stored = self.parts.progress.borrow().clone().filter(|_| self.unanswered == 0);
         let Some(stored) = stored else { return };
-        let mut assignment = self.consumer.context().assignment();
+        let mut assignment = self.reader.context().rebalance().assignment();
         if self.restored.is_seen(&assignment, &stored) {
             tracing::warn!(
                 "progress lies below what was stored: the database was restored; recording again from there"
@@ -127,7 +125,7 @@ impl RecorderThread {
         self.accepts_unversioned = stored.accepts_unversioned(view.partition_count());
         while self.has_room() {
             let now = Instant::now();
-            let task = self.consumer.context().assignment().next_task(&self.parts.topic, &view, &stored, now);
+            let task = self.assignment().next_task(&self.parts.topic, &view, &stored, now);
             let Some(task) = task else { return };
             if let Task::Relocate { relocation: Relocation { from, to, lost_range, .. }, .. } = &task {
                 tracing::warn!(

@@ -7,7 +7,7 @@ use rdkafka::{
     error::KafkaResult,
 };
 
-use crate::log::kafka::{
+use super::{
     KafkaClients,
     client::{create, retire},
     events::ClientEvents,
@@ -27,7 +27,7 @@ struct Member {
 }
 
 /// Names the members, or says that the brokers do not. Blocks until they answer, for a few seconds at most.
-pub(super) fn describe(clients: &KafkaClients, group_id: &str, topic: &str) -> String {
+pub(crate) fn describe(clients: &KafkaClients, group_id: &str, topic: &str) -> String {
     told(members(clients, group_id, topic))
 }
 
