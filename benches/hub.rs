@@ -74,7 +74,7 @@ fn answer(hub: &mut Hub, rows: &[Arc<OrderState>]) {
     let query = SnapshotQuery {
         users: due.sessions.iter().filter_map(|read| read.user.clone()).collect(),
         orders: due.orders.iter().map(|read| read.order_id.clone()).collect(),
-        terminal_since: None,
+        ..SnapshotQuery::default()
     };
     let snapshot = Snapshot::new(&query, vec![position(next_offset)], histories(rows));
     for read in &due.sessions {

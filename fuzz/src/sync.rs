@@ -171,7 +171,7 @@ impl Conversation {
         let query = SnapshotQuery {
             users: reads.sessions.iter().filter_map(|read| read.user.clone()).collect(),
             orders: named.cloned().collect(),
-            terminal_since: None,
+            ..SnapshotQuery::default()
         };
         let asked = |history: &History| {
             let state = history.known.order();

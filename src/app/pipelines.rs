@@ -94,6 +94,7 @@ impl Pipelines {
             topic: kafka.topic.clone(),
             hub: app.hub.clone(),
             reads,
+            lifecycle: app.decoder.lifecycle().clone(),
             terminal_window: session.terminal_window,
             snapshot_timeout: session.snapshot_timeout,
             metrics: app.metrics.snapshots.clone(),

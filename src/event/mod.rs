@@ -23,5 +23,5 @@ pub use order::{Change, OrderEvent, OrderState};
 pub use snapshot::{Position, Snapshot, SnapshotQuery};
 pub use time::Timestamp;
 pub use timeline::{History, Step, Timeline};
-pub use version::{Epoch, Stamp, Version, VersionKind};
+pub use version::{Epoch, Rev, Stamp, Version, VersionKind};
 pub use viewer::{Holder, LinkId, OrderList, Viewer};

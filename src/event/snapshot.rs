@@ -1,8 +1,10 @@
 //! A snapshot: rows and progress, read from SQL in one statement.
 
+use std::sync::Arc;
+
 use hashbrown::HashMap;
 
-use super::{Epoch, History, OrderId, OrderState, Timestamp, UserId};
+use super::{Epoch, History, Lifecycle, OrderId, OrderState, Timestamp, UserId};
 
 /// How far the recorder is in one partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +26,8 @@ pub struct SnapshotQuery {
     pub orders: Vec<OrderId>,
     /// Terminal orders that changed at or before this moment are not listed.
     pub terminal_since: Option<Timestamp>,
+    /// By which stored statuses count as terminal, as those of records do that come; `None`: as they were stored.
+    pub lifecycle: Option<Arc<Lifecycle>>,
 }
 
 /// The truth of some orders at one progress.

@@ -46,9 +46,9 @@ impl Hub {
                 (None, None) => false,
                 (None, Some(state)) => !state.terminal,
                 (Some(_), None) => true,
-                (Some(shown), Some(state)) => shown.stamp != Some(state.stamp),
+                (Some(shown), Some(state)) => shown.rev.map(|rev| rev.stamp) != Some(state.stamp),
             };
-            let shown = shown.and_then(|shown| Some(Revision { stamp: shown.stamp?, version: shown.version? }));
+            let shown = shown.and_then(|shown| Some(Revision { stamp: shown.rev?.stamp, version: shown.version? }));
             differs.then(|| Correction { order_id: order_id.clone(), shown, truth: known.map(Revision::of) })
         };
         truths.iter().filter_map(finding).collect()

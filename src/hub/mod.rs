@@ -51,7 +51,7 @@ use self::{
     rules::{Rule, Rules},
 };
 use crate::{
-    event::{Change, Known, Marker, OrderEvent, OrderId, OrderState, Position, Stamp, Verdict, Viewer, judge},
+    event::{Change, Known, Marker, OrderEvent, OrderId, OrderState, Position, Rev, Stamp, Verdict, Viewer, judge},
     protocol::{Frame, outbound},
 };
 
@@ -345,7 +345,7 @@ impl Hub {
     }
 
     /// The client says what it shows, by order and rev: it gets what differs. Until then it gets nothing.
-    pub fn sync(&mut self, key: SessionKey, claims: HashMap<OrderId, Option<Stamp>>) {
+    pub fn sync(&mut self, key: SessionKey, claims: HashMap<OrderId, Option<Rev>>) {
         self.wait_for(key, Answer::Differences);
         if let Some(session) = self.registry.sessions.get_mut(key)
             && session.phase == Phase::Waiting(Answer::Differences)

@@ -16,7 +16,7 @@ use super::{
     rules::{Rule, Rules},
 };
 use crate::{
-    event::{LinkId, OrderId, OrderState, Stamp, Timestamp, UserId, Viewer},
+    event::{LinkId, OrderId, OrderState, Rev, Timestamp, UserId, Viewer},
     protocol::{Frame, OrderView, StaleReasons},
 };
 
@@ -100,8 +100,8 @@ pub(super) enum Answer {
 /// One order on one screen.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Shown {
-    /// The record that set what is shown; `None` differs from every state.
-    pub(super) stamp: Option<Stamp>,
+    /// The state that is shown; `None` differs from every state.
+    pub(super) rev: Option<Rev>,
     /// `None`: the client only says that it shows it.
     pub(super) version: Option<u64>,
     /// Whether its whole timeline was shown: not, if an update of a record was the first the client saw of the order.
@@ -110,8 +110,8 @@ pub(super) struct Shown {
 
 impl Shown {
     /// What a client says it shows; `None`: whatever it shows, it is to be told.
-    fn claimed(stamp: Option<Stamp>) -> Self {
-        Self { stamp, version: None, timeline: true }
+    fn claimed(rev: Option<Rev>) -> Self {
+        Self { rev, version: None, timeline: true }
     }
 }
 
@@ -120,8 +120,8 @@ impl Shown {
     fn is(self, state: &OrderState, rules: Rules) -> bool {
         match self.version {
             Some(version) if !rules.hold(Rule::Stamp) => version == state.version.number,
-            None if !rules.hold(Rule::SyncRev) => self.stamp.is_some_and(|seen| seen.offset >= state.stamp.offset),
-            _ => self.stamp == Some(state.stamp),
+            None if !rules.hold(Rule::SyncRev) => self.rev.is_some_and(|seen| seen.stamp.offset >= state.stamp.offset),
+            _ => self.rev == Some(state.rev()),
         }
     }
 }
@@ -167,16 +167,16 @@ impl Session {
 
     /// Takes the client's word for what it shows. Where that is not what was sent last, a frame was on its way when the
     /// client spoke, and nobody knows what its screen shows.
-    pub(super) fn compare(&mut self, mut claims: HashMap<OrderId, Option<Stamp>>) {
+    pub(super) fn compare(&mut self, mut claims: HashMap<OrderId, Option<Rev>>) {
         if self.has_been_live {
             for (order_id, shown) in &mut self.shown {
-                if claims.remove(order_id) != Some(shown.stamp) {
+                if claims.remove(order_id) != Some(shown.rev) {
                     *shown = Shown::claimed(None);
                 }
             }
             self.doubt(claims.into_keys());
         } else {
-            self.shown = claims.into_iter().map(|(order_id, stamp)| (order_id, Shown::claimed(stamp))).collect();
+            self.shown = claims.into_iter().map(|(order_id, rev)| (order_id, Shown::claimed(rev))).collect();
         }
     }
 
@@ -332,7 +332,7 @@ impl Registry {
         let (put, wake) = session.mailbox.put_update(&state.order_id, before.is_some(), reset, update);
         // A `removed` takes the timeline from the screen, too.
         let timeline = before.is_some_and(|before| before.timeline) && !reset && put != Put::ReplacedFirst;
-        entry.insert(Shown { stamp: Some(state.stamp), version: Some(state.version.number), timeline });
+        entry.insert(Shown { rev: Some(state.rev()), version: Some(state.version.number), timeline });
         if before.is_none()
             && let Some(order) = self.orders.get_mut(&state.order_id)
         {
@@ -381,7 +381,7 @@ impl Registry {
             snapshot.put(order_id, Some(view.clone()));
         }
         let timeline = timeline || before.is_some_and(|before| before.timeline);
-        let shown = Shown { stamp: Some(view.state.stamp), version: Some(view.state.version.number), timeline };
+        let shown = Shown { rev: Some(view.state.rev()), version: Some(view.state.version.number), timeline };
         session.shown.insert(order_id.clone(), shown);
         if let Some(order) = self.orders.get_mut(order_id) {
             order.sessions.insert(key);

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{component::Component, pace::Pace, progress::ReadsInFlight};
 use crate::{
-    event::{Position, Snapshot, SnapshotQuery, Timestamp},
+    event::{Lifecycle, Position, Snapshot, SnapshotQuery, Timestamp},
     hub::{Correction, DueReads, Hub, Reconciled, SharedHub},
     store::{Store, StoreError},
     telemetry::SnapshotMetrics,
@@ -43,6 +43,8 @@ pub struct SnapshotParts {
     pub hub: Arc<SharedHub>,
     /// Tells the tail what is still needed.
     pub reads: Arc<ReadsInFlight>,
+    /// Which statuses are terminal.
+    pub lifecycle: Arc<Lifecycle>,
     /// `session.terminal_window`.
     pub terminal_window: Duration,
     /// `session.snapshot_timeout`.
@@ -150,7 +152,8 @@ impl SnapshotParts {
 
     async fn read(&self, due: &DueReads) -> Result<Snapshot, StoreError> {
         let window = i64::try_from(self.terminal_window.as_millis()).unwrap_or(i64::MAX);
-        let query = query(due, Timestamp::from_millis(Timestamp::now().as_millis().saturating_sub(window)));
+        let mut query = query(due, Timestamp::from_millis(Timestamp::now().as_millis().saturating_sub(window)));
+        query.lifecycle = Some(self.lifecycle.clone());
         self.metrics.sent(due.len());
         let sent = Instant::now();
         let snapshot = self.store.snapshot(&self.topic, &query).await;
@@ -217,6 +220,7 @@ pub(crate) fn query(due: &DueReads, terminal_since: Option<Timestamp>) -> Snapsh
         users: users.into_iter().cloned().collect(),
         orders: orders.into_iter().cloned().collect(),
         terminal_since,
+        lifecycle: None,
     }
 }
 

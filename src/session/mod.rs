@@ -20,7 +20,7 @@ use std::{
 
 use self::{completion::Completion, expiry::Expiry, keepalive::Keepalive, limits::Limits, outbox::Outbox};
 use crate::{
-    event::{OrderId, Stamp, Timestamp, UserId, Viewer},
+    event::{OrderId, Rev, Timestamp, UserId, Viewer},
     hub::Delivery,
     protocol::{
         self, CloseCause, Frame, PageLimits, ServerMessage, StaleReasons,
@@ -107,7 +107,7 @@ pub enum HubRequest {
     /// A full snapshot: at the start of a `sync=wait` session, for a `sync` without orders, after an overflow.
     Restart,
     /// What differs from these states.
-    Sync(hashbrown::HashMap<OrderId, Option<Stamp>>),
+    Sync(hashbrown::HashMap<OrderId, Option<Rev>>),
     /// Only these orders from now on, or all again.
     Subscribe(Option<Vec<OrderId>>),
     /// To see with these eyes from now on: the same user or a link as before, perhaps with other orders listed.

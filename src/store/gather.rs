@@ -33,7 +33,11 @@ where
         match row.try_get("kind")? {
             0 => positions.push(PositionRow::from_row(row)?.into_position()?),
             1 => {
-                let (history, unreadable) = OrderRow::from_row(row)?.into_history()?;
+                let mut row = OrderRow::from_row(row)?;
+                if let Some(lifecycle) = &asked.lifecycle {
+                    row.terminal = lifecycle.is_terminal(&row.status);
+                }
+                let (history, unreadable) = row.into_history()?;
                 histories.extend([history]);
                 unreadable_values += unreadable;
             }

@@ -12,6 +12,7 @@ mod reading;
 mod recorders;
 mod schema;
 mod tickets;
+mod upkeep;
 
 /// Runs the same tests against each dialect, each in a database of its own.
 macro_rules! contract {
@@ -80,6 +81,11 @@ contract! {
         a_ticket_that_is_over_is_good_for_nothing_and_cleaned_away,
         a_ticket_is_as_good_as_before_where_its_use_is_withdrawn,
         a_ticket_that_is_put_back_is_as_it_was_and_stays_as_it_is_where_it_is_there;
+    upkeep:
+        stored_orders_are_restated_by_other_settings_in_stretches_and_once,
+        rows_as_they_were_before_and_rows_of_nothing_are_put_right,
+        what_is_told_goes_by_the_settings_of_who_reads,
+        restating_beside_a_recorder_loses_no_row;
     schema:
         an_empty_database_is_behind_until_migrated,
         a_database_from_the_future_is_left_alone,

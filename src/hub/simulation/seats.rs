@@ -18,7 +18,7 @@ use super::{
     world::World,
 };
 use crate::{
-    event::{OrderId, Stamp, Timestamp, Viewer},
+    event::{OrderId, Rev, Timestamp, Viewer},
     hub::{Delivery, Joining, Mailbox, SessionKey},
     protocol::PageLimits,
 };
@@ -40,7 +40,7 @@ pub(super) struct Seat {
 /// What a client says.
 #[derive(Debug, Clone)]
 pub(super) enum Said {
-    Sync(HashMap<OrderId, Option<Stamp>>),
+    Sync(HashMap<OrderId, Option<Rev>>),
     /// Without claims.
     SyncAll,
     Subscribe(Option<Vec<OrderId>>),

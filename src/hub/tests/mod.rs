@@ -20,8 +20,8 @@ use super::{
 };
 use crate::{
     event::{
-        Change, Epoch, History, OrderEvent, OrderId, OrderState, Position, Snapshot, SnapshotQuery, Stamp, Timestamp,
-        UserId, Version, VersionKind, Viewer,
+        Change, Epoch, History, Known, OrderEvent, OrderId, OrderState, Position, Rev, Snapshot, SnapshotQuery, Stamp,
+        Timestamp, UserId, Version, VersionKind, Viewer,
     },
     protocol::{Frame, StaleReason},
 };
@@ -151,7 +151,7 @@ impl Scene {
         let query = SnapshotQuery {
             users: due.sessions.iter().filter_map(|read| read.user.clone()).collect(),
             orders: due.orders.iter().map(|read| read.order_id.clone()).chain(named).collect(),
-            terminal_since: None,
+            ..SnapshotQuery::default()
         };
         Snapshot::new(&query, self.progress().to_vec(), self.rows.clone())
     }

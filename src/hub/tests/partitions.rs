@@ -66,7 +66,7 @@ impl Two {
         let query = SnapshotQuery {
             users: due.sessions.iter().filter_map(|read| read.user.clone()).collect(),
             orders: due.orders.iter().map(|read| read.order_id.clone()).chain(named).collect(),
-            terminal_since: None,
+            ..SnapshotQuery::default()
         };
         let positions =
             (0..).zip(self.progress).map(|(partition, next_offset)| Position { partition, ..position(next_offset) });

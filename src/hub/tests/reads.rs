@@ -117,7 +117,7 @@ fn an_audit_finds_and_repairs_what_one_screen_alone_shows_wrongly() {
     scene.fan();
     assert_eq!(ann.hear(), ["A-1 v2"]);
     let session = &mut scene.hub.registry.sessions[ann.key];
-    session.shown.get_mut(&order("A-1")).unwrap().stamp = Some(stamp(0));
+    session.shown.get_mut(&order("A-1")).unwrap().rev = Some(Rev { stamp: stamp(0), terminal: false });
     session.shown.remove(&order("A-2"));
     scene.hub.audit(ann.key);
     let [Reconciled::Done(corrections)] = &mut scene.answer()[..] else { panic!("one session was audited") };

@@ -31,6 +31,7 @@ pub(super) async fn a_list_leaves_out_old_terminal_orders_only(database: &Databa
         users: users(&["u-1", "nobody"]),
         orders: Vec::new(),
         terminal_since: Timestamp::from_millis(100),
+        ..SnapshotQuery::default()
     };
     let snapshot = store.snapshot(TOPIC, &query).await.unwrap();
     let mut listed: Vec<_> = snapshot.listed_for(&query.users[0]).iter().map(ToString::to_string).collect();
@@ -53,6 +54,7 @@ pub(super) async fn orders_asked_by_name_are_answered_at_any_age(database: &Data
         users: users(&["u-1"]),
         orders: orders(&["old", "gone", "unknown"]),
         terminal_since: Timestamp::from_millis(1000),
+        ..SnapshotQuery::default()
     };
     let snapshot = store.snapshot(TOPIC, &query).await.unwrap();
     assert_eq!(short(&snapshot, "old"), Some((1, "delivered".into())));
