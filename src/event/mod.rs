@@ -20,7 +20,7 @@ pub use fold::{Known, Marker, Verdict, judge};
 pub use ids::{OrderId, UserId};
 pub use lifecycle::Lifecycle;
 pub use order::{Change, OrderEvent, OrderState};
-pub use snapshot::{Position, Snapshot, SnapshotQuery};
+pub use snapshot::{ListPart, ListPlace, Listed, Position, Snapshot, SnapshotQuery};
 pub use time::Timestamp;
 pub use timeline::{History, Step, Timeline};
 pub use version::{Epoch, Rev, Stamp, Version, VersionKind};

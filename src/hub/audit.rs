@@ -24,7 +24,8 @@ impl Hub {
     }
 
     /// What a proved screen shows wrongly although the hub itself knows better, before it is repaired. Terminal orders
-    /// that are missing are none: the window in which they are listed moves with the clock.
+    /// that are missing are none: the window in which they are listed moves with the clock. Nor are those behind the end
+    /// of a list that was cut: they come into it when others leave.
     pub(super) fn findings(&self, key: SessionKey, truths: &BTreeMap<OrderId, Truth>) -> Vec<Correction> {
         let Some(session) = self.registry.sessions.get(key).filter(|session| session.mailbox.is_proven()) else {
             return Vec::new();
@@ -44,7 +45,10 @@ impl Hub {
             let shown = session.shown.get(order_id);
             let differs = match (shown, wanted) {
                 (None, None) => false,
-                (None, Some(state)) => !state.terminal,
+                (None, Some(state)) => {
+                    let is_behind = session.list_end.as_ref().is_some_and(|end| end.precedes(state));
+                    !state.terminal && !is_behind
+                }
                 (Some(_), None) => true,
                 (Some(shown), Some(state)) => shown.rev.map(|rev| rev.stamp) != Some(state.stamp),
             };

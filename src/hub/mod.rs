@@ -51,7 +51,9 @@ use self::{
     rules::{Rule, Rules},
 };
 use crate::{
-    event::{Change, Known, Marker, OrderEvent, OrderId, OrderState, Position, Rev, Stamp, Verdict, Viewer, judge},
+    event::{
+        Change, Known, ListPlace, Marker, OrderEvent, OrderId, OrderState, Position, Rev, Stamp, Verdict, Viewer, judge,
+    },
     protocol::{Frame, outbound},
 };
 
@@ -322,11 +324,21 @@ impl Hub {
             serial: 0,
             queued: false,
             refreshed: false,
+            part: None,
+            list_end: None,
         });
         if joining.start {
             self.session_due(key);
         }
         Ok(key)
+    }
+
+    /// Reads a part of the list, at most so many orders behind a place in it, for one that joined without a start.
+    pub fn read_part(&mut self, key: SessionKey, after: Option<ListPlace>, max_orders: usize) {
+        if let Some(session) = self.registry.sessions.get_mut(key) {
+            session.part = Some((after, max_orders));
+            self.session_due(key);
+        }
     }
 
     /// Removes a session. A read under way for it will do nothing.

@@ -4,15 +4,17 @@ use hashbrown::{DefaultHashBuilder, HashSet};
 use indexmap::IndexSet;
 
 use super::{Hub, Phase, Rule, SessionKey};
-use crate::event::{OrderId, Position, UserId};
+use crate::event::{ListPart, OrderId, Position, UserId};
 
 /// A read for one session. What it asks for is fixed now; what the session shows later is not part of it.
 #[derive(Debug, Clone)]
 pub struct SessionRead {
     pub(super) key: SessionKey,
     pub(super) serial: u32,
-    /// All orders that name this user; `None` for a link.
+    /// The list of this user; `None` for a link.
     pub user: Option<UserId>,
+    /// Only this part of it.
+    pub part: Option<ListPart>,
     /// Orders asked for by name.
     pub orders: Vec<OrderId>,
 }
@@ -195,6 +197,9 @@ impl Hub {
             return None;
         }
         let orders = if self.rules.hold(Rule::PointRead) { session.orders_by_name() } else { Vec::new() };
-        Some(SessionRead { key, serial: session.serial, user: session.viewer.user().cloned(), orders })
+        let user = session.viewer.user().cloned();
+        let part = user.clone().zip(session.part.clone());
+        let part = part.map(|(user, (after, max_orders))| ListPart { user, after, max_orders });
+        Some(SessionRead { key, serial: session.serial, user, part, orders })
     }
 }

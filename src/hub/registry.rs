@@ -16,7 +16,7 @@ use super::{
     rules::{Rule, Rules},
 };
 use crate::{
-    event::{LinkId, OrderId, OrderState, Rev, Timestamp, UserId, Viewer},
+    event::{LinkId, ListPlace, OrderId, OrderState, Rev, Timestamp, UserId, Viewer},
     protocol::{Frame, OrderView, StaleReasons},
 };
 
@@ -75,6 +75,10 @@ pub(super) struct Session {
     pub(super) queued: bool,
     /// Its token changed, and what may be seen with the new one has not been read yet: what is missing is no fault.
     pub(super) refreshed: bool,
+    /// Where the part of the list begins that alone it asks for, and how long it may be; `None`: a screen's list.
+    pub(super) part: Option<(Option<ListPlace>, usize)>,
+    /// The list was not read further than to here, so orders behind it may be missing on the screen.
+    pub(super) list_end: Option<ListPlace>,
 }
 
 /// How far a session is.
@@ -158,6 +162,21 @@ impl Session {
         orders.extend(self.viewer.listed_orders().into_iter().flat_map(|orders| orders.iter()));
         orders.extend(self.subscription.iter().flatten());
         orders.into_iter().cloned().collect()
+    }
+
+    /// Whether it sees all that is in its viewer's list.
+    pub(super) fn sees_whole_list(&self) -> bool {
+        self.subscription.is_none() && self.viewer.listed_orders().is_none()
+    }
+
+    /// Notes how far the list was read: of an answer, which is shown in the place of all that was; else besides what the
+    /// screen shows, which reaches as far as it did.
+    pub(super) fn list_read_to(&mut self, end: Option<ListPlace>, is_answer: bool) {
+        self.list_end = match (self.list_end.take(), end) {
+            (_, end) if is_answer => end,
+            (Some(before), Some(end)) => Some(before.min(end)),
+            _ => None,
+        };
     }
 
     /// The client is to be told of these orders, whatever it shows of them.

@@ -45,6 +45,8 @@ pub struct SnapshotParts {
     pub reads: Arc<ReadsInFlight>,
     /// Which statuses are terminal.
     pub lifecycle: Arc<Lifecycle>,
+    /// `session.max_orders`.
+    pub max_orders: usize,
     /// `session.terminal_window`.
     pub terminal_window: Duration,
     /// `session.snapshot_timeout`.
@@ -153,6 +155,7 @@ impl SnapshotParts {
     async fn read(&self, due: &DueReads) -> Result<Snapshot, StoreError> {
         let window = i64::try_from(self.terminal_window.as_millis()).unwrap_or(i64::MAX);
         let mut query = query(due, Timestamp::from_millis(Timestamp::now().as_millis().saturating_sub(window)));
+        query.max_orders = Some(self.max_orders);
         query.lifecycle = Some(self.lifecycle.clone());
         self.metrics.sent(due.len());
         let sent = Instant::now();
@@ -213,14 +216,17 @@ impl SnapshotParts {
 
 /// What one statement asks for all of these reads.
 pub(crate) fn query(due: &DueReads, terminal_since: Option<Timestamp>) -> SnapshotQuery {
-    let users: HashSet<_> = due.sessions.iter().filter_map(|read| read.user.as_ref()).collect();
+    let parts: HashSet<_> = due.sessions.iter().filter_map(|read| read.part.as_ref()).collect();
+    let whole = due.sessions.iter().filter(|read| read.part.is_none());
+    let users: HashSet<_> = whole.filter_map(|read| read.user.as_ref()).collect();
     let by_session = due.sessions.iter().flat_map(|read| &read.orders);
     let orders: HashSet<_> = by_session.chain(due.orders.iter().map(|read| &read.order_id)).collect();
     SnapshotQuery {
         users: users.into_iter().cloned().collect(),
         orders: orders.into_iter().cloned().collect(),
+        parts: parts.into_iter().cloned().collect(),
         terminal_since,
-        lifecycle: None,
+        ..SnapshotQuery::default()
     }
 }
 

@@ -3,7 +3,10 @@
 use hashbrown::HashMap;
 use sqlx::{ColumnIndex, Decode, Error, FromRow, Row, Type};
 
-use super::rows::{MarkerRow, OrderRow, unreadable};
+use super::{
+    lists::{EndRow, Lists},
+    rows::{MarkerRow, OrderRow, unreadable},
+};
 use crate::event::{Epoch, Position, Snapshot, SnapshotQuery};
 
 /// A row of `progress`, under the column names that the snapshot statement gives it.
@@ -18,16 +21,17 @@ pub(super) struct PositionRow {
     next_offset: i64,
 }
 
-/// Sorts rows by their `kind`: positions (0), orders (1), markers (2).
-pub(super) fn gather<'r, R: Row>(asked: &SnapshotQuery, rows: &'r [R]) -> Result<Snapshot, Error>
+/// Sorts rows by their `kind`: positions (0), orders (1), markers (2), ends of lists (3).
+pub(super) fn gather<'r, R: Row>(asked: &SnapshotQuery, lists: &Lists, rows: &'r [R]) -> Result<Snapshot, Error>
 where
     for<'q> &'q str: ColumnIndex<R>,
     i32: Decode<'r, R::Database> + Type<R::Database>,
     PositionRow: FromRow<'r, R>,
     OrderRow: FromRow<'r, R>,
     MarkerRow: FromRow<'r, R>,
+    EndRow: FromRow<'r, R>,
 {
-    let mut positions = Vec::new();
+    let (mut positions, mut ends) = (Vec::new(), Vec::new());
     let (mut histories, mut unreadable_values) = (HashMap::with_capacity(rows.len()), 0);
     for row in rows {
         match row.try_get("kind")? {
@@ -41,11 +45,12 @@ where
                 histories.extend([history]);
                 unreadable_values += unreadable;
             }
+            3 => ends.push(EndRow::from_row(row)?),
             _ => histories.extend([MarkerRow::from_row(row)?.into_history()?]),
         }
     }
     positions.sort_unstable_by_key(|position| position.partition);
-    Ok(Snapshot::new(asked, positions, histories).with_unreadable_values(unreadable_values))
+    Ok(lists.cut(Snapshot::new(asked, positions, histories), ends).with_unreadable_values(unreadable_values))
 }
 
 impl PositionRow {

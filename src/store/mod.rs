@@ -10,6 +10,7 @@ mod culprits;
 mod dead_letters;
 mod error;
 mod gather;
+mod lists;
 pub(crate) mod plan;
 pub mod postgres;
 mod reading;
@@ -30,7 +31,7 @@ pub use self::{
     error::{RejectedEvent, StoreError},
     replays::{DeadLetterStore, RecordId, Replay, StoredLetter},
     tickets::{MayCommit, TicketUse, UsedTicket},
-    upkeep::{ListPlace, Restated, restate_all},
+    upkeep::{ListRow, Restated, restate_all},
 };
 use crate::event::{Epoch, Lifecycle, OrderEvent, Position, Snapshot, SnapshotQuery, Timestamp};
 
@@ -70,7 +71,7 @@ pub trait Store: Send + Sync + 'static {
     /// Makes a stretch of the viewers' lists what `lifecycle` says of the stored statuses, from behind `after` on: which
     /// orders are terminal, and where in its viewers' lists each stands. What is right is only read. Safe beside
     /// recorders, and to be cut off; [`restate_all`] goes through all.
-    async fn restate(&self, lifecycle: &Lifecycle, after: Option<&ListPlace>) -> Result<Restated, StoreError>;
+    async fn restate(&self, lifecycle: &Lifecycle, after: Option<&ListRow>) -> Result<Restated, StoreError>;
 
     /// Removes markers of orders erased longer ago than `life`, by the store's own clock: an instance whose clock is
     /// wrong must not remove those of all. Returns how many.

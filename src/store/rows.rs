@@ -55,9 +55,6 @@ pub(super) struct ViewerRow {
 /// Lies so far above every moment that what is at least half of it belongs to an order that has not ended.
 pub(super) const OPEN: i64 = 1 << 62;
 
-/// Above all moments, and below all orders that have not ended.
-pub(super) const FIRST_OPEN: i64 = OPEN / 2;
-
 impl OrderRow {
     pub(super) fn of(state: &OrderState, timeline: &Timeline) -> Self {
         let (version_number, version_epoch) = version_columns(state.version);

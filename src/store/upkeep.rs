@@ -12,7 +12,7 @@ pub(super) const STRETCH: i64 = 1_000;
 
 /// A row of a viewer's list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListPlace {
+pub struct ListRow {
     pub(super) user_id: String,
     pub(super) terminal_at: i64,
     pub(super) order_id: String,
@@ -26,7 +26,7 @@ pub struct Restated {
     /// Rows of lists that stood elsewhere, or for nothing.
     pub rows: u64,
     /// The last row that was looked at, if others may follow.
-    pub next: Option<ListPlace>,
+    pub next: Option<ListRow>,
 }
 
 /// Goes through all lists, stretch by stretch. What was done before an error stays done.
@@ -47,7 +47,7 @@ impl Restated {
     /// After these rows were looked at, which a stretch was asked for.
     pub(super) fn after(rows: &[ViewerRow]) -> Self {
         let last = rows.last().filter(|_| rows.len() as i64 == STRETCH);
-        let next = last.map(|row| ListPlace {
+        let next = last.map(|row| ListRow {
             user_id: row.user_id.clone(),
             terminal_at: row.terminal_at,
             order_id: row.order_id.clone(),

@@ -55,6 +55,9 @@ contract! {
         markers_are_forgotten_by_age;
     reading:
         a_list_leaves_out_old_terminal_orders_only,
+        a_list_is_bounded_for_each_viewer_by_its_newest,
+        the_parts_of_a_list_are_all_of_it_each_order_once,
+        a_list_goes_on_behind_rows_that_stand_for_nothing,
         orders_asked_by_name_are_answered_at_any_age,
         an_order_of_several_users_is_listed_for_each,
         what_no_client_could_read_makes_no_snapshot_unreadable,

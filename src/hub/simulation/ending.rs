@@ -76,7 +76,7 @@ impl World {
             }
             for order in self.upstream.orders.iter().filter(|order| !screen.contains_key(order.as_str())) {
                 if let Some((state, _)) = truth(order.as_str())
-                    && (!state.terminal || seat.client.names(order))
+                    && (!state.terminal && self.max_orders.is_none() || seat.client.names(order))
                 {
                     self.flaws.push(flaw(Flaw::Stale, format!("misses {state:?}")));
                 }

@@ -21,7 +21,7 @@ use sqlx::postgres::PgConnection;
 use self::connections::Connections;
 pub use self::snapshot::SNAPSHOT;
 use super::{
-    Applied, Batch, DeadLetterStore, HaltFinding, InvalidUrl, KeptDeadLetter, Limits, ListPlace, MayCommit, Progress,
+    Applied, Batch, DeadLetterStore, HaltFinding, InvalidUrl, KeptDeadLetter, Limits, ListRow, MayCommit, Progress,
     ProgressReading, RecordId, Relocation, Replay, Restated, Store, StoreError, StoredLetter, TicketUse, TopicOpening,
     UsedTicket, rows::moment,
 };
@@ -86,7 +86,7 @@ impl Store for PostgresStore {
         self.connections.transaction(async |connection| snapshot::read(connection, topic, query).await).await
     }
 
-    async fn restate(&self, lifecycle: &Lifecycle, after: Option<&ListPlace>) -> Result<Restated, StoreError> {
+    async fn restate(&self, lifecycle: &Lifecycle, after: Option<&ListRow>) -> Result<Restated, StoreError> {
         self.connections.transaction(async |connection| upkeep::restate(connection, lifecycle, after).await).await
     }
 

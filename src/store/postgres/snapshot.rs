@@ -1,19 +1,46 @@
 //! The snapshot: progress and rows as they were at one moment.
 
-use sqlx::{postgres::PgConnection, query};
+use sqlx::{
+    postgres::{PgBindIterExt, PgConnection},
+    query,
+};
 
 use crate::{
     event::{Snapshot, SnapshotQuery},
-    store::{StoreError, gather::gather},
+    store::{StoreError, gather::gather, lists::Lists},
 };
 
-/// The snapshot statement; $1 topic, $2 users, $3 the moment up to which terminal orders are left out, $4 order ids.
+/// The snapshot statement; $1 topic, $2 users, $3 the moment up to which terminal orders are left out, $4 order ids, $5
+/// the most rows of a list; $6, $7, $8 where in the list of each user to begin, among those that have not ended, among
+/// others, and the id; $9 how many orders of each list.
 ///
 /// One plain statement sees one state of the database, so all that belongs to a snapshot is in it: rows of positions
-/// (kind 0), of orders (1) and of markers (2), under the column names of orders. The lateral joins with their limits
-/// make the planner fetch each user's and each order's rows by the index, whatever it believes about their number: the
-/// tables may be far larger than what is asked, and freshly loaded ones have no statistics.
+/// (kind 0), of orders (1), of markers (2) and of the ends of lists (3), under the column names of orders. Either half of
+/// a list, and each order, is fetched by its index up to a limit, whatever the planner believes about numbers: the
+/// tables may be far larger than what is asked, and freshly loaded ones have no statistics. The large numbers are
+/// `rows::OPEN` and half of it. Of an upper bound for `terminal_at` the scan would not begin at the lower of two.
 pub const SNAPSHOT: &str = "
+    with listed as materialized (
+        select viewer.number, viewer.max_orders, list.order_id, list.changed_at, list.rank
+        from unnest($2::text[], $6::bigint[], $7::bigint[], $8::text[], $9::bigint[]) with ordinality
+            as viewer (user_id, before_open, before_ended, before_id, max_orders, number)
+        cross join lateral (
+            select halves.order_id, halves.changed_at,
+                   row_number() over (order by halves.changed_at desc, halves.order_id desc) as rank
+            from (
+                (select v.order_id, v.terminal_at - 4611686018427387904 as changed_at from order_viewers v
+                 where v.user_id = viewer.user_id and v.terminal_at >= 2305843009213693952
+                   and (v.terminal_at, v.order_id) < (viewer.before_open, viewer.before_id)
+                 order by v.terminal_at desc, v.order_id desc limit $5)
+                union all
+                (select v.order_id, v.terminal_at from order_viewers v
+                 where v.user_id = viewer.user_id and v.terminal_at > $3
+                   and (v.terminal_at, v.order_id) < (viewer.before_ended, viewer.before_id)
+                 order by v.terminal_at desc, v.order_id desc limit $5)
+            ) as halves
+        ) as list
+        where list.rank <= viewer.max_orders + 1
+    )
     select 0 as kind, log_id as order_id, null as user_id, null as viewers, null as status, null::boolean as terminal,
            generation::bigint as version_number, null::bigint as version_epoch, null::bigint as epoch, partition,
            next_offset as log_offset, null::bigint as occurred_at, null as details, null as event_id, null as timeline
@@ -22,13 +49,7 @@ pub const SNAPSHOT: &str = "
     select 1, o.order_id, o.user_id, o.viewers, o.status, o.terminal, o.version_number, o.version_epoch, o.epoch,
            o.partition, o.log_offset, o.occurred_at, o.details, o.event_id, o.timeline
     from (
-        select listed.order_id
-        from unnest($2::text[]) as viewer (user_id)
-        cross join lateral (
-            select v.order_id from order_viewers v
-            where v.user_id = viewer.user_id and v.terminal_at > $3
-            offset 0
-        ) as listed
+        select order_id from listed where rank <= max_orders
         union
         select unnest($4::text[])
     ) as wanted
@@ -37,22 +58,31 @@ pub const SNAPSHOT: &str = "
     select 2, e.order_id, null, null, null, null, e.version_number, e.version_epoch, e.epoch, e.partition,
            e.log_offset, null, null, null, null
     from unnest($4::text[]) as named (order_id)
-    cross join lateral (select * from erased_orders where order_id = named.order_id limit 1) as e";
+    cross join lateral (select * from erased_orders where order_id = named.order_id limit 1) as e
+    union all
+    select 3, order_id, null, null, null, null, number, null, null, null, rank, changed_at, null, null, null
+    from listed where rank >= max_orders";
 
 pub(super) async fn read(
     connection: &mut PgConnection,
     topic: &str,
     asked: &SnapshotQuery,
 ) -> Result<Snapshot, StoreError> {
-    let users: Vec<&str> = asked.users.iter().map(|user| user.as_str()).collect();
+    let lists = Lists::of(asked);
+    let viewers = lists.viewers();
     let orders: Vec<&str> = asked.orders.iter().map(|order| order.as_str()).collect();
     let rows = query(SNAPSHOT)
         .persistent(false)
         .bind(topic)
-        .bind(users)
+        .bind(viewers.iter().map(|viewer| viewer.user_id).bind_iter())
         .bind(asked.terminal_since.map_or(i64::MIN, |since| since.as_millis()))
         .bind(orders)
+        .bind(lists.limit())
+        .bind(viewers.iter().map(|viewer| viewer.before_open).bind_iter())
+        .bind(viewers.iter().map(|viewer| viewer.before_ended).bind_iter())
+        .bind(viewers.iter().map(|viewer| viewer.before_id).bind_iter())
+        .bind(viewers.iter().map(|viewer| viewer.max_orders).bind_iter())
         .fetch_all(connection)
         .await?;
-    Ok(gather(asked, &rows)?)
+    Ok(gather(asked, &lists, &rows)?)
 }

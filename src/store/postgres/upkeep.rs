@@ -5,7 +5,7 @@ use sqlx::{postgres::PgConnection, query_as};
 use super::{apply, write};
 use crate::{
     event::Lifecycle,
-    store::{ListPlace, Restated, StoreError, plan::Plan, rows::ViewerRow, upkeep::STRETCH},
+    store::{ListRow, Restated, StoreError, plan::Plan, rows::ViewerRow, upkeep::STRETCH},
 };
 
 const LIST_ROWS: &str = "
@@ -16,7 +16,7 @@ const LIST_ROWS: &str = "
 pub(super) async fn restate(
     connection: &mut PgConnection,
     lifecycle: &Lifecycle,
-    after: Option<&ListPlace>,
+    after: Option<&ListRow>,
 ) -> Result<Restated, StoreError> {
     let rows: Vec<ViewerRow> = query_as(LIST_ROWS)
         .persistent(false)

@@ -21,7 +21,7 @@ use sqlx::{
 
 use self::connections::Connections;
 use super::{
-    Applied, Batch, DeadLetterStore, HaltFinding, InvalidUrl, KeptDeadLetter, Limits, ListPlace, MayCommit, Progress,
+    Applied, Batch, DeadLetterStore, HaltFinding, InvalidUrl, KeptDeadLetter, Limits, ListRow, MayCommit, Progress,
     ProgressReading, RecordId, Relocation, Replay, Restated, Store, StoreError, StoredLetter, TicketUse, TopicOpening,
     UsedTicket, rows::moment, schema, tickets::Ending,
 };
@@ -100,7 +100,7 @@ impl Store for SqliteStore {
         snapshot::read(&mut *self.connections.read().await?, topic, query).await
     }
 
-    async fn restate(&self, lifecycle: &Lifecycle, after: Option<&ListPlace>) -> Result<Restated, StoreError> {
+    async fn restate(&self, lifecycle: &Lifecycle, after: Option<&ListRow>) -> Result<Restated, StoreError> {
         let mut transaction = self.connections.write().await?;
         let restated = upkeep::restate(&mut transaction, lifecycle, after).await?;
         transaction.commit().await?;

@@ -5,7 +5,7 @@ use sqlx::{query_as, sqlite::SqliteConnection};
 use super::{apply, write};
 use crate::{
     event::Lifecycle,
-    store::{ListPlace, Restated, StoreError, plan::Plan, rows::ViewerRow, upkeep::STRETCH},
+    store::{ListRow, Restated, StoreError, plan::Plan, rows::ViewerRow, upkeep::STRETCH},
 };
 
 const LIST_ROWS: &str = "
@@ -16,7 +16,7 @@ const LIST_ROWS: &str = "
 pub(super) async fn restate(
     connection: &mut SqliteConnection,
     lifecycle: &Lifecycle,
-    after: Option<&ListPlace>,
+    after: Option<&ListRow>,
 ) -> Result<Restated, StoreError> {
     let rows: Vec<ViewerRow> = query_as(LIST_ROWS)
         .bind(after.map_or("", |after| &after.user_id))

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use ordercast::{
     event::{Lifecycle, Snapshot, SnapshotQuery, Timestamp},
     store::{
-        Applied, Batch, HaltFinding, KeptDeadLetter, ListPlace, MayCommit, Progress, ProgressReading, RejectedEvent,
+        Applied, Batch, HaltFinding, KeptDeadLetter, ListRow, MayCommit, Progress, ProgressReading, RejectedEvent,
         Relocation, Restated, Store, StoreError, TicketUse, TopicOpening, UsedTicket,
     },
 };
@@ -71,7 +71,7 @@ impl Store for Faulty {
         self.inner.snapshot(topic, query).await
     }
 
-    async fn restate(&self, lifecycle: &Lifecycle, after: Option<&ListPlace>) -> Result<Restated, StoreError> {
+    async fn restate(&self, lifecycle: &Lifecycle, after: Option<&ListRow>) -> Result<Restated, StoreError> {
         self.inner.restate(lifecycle, after).await
     }
 

@@ -202,6 +202,7 @@ impl Instance {
             hub: hub.clone(),
             reads,
             lifecycle,
+            max_orders: settings.session.max_orders,
             terminal_window: settings.session.terminal_window,
             snapshot_timeout: settings.session.snapshot_timeout,
             metrics: metrics.snapshots.clone(),
