@@ -86,6 +86,8 @@ export class OrdercastClient {
   #welcome = null;
   #welcomedAt = 0;
   #userId;
+  /** @type {string|null} */
+  #older = null;
   /** The server itself has spoken on this connection, and not only something in between. */
   #heard = false;
   /** The first snapshot of the session, or one under way, has not come to its end. */
@@ -103,6 +105,7 @@ export class OrdercastClient {
    * @param {string | (() => string | Promise<string>)} options.token  A function is asked before every connection; after
    *        `token_expired` it must give a new one. A fixed string cannot, so its expiry stops the client.
    * @param {(orders: ReadonlyMap<string, Order>, changed: string[]) => void} [options.onOrders]  All orders, and the ids that came, changed or went.
+   * @param {(older: string|null) => void} [options.onOlder]  The list is too long to be shown whole, or not any more: see `older`.
    * @param {(frame: {direction: "in"|"out", at: number, text: string, message: object}) => void} [options.onFrame]
    * @param {(state: State) => void} [options.onState]
    * @param {typeof WebSocket} [options.WebSocket]
@@ -125,6 +128,16 @@ export class OrdercastClient {
   /** The viewer the server recognised; null for a link, undefined before the first `welcome`. */
   get userId() {
     return this.#userId;
+  }
+
+  /**
+   * Where the rest of a list is that is too long to be shown whole: a path to `GET` from the same host with the same token
+   * (`{orders, next}`, newest first). null: there is no more.
+   *
+   * @returns {string|null}
+   */
+  get older() {
+    return this.#older;
   }
 
   /** Starts, or starts again after a stop. The orders held are kept and brought up to date. */
@@ -242,6 +255,9 @@ export class OrdercastClient {
   /** A full snapshot begins by forgetting everything; a partial one touches only what it names. */
   #onSnapshot(message) {
     const before = new Map(this.#orders);
+    // Only an answer says whether the list was cut; of later partial ones those alone that say so are known to be one.
+    const answers = !message.partial || this.#incomplete || message.truncated;
+    if (message.complete && answers) this.#setOlder(message.truncated ? message.older ?? null : null);
     if (!message.partial && message.first) this.#orders.clear();
     for (const order of message.orders ?? []) this.#orders.set(order.order_id, order);
     for (const id of message.removed ?? []) this.#orders.delete(id);
@@ -374,6 +390,12 @@ export class OrdercastClient {
     const text = JSON.stringify(message);
     this.#socket.send(text);
     this.#emit("onFrame", { direction: "out", at: this.#now(), text, message });
+  }
+
+  #setOlder(older) {
+    if (older === this.#older) return;
+    this.#older = older;
+    this.#emit("onOlder", older);
   }
 
   #ordersChanged(changed) {

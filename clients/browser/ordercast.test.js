@@ -434,3 +434,23 @@ test("every_frame_is_told_in_both_directions", async () => {
   sockets[1].says({ type: "welcome", user_id: "u-42", heartbeat_ms: 25_000 }, { type: "a_type_of_tomorrow" });
   assert.deepEqual(frames, ["in welcome", "in snapshot", "in welcome", "out sync", "in a_type_of_tomorrow"]);
 });
+
+test("says_where_the_rest_of_a_long_list_is_until_there_is_none", async () => {
+  const heard = [];
+  const { env, client, sockets } = await start({ onOlder: (older) => heard.push(older) });
+  const page = (fields) => ({ type: "snapshot", partial: false, first: true, complete: true, orders: [], removed: [], ...fields });
+  sockets[0].says({ type: "welcome", user_id: "u-42", heartbeat_ms: 25_000 });
+  assert.equal(client.older, null);
+  sockets[0].says(page({ complete: false, orders: [order("A")] }), page({ first: false, truncated: true, older: "/orders?after=1:A" }));
+  assert.equal(client.older, "/orders?after=1:A");
+  sockets[0].says(page({ partial: true, orders: [order("B")] }));
+  assert.equal(client.older, "/orders?after=1:A", "a later partial snapshot says nothing of the list");
+  sockets[0].breaks();
+  await env.pass(500);
+  sockets[1].says({ type: "welcome", user_id: "u-42", heartbeat_ms: 25_000 });
+  assert.equal(client.older, "/orders?after=1:A");
+  sockets[1].says(page({ partial: true }));
+  assert.equal(client.older, null, "the answer to a sync is the first of the session");
+  sockets[1].says(page({ partial: true, truncated: true, older: "/orders?after=2:B" }), page({}));
+  assert.deepEqual(heard, ["/orders?after=1:A", null, "/orders?after=2:B", null]);
+});

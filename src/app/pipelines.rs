@@ -100,6 +100,8 @@ impl Pipelines {
             topic: kafka.topic.clone(),
             hub: app.hub.clone(),
             reads,
+            lifecycle: app.decoder.lifecycle().clone(),
+            max_orders: session.max_orders,
             terminal_window: session.terminal_window,
             snapshot_timeout: session.snapshot_timeout,
             metrics: app.metrics.snapshots.clone(),

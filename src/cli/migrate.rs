@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     config::{Need, Settings},
+    domain::Lifecycle,
     log::kafka::{
         KafkaClients,
         topics::{Prepared, Topics},
@@ -30,6 +31,12 @@ async fn migrate(settings: &Settings) -> Result<(), CommandError> {
         .map_err(|error| CommandError::Usage(format!("database.url {error}")))?;
     store.migrate().await.map_err(CommandError::failed)?;
     print("the database schema is up to date")?;
+    let lifecycle = Lifecycle::new(&settings.lifecycle.statuses, &settings.lifecycle.terminal);
+    let restated = store::restate_all(&*store, &lifecycle).await.map_err(CommandError::failed)?;
+    print(format_args!(
+        "orders restated by lifecycle.terminal: {}, rows of lists: {}",
+        restated.orders, restated.rows
+    ))?;
 
     let kafka = &settings.kafka;
     let topics = Topics::new(&clients).map_err(CommandError::failed)?;

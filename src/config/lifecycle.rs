@@ -10,7 +10,7 @@ const MAX_STATUS_CHARS: usize = 64;
 pub struct Lifecycle {
     /// Statuses accepted; an event with another becomes a dead letter. Empty, the default: any.
     pub statuses: Vec<String>,
-    /// Statuses an order ends in. Default `delivered,cancelled,refunded,returned`.
+    /// Statuses an order ends in. Default `delivered,cancelled,refunded,returned,completed,done,closed`.
     pub terminal: Vec<String>,
 }
 
@@ -18,7 +18,11 @@ impl Lifecycle {
     pub(super) fn read(mut section: Section<'_>) -> Self {
         Self {
             statuses: section.list("statuses", "", text(MAX_STATUS_CHARS)),
-            terminal: section.list("terminal", "delivered,cancelled,refunded,returned", text(MAX_STATUS_CHARS)),
+            terminal: section.list(
+                "terminal",
+                "delivered,cancelled,refunded,returned,completed,done,closed",
+                text(MAX_STATUS_CHARS),
+            ),
         }
     }
 }

@@ -46,6 +46,8 @@ pub struct Session {
     pub max_total: usize,
     /// Requests an address (of IPv6: a /64) may begin in a second; as many may come at once. 1 to 100000, default 500.
     pub max_handshakes_per_second: NonZeroU32,
+    /// Orders in a snapshot's list at most, the newest. 1 to 100000, default 1000.
+    pub max_orders: usize,
     /// How long an order in a terminal status stays in a snapshot's list. 0 s to 1 year, default 24 h.
     pub terminal_window: Duration,
     /// Orders in one frame of a snapshot at most. 1 to 10000, default 500.
@@ -78,6 +80,7 @@ impl Session {
                 "500",
                 number(NonZeroU32::MIN..=MAX_RATE),
             ),
+            max_orders: section.value("max_orders", "1000", number(1..=100_000)),
             terminal_window: section.value("terminal_window", "24h", duration("0s", "1y")),
             snapshot_page: section.value("snapshot_page", "500", number(1..=10_000)),
             snapshot_bytes: section.value("snapshot_bytes", "32768", number(4_096..=MAX_SNAPSHOT_BYTES)),

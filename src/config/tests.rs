@@ -17,7 +17,10 @@ const SECRET: &str = "0123456789abcdef0123456789abcdef";
 fn nothing_given_is_sound_where_nothing_is_needed() {
     let settings = load(&Sources::default(), &[]).unwrap();
     assert_eq!(settings.kafka.stale_after.as_secs(), 10);
-    assert_eq!(settings.lifecycle.terminal, ["delivered", "cancelled", "refunded", "returned"]);
+    assert_eq!(
+        settings.lifecycle.terminal,
+        ["delivered", "cancelled", "refunded", "returned", "completed", "done", "closed"]
+    );
     assert!(settings.kafka.brokers.is_empty() && settings.lifecycle.statuses.is_empty());
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 use smol_str::SmolStr;
 
-use super::{OrderId, Stamp, Timestamp, UserId, Version, VersionKind};
+use super::{OrderId, Rev, Stamp, Timestamp, UserId, Version, VersionKind};
 
 /// One decoded and validated record of the order-status topic.
 #[derive(Debug, Clone)]
@@ -63,6 +63,11 @@ pub struct OrderState {
 }
 
 impl OrderState {
+    /// Names this state on the wire.
+    pub fn rev(&self) -> Rev {
+        Rev { stamp: self.stamp, terminal: self.terminal }
+    }
+
     /// Whether the event's place in the log stands for the version it does not have.
     pub fn goes_by_log_order(&self) -> bool {
         matches!(self.version.kind, VersionKind::Log(_))

@@ -68,10 +68,36 @@ impl Stamp {
     }
 }
 
-/// On the wire a stamp is the opaque `rev`.
 impl fmt::Display for Stamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:x}-{}-{}", self.epoch.0, self.partition, self.offset)
+    }
+}
+
+/// On the wire the opaque `rev`: names a state as viewers are told it. The record that set it, and whether its status is a
+/// terminal one, which goes by settings: once those are others, what a client shows from before differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Rev {
+    /// The record that set the state.
+    pub stamp: Stamp,
+    /// Whether it is told as a terminal one.
+    pub terminal: bool,
+}
+
+const TERMINAL: &str = "-t";
+
+impl fmt::Display for Rev {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.stamp, if self.terminal { TERMINAL } else { "" })
+    }
+}
+
+impl FromStr for Rev {
+    type Err = InvalidRev;
+
+    fn from_str(text: &str) -> Result<Self, InvalidRev> {
+        let stamp = text.strip_suffix(TERMINAL);
+        Ok(Self { stamp: stamp.unwrap_or(text).parse()?, terminal: stamp.is_some() })
     }
 }
 
@@ -123,11 +149,14 @@ mod tests {
     }
 
     #[test]
-    fn a_rev_reads_back_as_its_stamp() {
+    fn a_rev_reads_back_as_its_stamp_and_whether_it_is_terminal() {
         let stamp = Stamp { epoch: Epoch(u64::MAX), partition: 2, offset: 1041 };
-        assert_eq!(stamp.to_string().parse(), Ok(stamp));
-        for bad in ["", "k7-2-1041", "1-2", "1-2-x", "1-2-3-4"] {
-            assert_eq!(bad.parse::<Stamp>(), Err(InvalidRev), "{bad}");
+        for rev in [false, true].map(|terminal| Rev { stamp, terminal }) {
+            assert_eq!(rev.to_string().parse(), Ok(rev));
+        }
+        assert_eq!(stamp.to_string().parse(), Ok(Rev { stamp, terminal: false }), "as it was before");
+        for bad in ["", "-t", "k7-2-1041", "1-2", "1-2-x", "1-2-3-4", "1-2-3-t-t"] {
+            assert_eq!(bad.parse::<Rev>(), Err(InvalidRev), "{bad}");
         }
     }
 }

@@ -14,13 +14,13 @@ use tokio::time::timeout;
 use super::{
     access::{self, Admission},
     answers::OnItsWay,
-    page::{Cut, Page, Place, Single},
+    page::{Cut, Page, Single, parse_place},
     public::Public,
     refusal::Refusal,
 };
 use crate::protocol::{Delivery, PendingSnapshot};
 use crate::{
-    domain::OrderId,
+    domain::{ListPlace, OrderId},
     hub::{Joining, Mailbox, SessionKey, SharedHub},
     protocol::StaleReasons,
 };
@@ -29,10 +29,12 @@ use crate::{
 pub(super) async fn list(request: HttpRequest, public: web::Data<Public>) -> Result<HttpResponse, Refusal> {
     let listed = async {
         let (admission, answer) = begin(&request, &public).await?;
-        let after = access::query(&request, "after").map(|after| Place::parse(&after)).transpose()?;
-        let (snapshot, stale) = read(&public, &admission, None).await?;
+        let after = access::query(&request, "after").map(|after| parse_place(&after)).transpose()?;
+        let part = Asked::Part(after.clone(), public.viewers.rules.snapshot_page);
+        let (snapshot, stale) = read(&public, &admission, part).await?;
         let as_of = snapshot.as_of;
-        let cut = Cut::of(snapshot.orders.into_values().collect(), after.as_ref(), public.viewers.rules.snapshot_page);
+        let list = snapshot.orders.into_values().collect();
+        let cut = Cut::of(list, after.as_ref(), snapshot.list_end, public.viewers.rules.snapshot_page);
         let now = Instant::now();
         let page = Page::new(answer, cut, after, now)?;
         admission.redeem(&public).await?;
@@ -50,7 +52,7 @@ pub(super) async fn one(
     let found = async {
         let (admission, answer) = begin(&request, &public).await?;
         let order_id = OrderId::parse(&order_id).map_err(|_| Refusal::OrderNotVisible)?;
-        let (mut snapshot, _stale) = read(&public, &admission, Some(order_id.clone())).await?;
+        let (mut snapshot, _stale) = read(&public, &admission, Asked::One(order_id.clone())).await?;
         let order = snapshot.orders.remove(&order_id).ok_or(Refusal::OrderNotVisible)?;
         let body = Single::new(answer, &order, Instant::now())?;
         admission.redeem(&public).await?;
@@ -87,21 +89,30 @@ impl Drop for Visit {
     }
 }
 
+/// What is asked for.
+enum Asked {
+    /// So many orders of the list behind a place in it.
+    Part(Option<ListPlace>, usize),
+    /// An order by name.
+    One(OrderId),
+}
+
 async fn read(
     public: &Public,
     admission: &Admission,
-    only: Option<OrderId>,
+    asked: Asked,
 ) -> Result<(PendingSnapshot, StaleReasons), Refusal> {
     let mailbox = Arc::new(Mailbox::new(public.viewers.limits.mailbox_bytes));
     let viewer = admission.principal.viewer.clone();
-    let joining = Joining { viewer, mailbox: mailbox.clone(), start: only.is_none(), place: None, badge: None };
+    let joining = Joining { viewer, mailbox: mailbox.clone(), start: false, place: None, badge: None };
     let key = public
         .viewers
         .hub
         .step(|hub| {
             let key = hub.join(joining)?;
-            if let Some(only) = only {
-                hub.subscribe(key, Some(vec![only]));
+            match asked {
+                Asked::Part(after, max_orders) => hub.read_part(key, after, max_orders),
+                Asked::One(order_id) => hub.subscribe(key, Some(vec![order_id])),
             }
             Ok(key)
         })

@@ -5,7 +5,6 @@
 use std::{
     collections::VecDeque,
     convert::Infallible,
-    fmt,
     pin::Pin,
     task::{Context, Poll},
     time::Instant,
@@ -21,8 +20,11 @@ use super::{
     refusal::Refusal,
 };
 use crate::{
-    domain::{OrderId, Timestamp},
-    protocol::{OrderView, StaleReasons, snapshot::sort_newest_first},
+    domain::{ListPlace, OrderId, Timestamp},
+    protocol::{
+        OrderView, StaleReasons,
+        snapshot::{path_of_older, sort_newest_first},
+    },
 };
 
 /// Bytes of the orders of one page at most, in memory and as JSON.
@@ -30,38 +32,13 @@ const PAGE_BYTES: usize = 256 * 1024;
 /// Bytes handed to the socket at once; one order may exceed them.
 const WRITE_BYTES: usize = 16 * 1024;
 
-/// The place of an order in the list, to read on from: `<occurred_at in ms>:<order id, percent-encoded>`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
-    occurred_at: i64,
-    order_id: OrderId,
-}
-
-impl Place {
-    fn of(order: &OrderView) -> Self {
-        Self { occurred_at: order.state.occurred_at.as_millis(), order_id: order.state.order_id.clone() }
-    }
-
-    pub(super) fn parse(text: &str) -> Result<Self, Refusal> {
-        let refusal = Refusal::BadRequest("\"after\" is not a place in the list");
-        let (occurred_at, order_id) = text.split_once(':').ok_or(refusal)?;
-        let occurred_at = occurred_at.parse().map_err(|_| refusal)?;
-        let order_id = OrderId::parse(order_id).map_err(|_| refusal)?;
-        Ok(Self { occurred_at, order_id })
-    }
-
-    /// Whether `order` comes later in the list.
-    fn precedes(&self, order: &OrderView) -> bool {
-        let (here, there) = (self.occurred_at, order.state.occurred_at.as_millis());
-        there < here || (there == here && order.state.order_id > self.order_id)
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let order_id: String = url::form_urlencoded::byte_serialize(self.order_id.as_str().as_bytes()).collect();
-        write!(f, "{}:{order_id}", self.occurred_at)
-    }
+/// Reads the place of an order in the list, to read on from: `<occurred_at in ms>:<order id, percent-encoded>`.
+pub(super) fn parse_place(text: &str) -> Result<ListPlace, Refusal> {
+    let refusal = Refusal::BadRequest("\"after\" is not a place in the list");
+    let (changed_at, order_id) = text.split_once(':').ok_or(refusal)?;
+    let changed_at = changed_at.parse().map_err(|_| refusal)?;
+    let order_id = OrderId::parse(order_id).map_err(|_| refusal)?;
+    Ok(ListPlace { changed_at, order_id })
 }
 
 /// The orders of one page, and whether more come after it.
@@ -69,12 +46,23 @@ impl fmt::Display for Place {
 pub(super) struct Cut {
     pub(super) orders: VecDeque<OrderView>,
     pub(super) more: bool,
+    /// The list was read as far as this page goes, and to here.
+    list_end: Option<ListPlace>,
 }
 
 impl Cut {
-    /// Cuts a page of at most `max_orders` out of a whole list, behind a place in it. Whatever is not on it is let go.
-    pub(super) fn of(mut list: Vec<OrderView>, after: Option<&Place>, max_orders: usize) -> Self {
-        list.retain(|order| after.is_none_or(|after| after.precedes(order)));
+    /// Cuts a page of at most `max_orders` out of a list that was read to `list_end`, behind a place in it. Whatever is
+    /// not on it is let go: what is known of orders behind the end would hide those between.
+    pub(super) fn of(
+        mut list: Vec<OrderView>,
+        after: Option<&ListPlace>,
+        list_end: Option<ListPlace>,
+        max_orders: usize,
+    ) -> Self {
+        let is_behind = |place: Option<&ListPlace>, order: &OrderView| place.map(|place| place.precedes(&order.state));
+        list.retain(|order| {
+            is_behind(after, order) != Some(false) && is_behind(list_end.as_ref(), order) != Some(true)
+        });
         sort_newest_first(&mut list);
         let (mut many, mut bytes) = (0, 0);
         for order in list.iter().take(max_orders) {
@@ -84,9 +72,10 @@ impl Cut {
             }
             many += 1;
         }
-        let more = list.len() > many;
+        let list_end = list_end.filter(|_| list.len() == many);
+        let more = list.len() > many || list_end.is_some();
         list.truncate(many);
-        Self { orders: list.into(), more }
+        Self { orders: list.into(), more, list_end }
     }
 }
 
@@ -95,10 +84,11 @@ impl Cut {
 pub(super) struct Page {
     answer: OnItsWay,
     /// Where the page before it ended.
-    after: Option<Place>,
+    after: Option<ListPlace>,
     /// The list goes on behind the orders of this page.
     more: bool,
-    last: Option<Place>,
+    list_end: Option<ListPlace>,
+    last: Option<ListPlace>,
     /// Bytes of orders.
     written: usize,
     is_done: bool,
@@ -106,9 +96,9 @@ pub(super) struct Page {
 
 impl Page {
     /// A page of these orders, which `answer` holds from now on.
-    pub(super) fn new(answer: OnItsWay, cut: Cut, after: Option<Place>, now: Instant) -> Result<Self, Refusal> {
+    pub(super) fn new(answer: OnItsWay, cut: Cut, after: Option<ListPlace>, now: Instant) -> Result<Self, Refusal> {
         answer.hold(cut.orders, now)?;
-        Ok(Self { answer, after, more: cut.more, last: None, written: 0, is_done: false })
+        Ok(Self { answer, after, more: cut.more, list_end: cut.list_end, last: None, written: 0, is_done: false })
     }
 
     /// The page of a list that is true for `as_of`. One that is small enough for a single write is written now.
@@ -128,7 +118,10 @@ impl Page {
         while chunk.len() < WRITE_BYTES && !self.is_done {
             match self.answer.next(now) {
                 Next::Order(order) => self.write_order(chunk, &order),
-                Next::Done => self.end(chunk, self.more),
+                Next::Done => {
+                    self.last = self.list_end.take().or(self.last.take());
+                    self.end(chunk, self.more);
+                }
                 Next::GaveUp => self.end(chunk, true),
             }
         }
@@ -145,13 +138,13 @@ impl Page {
             chunk.truncate(end);
             return self.end(chunk, true);
         }
-        self.last = Some(Place::of(order));
+        self.last = Some(ListPlace::of(&order.state));
     }
 
     fn end(&mut self, chunk: &mut Vec<u8>, more: bool) {
         chunk.extend_from_slice(br#"],"next":"#);
         let next = more.then(|| match self.last.as_ref().or(self.after.as_ref()) {
-            Some(place) => format!("/orders?after={place}"),
+            Some(place) => path_of_older(place),
             None => "/orders".to_owned(),
         });
         write_json(chunk, &next);
@@ -258,10 +251,10 @@ pub(super) mod tests {
         Answers::new(1 << 30, Duration::from_secs(10), Metrics::new(at).answers)
     }
 
-    fn page(answers: &Arc<Answers>, list: &[OrderView], after: Option<Place>, max_orders: usize) -> Body {
+    fn page(answers: &Arc<Answers>, list: &[OrderView], after: Option<ListPlace>, max_orders: usize) -> Body {
         let now = Instant::now();
         let answer = answers.begin(Holder::User(UserId::parse("u-1").unwrap()), now).unwrap();
-        let cut = Cut::of(list.to_vec(), after.as_ref(), max_orders);
+        let cut = Cut::of(list.to_vec(), after.as_ref(), None, max_orders);
         Page::new(answer, cut, after, now).unwrap().into_body(
             Timestamp::from_millis(0).unwrap(),
             StaleReasons::NONE,
@@ -288,11 +281,11 @@ pub(super) mod tests {
         (serde_json::from_slice(&text).unwrap(), text.len())
     }
 
-    fn place(next: &Value) -> Option<Place> {
+    fn place(next: &Value) -> Option<ListPlace> {
         let url = url::Url::parse("http://x").unwrap().join(next.as_str()?).unwrap();
         let (name, place) = url.query_pairs().next().unwrap();
         assert_eq!((url.path(), &*name), ("/orders", "after"));
-        Some(Place::parse(&place).unwrap())
+        Some(parse_place(&place).unwrap())
     }
 
     /// Every page of a list: the ids it shows, and its size.
@@ -320,7 +313,7 @@ pub(super) mod tests {
                 .zip(0..)
                 .map(|(mut view, n)| {
                     let state = Arc::get_mut(&mut view.state).unwrap();
-                    state.order_id = OrderId::parse(&format!("A/{n:05}")).unwrap();
+                    state.order_id = OrderId::parse(&format!("A/{:05}", 99_999 - n)).unwrap();
                     view
                 })
                 .collect()
@@ -332,11 +325,30 @@ pub(super) mod tests {
             shuffled.reverse();
             let pages = pages(&shuffled, max_orders);
             let ids: Vec<&String> = pages.iter().flat_map(|(ids, _)| ids).collect();
-            let all: Vec<String> = (0..many).map(|n| format!("A/{n:05}")).collect();
+            let all: Vec<String> = (0..many).map(|n| format!("A/{:05}", 99_999 - n)).collect();
             assert_eq!(ids, all.iter().collect::<Vec<_>>(), "{many} {details}");
             assert_eq!(pages.len(), wanted, "{many} orders with {details} bytes");
             assert!(pages.iter().all(|(_, bytes)| *bytes <= PAGE_BYTES + 200), "{pages:?}");
         }
+    }
+
+    #[test]
+    fn a_page_of_a_list_that_was_read_to_an_end_shows_nothing_behind_it_and_goes_on_from_there() {
+        let list: Vec<OrderView> = (0..6).map(|n| order(n, 10)).collect();
+        let now = Instant::now();
+        let of = |list: &[OrderView], end: usize, max_orders| {
+            let answer = answers().begin(Holder::User(UserId::parse("u-1").unwrap()), now).unwrap();
+            let end = ListPlace::of(&order(end as i64, 10).state);
+            let cut = Cut::of(list.to_vec(), None, Some(end), max_orders);
+            let body = Page::new(answer, cut, None, now).unwrap();
+            let (page, _) = read(body.into_body(Timestamp::from_millis(0).unwrap(), StaleReasons::NONE, now));
+            (page["orders"].as_array().unwrap().len(), place(&page["next"]))
+        };
+        let after = |n: usize| Some(ListPlace::of(&list[n].state));
+        assert_eq!(of(&list, 3, 10), (4, after(3)), "what is behind the end may have something before it");
+        assert_eq!(of(&list, 3, 2), (2, after(1)));
+        assert_eq!(of(&list[..1], 3, 10), (1, after(3)), "what was read has left the list");
+        assert_eq!(of(&[], 3, 10), (0, after(3)));
     }
 
     #[test]
@@ -389,7 +401,7 @@ pub(super) mod tests {
         for (writes, begun_at) in [(1, None), (0, Some(4)), (0, None)] {
             let bytes: usize = list.iter().map(OrderView::json_bytes).sum();
             let tight = Answers::new(bytes + 8_192, Duration::ZERO, metrics.answers.clone());
-            let after = begun_at.map(|n: usize| Place::of(&list[n]));
+            let after = begun_at.map(|n: usize| ListPlace::of(&list[n].state));
             let mut body = page(&tight, &list, after.clone(), 500);
             let mut text = Vec::new();
             for _ in 0..writes {
@@ -403,7 +415,7 @@ pub(super) mod tests {
             let page: Value = serde_json::from_slice(&text).unwrap();
             let shown = page["orders"].as_array().unwrap().len();
             match (writes, after) {
-                (1, _) => assert_eq!(place(&page["next"]), Some(Place::of(&list[shown - 1]))),
+                (1, _) => assert_eq!(place(&page["next"]), Some(ListPlace::of(&list[shown - 1].state))),
                 (_, Some(after)) => assert_eq!((shown, place(&page["next"])), (0, Some(after))),
                 (_, None) => assert_eq!((shown, page["next"].as_str()), (0, Some("/orders"))),
             }
@@ -413,9 +425,9 @@ pub(super) mod tests {
     #[test]
     fn what_is_no_place_in_the_list_is_refused() {
         for text in ["", "nowhere", "1", ":A", "x:A", "1:", "99999999999999999999:A"] {
-            assert!(Place::parse(text).is_err(), "{text:?}");
+            assert!(parse_place(text).is_err(), "{text:?}");
         }
-        let place = Place::parse("5:A:1 ?").unwrap();
-        assert_eq!(place.to_string(), "5:A%3A1+%3F");
+        let place = parse_place("5:A:1 ?").unwrap();
+        assert_eq!(path_of_older(&place), "/orders?after=5:A%3A1+%3F");
     }
 }

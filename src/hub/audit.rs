@@ -24,7 +24,8 @@ impl Hub {
     }
 
     /// What a proved screen shows wrongly although the hub itself knows better, before it is repaired. Terminal orders
-    /// that are missing are none: the window in which they are listed moves with the clock.
+    /// that are missing are none: the window in which they are listed moves with the clock. Nor are those behind the end
+    /// of a list that was cut: they come into it when others leave.
     pub(super) fn findings(&self, key: SessionKey, truths: &BTreeMap<OrderId, Truth>) -> Vec<Correction> {
         let Some(session) = self.registry.sessions.get(key).filter(|session| session.mailbox.is_proven()) else {
             return Vec::new();
@@ -44,11 +45,14 @@ impl Hub {
             let shown = session.shown.get(order_id);
             let differs = match (shown, wanted) {
                 (None, None) => false,
-                (None, Some(state)) => !state.terminal,
+                (None, Some(state)) => {
+                    let is_behind = session.list_end.as_ref().is_some_and(|end| end.precedes(state));
+                    !state.terminal && !is_behind
+                }
                 (Some(_), None) => true,
-                (Some(shown), Some(state)) => shown.stamp != Some(state.stamp),
+                (Some(shown), Some(state)) => shown.rev.map(|rev| rev.stamp) != Some(state.stamp),
             };
-            let shown = shown.and_then(|shown| Some(Revision { stamp: shown.stamp?, version: shown.version? }));
+            let shown = shown.and_then(|shown| Some(Revision { stamp: shown.rev?.stamp, version: shown.version? }));
             differs.then(|| Correction { order_id: order_id.clone(), shown, truth: known.map(Revision::of) })
         };
         truths.iter().filter_map(finding).collect()

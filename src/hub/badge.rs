@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::{Hub, SessionKey};
 use crate::{
-    domain::{OrderId, Stamp, Timestamp, UserId},
+    domain::{OrderId, Rev, Timestamp, UserId},
     protocol::{CloseCause, Message},
 };
 
@@ -63,7 +63,7 @@ pub struct Shows {
     /// The version on its screen, where it is known.
     pub version: Option<u64>,
     /// The state on its screen; `None`: nobody knows which, and it is about to be told.
-    pub stamp: Option<Stamp>,
+    pub rev: Option<Rev>,
 }
 
 impl Hub {
@@ -118,7 +118,7 @@ impl Hub {
                 session_id: session.badge.as_ref()?.session_id.clone(),
                 user: session.viewer.user().cloned(),
                 version: shown.version,
-                stamp: shown.stamp,
+                rev: shown.rev,
             })
         };
         keys.filter_map(shows).take(limit).collect()

@@ -51,7 +51,9 @@ use self::{
     rules::{Rule, Rules},
 };
 use crate::{
-    domain::{Change, Known, Marker, OrderEvent, OrderId, OrderState, Position, Stamp, Verdict, Viewer, judge},
+    domain::{
+        Change, Known, ListPlace, Marker, OrderEvent, OrderId, OrderState, Position, Rev, Stamp, Verdict, Viewer, judge,
+    },
     protocol::{Message, outbound},
 };
 
@@ -323,11 +325,21 @@ impl Hub {
             queued: false,
             refreshed: false,
             half_shown: false,
+            part: None,
+            list_end: None,
         });
         if joining.start {
             self.session_due(key);
         }
         Ok(key)
+    }
+
+    /// Reads a part of the list, at most so many orders behind a place in it, for one that joined without a start.
+    pub fn read_part(&mut self, key: SessionKey, after: Option<ListPlace>, max_orders: usize) {
+        if let Some(session) = self.registry.sessions.get_mut(key) {
+            session.part = Some((after, max_orders));
+            self.session_due(key);
+        }
     }
 
     /// Removes a session. A read under way for it will do nothing.
@@ -346,7 +358,7 @@ impl Hub {
     }
 
     /// The client says what it shows, by order and rev: it gets what differs. Until then it gets nothing.
-    pub fn sync(&mut self, key: SessionKey, claims: HashMap<OrderId, Option<Stamp>>) {
+    pub fn sync(&mut self, key: SessionKey, claims: HashMap<OrderId, Option<Rev>>) {
         self.wait_for(key, Answer::Differences);
         if let Some(session) = self.registry.sessions.get_mut(key)
             && session.phase == Phase::Waiting(Answer::Differences)

@@ -4,17 +4,36 @@ use hashbrown::{DefaultHashBuilder, HashSet};
 use indexmap::IndexSet;
 
 use super::{Hub, Phase, Rule, Session, SessionKey};
-use crate::domain::{OrderId, Position, UserId};
+use crate::domain::{ListPart, Listed, OrderId, Position, Snapshot, UserId};
 
 /// A read for one session. What it asks for is fixed now; what the session shows later is not part of it.
 #[derive(Debug, Clone)]
 pub struct SessionRead {
     pub(super) key: SessionKey,
     pub(super) serial: u32,
-    /// All orders that name this user; `None` for a link.
+    /// The list of this user; `None` for a link.
     pub user: Option<UserId>,
+    /// Only this part of it.
+    pub part: Option<ListPart>,
     /// Orders asked for by name.
     pub orders: Vec<OrderId>,
+}
+
+impl SessionRead {
+    /// What the snapshot lists for it.
+    pub fn listed<'s>(&self, snapshot: &'s Snapshot) -> Option<&'s Listed> {
+        match &self.part {
+            Some(part) => snapshot.part(part),
+            None => snapshot.list_of(self.user.as_ref()?),
+        }
+    }
+
+    /// How long its user's list is, where that is all of what a screen shows.
+    pub fn list_len(&self, snapshot: &Snapshot) -> Option<usize> {
+        let listed = self.listed(snapshot)?;
+        let is_whole = self.part.as_ref().is_none_or(|part| part.after.is_none() && listed.end.is_none());
+        is_whole.then_some(listed.orders.len())
+    }
 }
 
 /// A point read of one order, for all who show it.
@@ -304,6 +323,9 @@ impl Hub {
             return None;
         }
         let orders = if self.rules.hold(Rule::PointRead) { session.orders_by_name() } else { Vec::new() };
-        Some(SessionRead { key, serial: session.serial, user: session.viewer.user().cloned(), orders })
+        let user = session.viewer.user().cloned();
+        let part = user.clone().zip(session.part.clone());
+        let part = part.map(|(user, (after, max_orders))| ListPart { user, after, max_orders });
+        Some(SessionRead { key, serial: session.serial, user, part, orders })
     }
 }

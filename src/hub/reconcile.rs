@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use super::{Answer, Hub, OrderRead, Phase, Rule, Session, SessionKey, SessionRead, ShownOrder};
 use crate::protocol::PendingSnapshot;
 use crate::{
-    domain::{History, Known, OrderId, Snapshot, Stamp, Timeline, Timestamp},
+    domain::{History, Known, Listed, OrderId, Snapshot, Stamp, Timeline, Timestamp},
     protocol::OrderView,
 };
 
@@ -96,7 +96,8 @@ impl Hub {
             return Reconciled::Gone;
         }
         session.queued = false;
-        let truths = self.truths(read, snapshot);
+        let listed = read.listed(snapshot);
+        let truths = self.truths(read, listed, snapshot);
         let Some(session) = self.registry.sessions.get_mut(key) else { return Reconciled::Gone };
         if !proven {
             self.reads.postpone_session(key);
@@ -121,6 +122,9 @@ impl Hub {
         {
             session.phase = Phase::Live;
             session.has_been_live = true;
+        }
+        if let Some(session) = self.registry.sessions.get_mut(key) {
+            session.list_read_to(listed.and_then(|listed| listed.end.clone()), answer.is_some() || refreshed);
         }
         if self.registry.is_live(key) {
             self.show_all(key, answer, &truths, proven, now);
@@ -161,10 +165,9 @@ impl Hub {
 
     /// What is true of every order the read may answer, in order, so that the same is done in the same order: those the
     /// snapshot answers for, and those that only the tail names the viewer in.
-    fn truths(&self, read: &SessionRead, snapshot: &Snapshot) -> BTreeMap<OrderId, Truth> {
+    fn truths(&self, read: &SessionRead, listed: Option<&Listed>, snapshot: &Snapshot) -> BTreeMap<OrderId, Truth> {
         let mut truths = BTreeMap::new();
-        let listed = read.user.as_ref().map_or(&[][..], |user| snapshot.listed_for(user));
-        for order_id in listed.iter().chain(&read.orders) {
+        for order_id in listed.into_iter().flat_map(|listed| &listed.orders).chain(&read.orders) {
             truths.entry(order_id.clone()).or_insert_with(|| {
                 let history = snapshot.history(order_id.as_str()).cloned();
                 Truth { history: self.complete(order_id, history, snapshot), known: true }
@@ -297,6 +300,11 @@ impl Hub {
                 }
                 self.reads.order_due(order_id);
             }
+        }
+        if answer.is_some()
+            && let Some(session) = self.registry.sessions.get(key).filter(|session| session.sees_whole_list())
+        {
+            snapshot.list_end = session.list_end.clone();
         }
         self.ask_for_unproven(key, truths);
         if answer.is_some() || !snapshot.is_empty() {

@@ -16,7 +16,7 @@ use super::{
     rules::{Rule, Rules},
 };
 use crate::{
-    domain::{LinkId, OrderId, OrderState, Stamp, Timestamp, UserId, Viewer},
+    domain::{LinkId, ListPlace, OrderId, OrderState, Rev, Timestamp, UserId, Viewer},
     protocol::{Message, OrderView, PendingSnapshot, StaleReasons},
 };
 
@@ -77,6 +77,10 @@ pub(super) struct Session {
     pub(super) refreshed: bool,
     /// Its screen is being made the truth. Where that broke off, nobody knows what the screen shows.
     pub(super) half_shown: bool,
+    /// Where the part of the list begins that alone it asks for, and how long it may be; `None`: a screen's list.
+    pub(super) part: Option<(Option<ListPlace>, usize)>,
+    /// The list was not read further than to here, so orders behind it may be missing on the screen.
+    pub(super) list_end: Option<ListPlace>,
 }
 
 /// How far a session is.
@@ -102,8 +106,8 @@ pub(super) enum Answer {
 /// One order on one screen.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Shown {
-    /// The record that set what is shown; `None` differs from every state.
-    pub(super) stamp: Option<Stamp>,
+    /// The state that is shown; `None` differs from every state.
+    pub(super) rev: Option<Rev>,
     /// `None`: the client only says that it shows it.
     pub(super) version: Option<u64>,
     /// Whether its whole timeline was shown: not, if an update of a record was the first the client saw of the order.
@@ -112,8 +116,8 @@ pub(super) struct Shown {
 
 impl Shown {
     /// What a client says it shows; `None`: whatever it shows, it is to be told.
-    fn claimed(stamp: Option<Stamp>) -> Self {
-        Self { stamp, version: None, timeline: true }
+    fn claimed(rev: Option<Rev>) -> Self {
+        Self { rev, version: None, timeline: true }
     }
 }
 
@@ -122,8 +126,8 @@ impl Shown {
     fn is(self, state: &OrderState, rules: Rules) -> bool {
         match self.version {
             Some(version) if !rules.hold(Rule::Stamp) => version == state.version.number,
-            None if !rules.hold(Rule::SyncRev) => self.stamp.is_some_and(|seen| seen.offset >= state.stamp.offset),
-            _ => self.stamp == Some(state.stamp),
+            None if !rules.hold(Rule::SyncRev) => self.rev.is_some_and(|seen| seen.stamp.offset >= state.stamp.offset),
+            _ => self.rev == Some(state.rev()),
         }
     }
 }
@@ -162,6 +166,21 @@ impl Session {
         orders.into_iter().cloned().collect()
     }
 
+    /// Whether it sees all that is in its viewer's list.
+    pub(super) fn sees_whole_list(&self) -> bool {
+        self.subscription.is_none() && self.viewer.listed_orders().is_none()
+    }
+
+    /// Notes how far the list was read: of an answer, which is shown in the place of all that was; else besides what the
+    /// screen shows, which reaches as far as it did.
+    pub(super) fn list_read_to(&mut self, end: Option<ListPlace>, is_answer: bool) {
+        self.list_end = match (self.list_end.take(), end) {
+            (_, end) if is_answer => end,
+            (Some(before), Some(end)) => Some(before.min(end)),
+            _ => None,
+        };
+    }
+
     /// The client is to be told of these orders, whatever it shows of them.
     pub(super) fn doubt(&mut self, orders: impl IntoIterator<Item = OrderId>) {
         self.shown.extend(orders.into_iter().map(|order_id| (order_id, Shown::claimed(None))));
@@ -169,16 +188,16 @@ impl Session {
 
     /// Takes the client's word for what it shows. Where that is not what was sent last, a frame was on its way when the
     /// client spoke, and nobody knows what its screen shows.
-    pub(super) fn compare(&mut self, mut claims: HashMap<OrderId, Option<Stamp>>) {
+    pub(super) fn compare(&mut self, mut claims: HashMap<OrderId, Option<Rev>>) {
         if self.has_been_live {
             for (order_id, shown) in &mut self.shown {
-                if claims.remove(order_id) != Some(shown.stamp) {
+                if claims.remove(order_id) != Some(shown.rev) {
                     *shown = Shown::claimed(None);
                 }
             }
             self.doubt(claims.into_keys());
         } else {
-            self.shown = claims.into_iter().map(|(order_id, stamp)| (order_id, Shown::claimed(stamp))).collect();
+            self.shown = claims.into_iter().map(|(order_id, rev)| (order_id, Shown::claimed(rev))).collect();
         }
     }
 
@@ -334,7 +353,7 @@ impl Registry {
         let (put, wake) = session.mailbox.put_update(&state.order_id, before.is_some(), reset, update);
         // A `removed` takes the timeline from the screen, too.
         let timeline = before.is_some_and(|before| before.timeline) && !reset && put != Put::ReplacedFirst;
-        entry.insert(Shown { stamp: Some(state.stamp), version: Some(state.version.number), timeline });
+        entry.insert(Shown { rev: Some(state.rev()), version: Some(state.version.number), timeline });
         if before.is_none()
             && let Some(order) = self.orders.get_mut(&state.order_id)
         {
@@ -383,7 +402,7 @@ impl Registry {
             snapshot.put(order_id, Some(view.clone()));
         }
         let timeline = timeline || before.is_some_and(|before| before.timeline);
-        let shown = Shown { stamp: Some(view.state.stamp), version: Some(view.state.version.number), timeline };
+        let shown = Shown { rev: Some(view.state.rev()), version: Some(view.state.version.number), timeline };
         session.shown.insert(order_id.clone(), shown);
         if let Some(order) = self.orders.get_mut(order_id) {
             order.sessions.insert(key);

@@ -4,7 +4,7 @@ use hashbrown::{DefaultHashBuilder, HashMap};
 use indexmap::IndexSet;
 
 use super::{Message, OrderView, PageLimits, SnapshotPages};
-use crate::domain::{OrderId, Timestamp};
+use crate::domain::{ListPlace, OrderId, Timestamp};
 
 /// What an entry costs besides its message.
 pub(crate) const ENTRY_OVERHEAD_BYTES: usize = 96;
@@ -20,12 +20,14 @@ pub struct PendingSnapshot {
     pub orders: HashMap<OrderId, OrderView>,
     /// The orders to take away (of a partial one).
     pub removed: IndexSet<OrderId, DefaultHashBuilder>,
+    /// The viewer's list goes on behind this place, and was not read further. Answers alone say so.
+    pub list_end: Option<ListPlace>,
 }
 
 impl PendingSnapshot {
     /// An empty snapshot.
     pub fn new(as_of: Timestamp, partial: bool) -> Self {
-        Self { as_of, partial, orders: HashMap::new(), removed: IndexSet::default() }
+        Self { as_of, partial, orders: HashMap::new(), removed: IndexSet::default(), list_end: None }
     }
 
     /// Says how one order looks now; `None`: it is not to be shown.
@@ -47,6 +49,7 @@ impl PendingSnapshot {
     /// Adds what a later, partial one says. Returns what that costs.
     pub(crate) fn merge(&mut self, later: Self) -> usize {
         self.as_of = later.as_of;
+        self.list_end = later.list_end.or(self.list_end.take());
         let mut bytes = 0;
         for (order_id, view) in later.orders {
             if !self.orders.contains_key(&order_id) {
@@ -75,7 +78,11 @@ impl PendingSnapshot {
     /// Cuts it into messages.
     pub fn into_pages(self, limits: PageLimits) -> SnapshotPages {
         let orders = self.orders.into_values().collect();
-        SnapshotPages::new(self.as_of, self.partial, orders, self.removed.into_iter().collect(), limits)
+        let pages = SnapshotPages::new(self.as_of, self.partial, orders, self.removed.into_iter().collect(), limits);
+        match &self.list_end {
+            Some(end) => pages.truncated_at(end),
+            None => pages,
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
     outbound::RawId,
     ping::{self, PingForm, Sign},
 };
-use crate::domain::{OrderId, Stamp};
+use crate::domain::{OrderId, Rev};
 
 /// Most orders a `subscribe` may name.
 pub const MAX_SUBSCRIBED: usize = 500;
@@ -35,7 +35,7 @@ pub enum ClientMessage {
     /// Says which states the client shows; it gets what differs. A `rev` that is none of ours differs from every state.
     Sync {
         /// The shown orders and their revs; `None` asks for everything.
-        orders: Option<HashMap<OrderId, Option<Stamp>>>,
+        orders: Option<HashMap<OrderId, Option<Rev>>>,
         /// To be echoed where it is refused.
         id: Option<RawId>,
     },
@@ -196,7 +196,7 @@ impl Envelope<'_> {
     }
 }
 
-fn read_revs(orders: &RawValue) -> Result<HashMap<OrderId, Option<Stamp>>, Refusal> {
+fn read_revs(orders: &RawValue) -> Result<HashMap<OrderId, Option<Rev>>, Refusal> {
     let revs: HashMap<OrderId, String> = serde_json::from_str(orders.get())
         .map_err(|_| ("invalid_message", "\"orders\" must map order ids to revs".to_owned()))?;
     if revs.len() > MAX_SYNCED {
@@ -250,7 +250,7 @@ fn is_too_deep(json: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::Epoch;
+    use crate::domain::{Epoch, Stamp};
 
     fn code(text: &str) -> &'static str {
         ClientMessage::parse(text).unwrap_err().code
@@ -273,7 +273,10 @@ mod tests {
         else {
             panic!("a sync with orders")
         };
-        assert_eq!(orders["A-1"], Some(Stamp { epoch: Epoch(7), partition: 2, offset: 1041 }));
+        assert_eq!(
+            orders["A-1"],
+            Some(Rev { stamp: Stamp { epoch: Epoch(7), partition: 2, offset: 1041 }, terminal: false })
+        );
         assert_eq!(orders["A-2"], None);
     }
 

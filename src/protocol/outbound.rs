@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{CloseCause, Message, StaleReasons};
-use crate::domain::{OrderId, OrderState, Timestamp, UserId};
+use crate::domain::{OrderId, OrderState, Rev, Timestamp, UserId};
 
 /// Every message but the order-carrying ones, which are encoded once and shared: see [`order_status`] and
 /// [`super::SnapshotPages`].
@@ -154,7 +154,7 @@ pub(super) struct OrderFields<'a> {
     order_id: &'a OrderId,
     status: &'a str,
     version: u64,
-    rev: Rev,
+    rev: WireRev,
     terminal: bool,
     occurred_at: Timestamp,
     details: &'a RawValue,
@@ -163,10 +163,10 @@ pub(super) struct OrderFields<'a> {
 #[derive(Serialize)]
 #[serde(into = "String")]
 #[derive(Clone)]
-struct Rev(crate::domain::Stamp);
+struct WireRev(Rev);
 
-impl From<Rev> for String {
-    fn from(rev: Rev) -> Self {
+impl From<WireRev> for String {
+    fn from(rev: WireRev) -> Self {
         rev.0.to_string()
     }
 }
@@ -177,7 +177,7 @@ impl<'a> OrderFields<'a> {
             order_id: &state.order_id,
             status: &state.status,
             version: state.version.number,
-            rev: Rev(state.stamp),
+            rev: WireRev(state.rev()),
             terminal: state.terminal,
             occurred_at: state.occurred_at,
             details: state.details.as_deref().unwrap_or_else(|| no_details()),

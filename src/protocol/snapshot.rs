@@ -1,6 +1,6 @@
 //! Snapshots on the wire: many orders at once, cut into pages that are made as the socket takes them.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{borrow::Cow, collections::VecDeque, sync::Arc};
 
 use serde::{Serialize, Serializer, ser::SerializeSeq};
 
@@ -9,10 +9,11 @@ use super::{
     message::{HEADER_BYTES, write_json},
     outbound::OrderFields,
 };
-use crate::domain::{OrderId, OrderState, Timeline, Timestamp};
+use crate::domain::{ListPlace, OrderId, OrderState, Timeline, Timestamp};
 
 const REMOVED: &[u8] = br#"],"removed":["#;
-const COMPLETE: [&[u8]; 2] = [br#"],"complete":false}"#, br#"],"complete":true}"#];
+const MORE: &[u8] = br#"],"complete":false}"#;
+const COMPLETE: &[u8] = br#"],"complete":true}"#;
 
 /// An order as a snapshot and `GET /orders` show it.
 #[derive(Debug, Clone)]
@@ -87,6 +88,8 @@ pub struct SnapshotPages {
     /// The next order, which did not fit into the last page any more: encoded once.
     carried: Option<Vec<u8>>,
     removed: VecDeque<OrderId>,
+    /// The end of the last page.
+    complete: Cow<'static, [u8]>,
     done: bool,
 }
 
@@ -109,8 +112,18 @@ impl SnapshotPages {
             orders: orders.into(),
             carried: None,
             removed: removed.into(),
+            complete: COMPLETE.into(),
             done: false,
         }
+    }
+
+    /// Says in the last page that the viewer's list goes on behind this place.
+    pub fn truncated_at(mut self, end: &ListPlace) -> Self {
+        let mut complete = br#"],"complete":true,"truncated":true,"older":"#.to_vec();
+        write_json(&mut complete, &path_of_older(end));
+        complete.push(b'}');
+        self.complete = complete.into();
+        self
     }
 
     /// Whether the last message has been made.
@@ -119,8 +132,7 @@ impl SnapshotPages {
     }
 
     fn write_page(&mut self, page: &mut Vec<u8>) {
-        let [more, complete] = COMPLETE;
-        let besides = HEADER_BYTES + REMOVED.len() + more.len();
+        let besides = HEADER_BYTES + REMOVED.len() + MORE.len().max(self.complete.len());
         let room = page.len() + self.limits.bytes.saturating_sub(besides);
         let Self { as_of, partial, .. } = *self;
         let first = std::mem::take(&mut self.first);
@@ -131,7 +143,7 @@ impl SnapshotPages {
         // What the name of the list takes, `room` has left out.
         self.write_removed(page, room + REMOVED.len(), is_empty);
         self.done = self.orders.is_empty() && self.carried.is_none() && self.removed.is_empty();
-        page.extend_from_slice(if self.done { complete } else { more });
+        page.extend_from_slice(if self.done { &self.complete } else { MORE });
     }
 
     /// Appends orders up to `room`, the first whatever its size. Returns how many.
@@ -179,11 +191,17 @@ impl SnapshotPages {
     }
 }
 
-/// The order of lists: newest `occurred_at` first, then by id.
+/// The order of lists, which is that of [`ListPlace`]: newest `occurred_at` first.
 pub fn sort_newest_first(orders: &mut [OrderView]) {
     orders.sort_unstable_by(|a, b| {
-        b.state.occurred_at.cmp(&a.state.occurred_at).then_with(|| a.state.order_id.cmp(&b.state.order_id))
+        (b.state.occurred_at, &b.state.order_id).cmp(&(a.state.occurred_at, &a.state.order_id))
     });
+}
+
+/// Where what stands behind a place in a list is to be had.
+pub fn path_of_older(place: &ListPlace) -> String {
+    let order_id: String = url::form_urlencoded::byte_serialize(place.order_id.as_str().as_bytes()).collect();
+    format!("/orders?after={}:{order_id}", place.changed_at)
 }
 
 /// Yields the messages; there is always at least one, and the last says `"complete":true`.

@@ -21,7 +21,7 @@ use std::{
 
 use self::{completion::Completion, expiry::Expiry, keepalive::Keepalive, limits::Limits, outbox::Outbox};
 use crate::{
-    domain::{OrderId, Stamp, Timestamp, UserId, Viewer},
+    domain::{OrderId, Rev, Timestamp, UserId, Viewer},
     protocol::{
         self, CloseCause, Delivery, Message, PageLimits, ServerMessage, StaleReasons,
         inbound::Token,
@@ -115,7 +115,7 @@ pub enum HubRequest {
     /// A full snapshot: at the start of a `sync=wait` session, for a `sync` without orders, after an overflow.
     Restart,
     /// What differs from these states.
-    Sync(hashbrown::HashMap<OrderId, Option<Stamp>>),
+    Sync(hashbrown::HashMap<OrderId, Option<Rev>>),
     /// Only these orders from now on, or all again.
     Subscribe(Option<Vec<OrderId>>),
     /// To see with these eyes from now on: the same user or a link as before, perhaps with other orders listed.

@@ -119,7 +119,7 @@ fn large_order(clock: &Clock, bytes: usize) -> OrderView {
         status: "paid".into(),
         terminal: false,
         version: Version { kind: VersionKind::Field, number: 1 },
-        stamp: Stamp { epoch: Epoch(7), partition: 0, offset: 1 },
+        stamp: crate::domain::Stamp { epoch: Epoch(7), partition: 0, offset: 1 },
         occurred_at: clock.now().wall,
         details: Some(serde_json::value::RawValue::from_string(details).unwrap()),
         event_id: None,

@@ -10,7 +10,7 @@ use super::{
     topic::Topic,
 };
 use crate::{
-    domain::{Change, Stamp},
+    domain::{Change, Rev},
     hub::simulation::Pages,
     session::Output,
 };
@@ -171,7 +171,7 @@ impl Client {
                 };
                 self.judge(&order, topic, flaws);
                 // What was shown of a log that had been replaced unnoticed is called by the name of a record of the log before.
-                let misnamed = |rev: &str| rev.parse().is_ok_and(|stamp| topic.records(stamp).nth(1).is_some());
+                let misnamed = |rev: &str| rev.parse().is_ok_and(|rev: Rev| topic.records(rev.stamp).nth(1).is_some());
                 if let Some(seen) = self.screen.get(&order.order_id)
                     && order.version <= seen.version
                     && !misnamed(&seen.rev)
@@ -211,7 +211,7 @@ impl Client {
 
     /// Whether a frame says of an order what its record says, to somebody who may hear it.
     fn judge(&self, order: &Order, topic: &Topic, flaws: &mut Flaws) {
-        let records = order.rev.parse::<Stamp>().ok().into_iter().flat_map(|stamp| topic.records(stamp));
+        let records = order.rev.parse::<Rev>().ok().into_iter().flat_map(|rev| topic.records(rev.stamp));
         let mut states = records.filter_map(|record| match &record.event.as_ref().ok()?.change {
             Change::Set(state) => Some(state),
             Change::Erase | Change::Reset => None,

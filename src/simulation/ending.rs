@@ -6,7 +6,7 @@ use super::{
     flaws::{Flaw, Flaws},
     world::World,
 };
-use crate::domain::{Known, Stamp};
+use crate::domain::{Known, Rev};
 
 /// Rounds after which a world that has not come to rest never will.
 const ROUNDS: usize = 90;
@@ -141,7 +141,10 @@ impl World {
             for order in &self.topic.orders {
                 let truth = self.database.rows.get(order).and_then(|history| history.known.order());
                 let truth = truth.filter(|state| state.names(user)).map(|state| state.stamp);
-                let shown = client.screen.get(order.as_str()).and_then(|seen| seen.rev.parse::<Stamp>().ok());
+                let shown = client
+                    .screen
+                    .get(order.as_str())
+                    .and_then(|seen| seen.rev.parse::<Rev>().ok().map(|rev| rev.stamp));
                 if truth != shown {
                     flaws.push((Flaw::Stale, format!("{user} sees {order} as {shown:?}, true is {truth:?}")));
                 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use hashbrown::HashMap;
 
 use crate::{
-    domain::{OrderId, UserId},
+    domain::{ListPart, OrderId, UserId},
     hub::{DueReads, OrderRead, SessionRead},
 };
 
@@ -22,6 +22,8 @@ const MAX_REMEMBERED: usize = 1_000;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Name {
     User(UserId),
+    /// A part of a user's list.
+    Part(ListPart),
     /// The order of a point read, or all that a link lists.
     Orders(Vec<OrderId>),
 }
@@ -34,14 +36,15 @@ impl Name {
     }
 
     fn of_session(read: &SessionRead) -> Self {
-        read.user.clone().map_or_else(
-            || {
+        match (&read.part, &read.user) {
+            (Some(part), _) => Self::Part(part.clone()),
+            (None, Some(user)) => Self::User(user.clone()),
+            (None, None) => {
                 let mut orders = read.orders.clone();
                 orders.sort_unstable();
                 Self::Orders(orders)
-            },
-            Self::User,
-        )
+            }
+        }
     }
 
     fn of_order(read: &OrderRead) -> Self {

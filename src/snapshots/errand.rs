@@ -108,11 +108,11 @@ impl Errand {
                 Ok(snapshot) => {
                     self.parts.wait_until_reached(&snapshot).await;
                     self.statements.on_answer();
-                    let users = self.under_way.sessions.iter().filter_map(|read| read.user.clone());
-                    self.outcome.listed.extend(users.map(|user| {
-                        let orders = snapshot.listed_for(&user).len();
-                        (user, orders)
-                    }));
+                    let lists = self.under_way.sessions.iter().filter_map(|read| {
+                        let orders = read.list_len(&snapshot)?;
+                        Some((read.user.clone()?, orders))
+                    });
+                    self.outcome.listed.extend(lists);
                     self.fold(&snapshot);
                 }
                 Err(fault) => self.on_fault(fault),

@@ -28,7 +28,7 @@ use self::{
     weights::{MAX_ORDERS_PER_STATEMENT, MAX_READS_PER_STATEMENT, Weights},
 };
 use crate::{
-    domain::{Snapshot, Timestamp, UserId},
+    domain::{Lifecycle, Snapshot, Timestamp, UserId},
     hub::{DueReads, Gathering, Hub, SharedHub},
     log::kafka::repeats::Repeats,
     runtime::Component,
@@ -60,6 +60,10 @@ pub struct SnapshotParts {
     pub hub: Arc<SharedHub>,
     /// Tells the tail what is still needed.
     pub reads: Arc<ReadsInFlight>,
+    /// Which statuses are terminal.
+    pub lifecycle: Arc<Lifecycle>,
+    /// `session.max_orders`.
+    pub max_orders: usize,
     /// `session.terminal_window`.
     pub terminal_window: Duration,
     /// `session.snapshot_timeout`.
@@ -264,7 +268,9 @@ impl SnapshotParts {
 
     async fn read(&self, due: &DueReads) -> Result<Snapshot, StoreError> {
         let window = i64::try_from(self.terminal_window.as_millis()).unwrap_or(i64::MAX);
-        let query = query(due, Timestamp::from_millis(Timestamp::now().as_millis().saturating_sub(window)));
+        let mut query = query(due, Timestamp::from_millis(Timestamp::now().as_millis().saturating_sub(window)));
+        query.max_orders = Some(self.max_orders);
+        query.lifecycle = Some(self.lifecycle.clone());
         self.metrics.sent(due.len());
         let sent = Instant::now();
         let snapshot = self.store.snapshot(&self.topic, &query).await;

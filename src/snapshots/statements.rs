@@ -10,15 +10,19 @@ use crate::{
 
 /// What one statement asks for all of these reads.
 pub(crate) fn query(due: &DueReads, terminal_since: Option<Timestamp>) -> SnapshotQuery {
-    let users: HashSet<_> = due.sessions.iter().filter_map(|read| read.user.as_ref()).collect();
+    let parts: HashSet<_> = due.sessions.iter().filter_map(|read| read.part.as_ref()).collect();
+    let whole = due.sessions.iter().filter(|read| read.part.is_none());
+    let users: HashSet<_> = whole.filter_map(|read| read.user.as_ref()).collect();
     let by_session = due.sessions.iter().flat_map(|read| &read.orders);
     let orders: HashSet<_> = by_session.chain(due.orders.iter().map(|read| &read.order_id)).collect();
     SnapshotQuery {
-        users: users.iter().copied().cloned().collect(),
-        orders: orders.into_iter().cloned().collect(),
-        terminal_since,
         // Who has more alone is to have it all the same.
-        most_listed: (users.len() > 1).then_some(MAX_ORDERS_PER_STATEMENT),
+        most_listed: (users.len() + parts.len() > 1).then_some(MAX_ORDERS_PER_STATEMENT),
+        users: users.into_iter().cloned().collect(),
+        orders: orders.into_iter().cloned().collect(),
+        parts: parts.into_iter().cloned().collect(),
+        terminal_since,
+        ..SnapshotQuery::default()
     }
 }
 
@@ -89,8 +93,13 @@ impl Statements {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::{domain::OrderId, hub::OrderRead};
+    use crate::{
+        domain::{Epoch, OrderId, Position, UserId, Viewer},
+        hub::{Hub, Joining, Mailbox, OrderRead},
+    };
 
     fn reads(orders: impl IntoIterator<Item = usize>) -> DueReads {
         let read = |n| OrderRead { order_id: OrderId::parse(&format!("A-{n}")).unwrap() };
@@ -109,6 +118,30 @@ mod tests {
             }
         }
         sent
+    }
+
+    #[test]
+    fn one_list_is_read_however_long_it_is_and_several_only_up_to_a_bound() {
+        let mut hub = Hub::new(usize::MAX);
+        hub.begin(Position { partition: 0, epoch: Epoch(1), next_offset: 0 });
+        let mut most_listed = |parts: &[Option<usize>]| {
+            for part in parts {
+                let viewer = Viewer::User { id: UserId::parse("u-1").unwrap(), only: None };
+                let mailbox = Arc::new(Mailbox::new(1 << 20));
+                let start = part.is_none();
+                let key = hub.join(Joining { viewer, mailbox, start, place: None, badge: None }).unwrap();
+                part.inspect(|max_orders| hub.read_part(key, None, *max_orders));
+            }
+            let due = hub.take_due_reads(10);
+            assert_eq!(due.len(), parts.len());
+            query(&due, None).most_listed
+        };
+        for one in [&[None][..], &[None, None], &[Some(100)], &[Some(100), Some(100)]] {
+            assert_eq!(most_listed(one), None, "{one:?}");
+        }
+        for several in [[None, Some(100)], [Some(100), Some(50)]] {
+            assert_eq!(most_listed(&several), Some(MAX_ORDERS_PER_STATEMENT), "{several:?}");
+        }
     }
 
     #[test]

@@ -37,6 +37,8 @@ impl Room {
             topic: TOPIC.into(),
             hub: Arc::new(SharedHub::new(hub)),
             reads: Arc::default(),
+            lifecycle: Arc::new(Lifecycle::new(&[], &[])),
+            max_orders: 1_000,
             terminal_window: Duration::ZERO,
             snapshot_timeout: PATIENCE,
             metrics: Metrics::new(Timestamp::now()).snapshots,

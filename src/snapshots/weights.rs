@@ -1,7 +1,7 @@
 //! How much reads are likely to bring, so that no statement and no step under the hub's lock is as large as chance has it.
 //! Pure.
 //!
-//! A read weighs what it names, or what its user's last one listed. Of users who have not been read yet that is a guess;
+//! A read weighs what it names, or what its user's last one listed, and not more than the part it asks for. Of users who have not been read yet that is a guess;
 //! where the guesses were too low, the statement says so in place of an answer, and whose lists are long. Those are asked
 //! for in statements of their own, so that the short ones need not wait for them.
 
@@ -33,7 +33,8 @@ impl Weights {
     /// How many orders a read is likely to bring.
     pub(super) fn of(&self, read: &SessionRead) -> usize {
         let listed = read.user.as_ref().map_or(1, |user| self.0.get(user).copied().unwrap_or(GUESS));
-        listed.max(read.orders.len())
+        let most = read.part.as_ref().map_or(usize::MAX, |part| part.max_orders);
+        listed.min(most).max(read.orders.len())
     }
 
     /// A user's list was so long.
@@ -81,7 +82,7 @@ pub(super) fn reads_of_a_step(due: &DueReads, snapshot: &Snapshot) -> usize {
     }
     let mut orders = 0;
     let fits = |read: &&SessionRead| {
-        let listed = read.user.as_ref().map_or(0, |user| snapshot.listed_for(user).len());
+        let listed = read.listed(snapshot).map_or(0, |listed| listed.orders.len());
         orders += (listed + read.orders.len()).max(1);
         orders <= MAX_ORDERS_PER_STEP
     };
@@ -92,7 +93,9 @@ pub(super) fn reads_of_a_step(due: &DueReads, snapshot: &Snapshot) -> usize {
 mod tests {
     use std::sync::Arc;
 
-    use super::*;
+    use hashbrown::HashMap;
+
+    use super::{super::statements::query, *};
     use crate::{
         domain::{Epoch, OrderId, OrderState, Position, Stamp, Timestamp, Version, VersionKind, Viewer},
         domain::{History, Known, SnapshotQuery, Timeline},
@@ -200,6 +203,26 @@ mod tests {
     }
 
     #[test]
+    fn a_part_of_a_list_weighs_no_more_than_it_may_have_and_tells_nothing_of_the_rest() {
+        let (users, mut weights) = (users(2), Weights::default());
+        users.iter().for_each(|user| weights.on_answer(user.clone(), 1_500));
+        let mut hub = hub_of(&[]);
+        for (user, max_orders) in users.iter().zip([5, 7]) {
+            let viewer = Viewer::User { id: user.clone(), only: None };
+            let mailbox = Arc::new(Mailbox::new(1 << 20));
+            let key = hub.join(Joining { viewer, mailbox, start: false, place: None, badge: None }).unwrap();
+            hub.read_part(key, None, max_orders);
+        }
+        let due = hub.take_due_reads(2).sessions;
+        assert_eq!(due.iter().map(|read| weights.of(read)).collect::<Vec<_>>(), [5, 7]);
+        let snapshot = snapshot_of(&query(&DueReads { sessions: due.clone(), orders: vec![] }, None), &users, 6);
+        let listed = |read: &SessionRead| read.listed(&snapshot).unwrap().orders.len();
+        assert_eq!(due.iter().map(listed).collect::<Vec<_>>(), [5, 6]);
+        let lengths: Vec<_> = due.iter().map(|read| read.list_len(&snapshot)).collect();
+        assert_eq!(lengths, [None, Some(6)], "the first goes on");
+    }
+
+    #[test]
     fn who_has_more_than_a_statement_may_list_is_read_alone() {
         let (users, mut weights) = (users(3), Weights::default());
         let mut hub = hub_of(&users);
@@ -222,6 +245,16 @@ mod tests {
 
     /// A snapshot in which each of these users has so many orders.
     fn snapshot(users: &[(UserId, usize)]) -> Snapshot {
+        let query = SnapshotQuery { users: users.iter().map(|(user, _)| user.clone()).collect(), ..Default::default() };
+        Snapshot::new(&query, Vec::new(), histories(users))
+    }
+
+    fn snapshot_of(query: &SnapshotQuery, users: &[UserId], orders: usize) -> Snapshot {
+        let users: Vec<_> = users.iter().map(|user| (user.clone(), orders)).collect();
+        Snapshot::new(query, Vec::new(), histories(&users))
+    }
+
+    fn histories(users: &[(UserId, usize)]) -> HashMap<OrderId, History> {
         let state = |user: &UserId, n: usize| {
             let state = OrderState {
                 order_id: OrderId::parse(&format!("{}-{n}", user.as_str())).unwrap(),
@@ -238,9 +271,7 @@ mod tests {
             let timeline = Arc::new(Timeline::of(&state));
             (state.order_id.clone(), History { known: Known::Order(Arc::new(state)), timeline })
         };
-        let histories = users.iter().flat_map(|(user, many)| (0..*many).map(move |n| state(user, n))).collect();
-        let query = SnapshotQuery { users: users.iter().map(|(user, _)| user.clone()).collect(), ..Default::default() };
-        Snapshot::new(&query, Vec::new(), histories)
+        users.iter().flat_map(|(user, many)| (0..*many).map(move |n| state(user, n))).collect()
     }
 
     #[test]

@@ -5,9 +5,10 @@ use sqlx::{ColumnIndex, Decode, Error, FromRow, Row, Type};
 
 use super::{
     StoreError,
+    lists::{CountRow, EndRow, Lists},
     rows::{MarkerRow, OrderRow, unreadable},
 };
-use crate::domain::{Epoch, Position, Snapshot, SnapshotQuery, UserId};
+use crate::domain::{Epoch, Position, Snapshot, SnapshotQuery};
 
 /// A row of `progress`, under the column names that the snapshot statement gives it.
 #[derive(Debug, FromRow)]
@@ -21,51 +22,48 @@ pub(super) struct PositionRow {
     next_offset: i64,
 }
 
-/// What is bound for how many listed orders are read: one more than is allowed tells that there are too many.
-pub(super) fn limit(asked: &SnapshotQuery) -> i64 {
-    asked.most_listed.map_or(i64::MAX, |most| i64::try_from(most).map_or(i64::MAX, |most| most.saturating_add(1)))
-}
-
-/// Sorts rows by their `kind`: positions (0), orders (1), markers (2), and how many orders were
-/// listed by user (3).
-pub(super) fn gather<'r, R: Row>(asked: &SnapshotQuery, rows: &'r [R]) -> Result<Snapshot, StoreError>
+/// Sorts rows by their `kind`: positions (0), orders (1), markers (2), ends of lists (3), and how much is listed where
+/// that was too much (4).
+pub(super) fn gather<'r, R: Row>(asked: &SnapshotQuery, lists: &Lists, rows: &'r [R]) -> Result<Snapshot, StoreError>
 where
     for<'q> &'q str: ColumnIndex<R>,
     i32: Decode<'r, R::Database> + Type<R::Database>,
-    i64: Decode<'r, R::Database> + Type<R::Database>,
     String: Decode<'r, R::Database> + Type<R::Database>,
     PositionRow: FromRow<'r, R>,
     OrderRow: FromRow<'r, R>,
     MarkerRow: FromRow<'r, R>,
+    EndRow: FromRow<'r, R>,
+    CountRow: FromRow<'r, R>,
 {
-    let (mut positions, mut listed) = (Vec::new(), Vec::new());
+    let (mut positions, mut ends, mut counts) = (Vec::new(), Vec::new(), Vec::new());
     let (mut histories, mut unreadable_values) = (HashMap::with_capacity(rows.len()), 0);
     for row in rows {
         match row.try_get("kind")? {
-            3 => {
-                let (user, orders): (String, i64) = (row.try_get("order_id")?, row.try_get("log_offset")?);
-                let user = UserId::parse(&user).map_err(unreadable)?;
-                listed.push((user, usize::try_from(orders).map_err(unreadable)?));
-            }
             0 => positions.push(PositionRow::from_row(row)?.into_position()?),
             1 => {
-                let (history, unreadable) =
-                    OrderRow::from_row(row).and_then(OrderRow::into_history).map_err(of_order(row))?;
+                let read = |mut row: OrderRow| {
+                    if let Some(lifecycle) = &asked.lifecycle {
+                        row.terminal = lifecycle.is_terminal(&row.status);
+                    }
+                    row.into_history()
+                };
+                let (history, unreadable) = OrderRow::from_row(row).and_then(read).map_err(of_order(row))?;
                 histories.extend([history]);
                 unreadable_values += unreadable;
             }
+            3 => ends.push(EndRow::from_row(row)?),
+            4 => counts.push(CountRow::from_row(row)?),
             _ => {
                 let history = MarkerRow::from_row(row).and_then(MarkerRow::into_history).map_err(of_order(row))?;
                 histories.extend([history]);
             }
         }
     }
-    let all: usize = listed.iter().map(|(_, orders)| orders).sum();
-    if let Some(most) = asked.most_listed.filter(|most| all > *most) {
-        return Err(StoreError::TooMuch { most, listed });
+    if let Some(most) = asked.most_listed.filter(|_| !counts.is_empty()) {
+        return Err(StoreError::TooMuch { most, listed: lists.counted(counts) });
     }
     positions.sort_unstable_by_key(|position| position.partition);
-    Ok(Snapshot::new(asked, positions, histories).with_unreadable_values(unreadable_values))
+    Ok(lists.cut(Snapshot::new(asked, positions, histories), ends).with_unreadable_values(unreadable_values))
 }
 
 /// Says of an error whose row it is about.

@@ -11,6 +11,7 @@ mod dead_letters;
 mod error;
 pub mod gateway;
 mod gather;
+mod lists;
 pub(crate) mod plan;
 pub mod postgres;
 mod reading;
@@ -19,6 +20,7 @@ mod rows;
 mod schema;
 mod sqlite;
 mod tickets;
+mod upkeep;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -30,9 +32,11 @@ pub use self::{
     error::{RejectedEvent, StoreError},
     replays::{DeadLetterStore, RecordId, Replay, StoredLetter},
     tickets::{MayCommit, TicketUse, UsedTicket},
+    upkeep::{ListRow, Restated, restate_all},
 };
-use crate::domain::{Epoch, OrderEvent, Position, Snapshot, SnapshotQuery, Timestamp};
-use crate::domain::{Halt, LastRecord, Progress};
+use crate::domain::{
+    Epoch, Halt, LastRecord, Lifecycle, OrderEvent, Position, Progress, Snapshot, SnapshotQuery, Timestamp,
+};
 
 /// The store, as recorder, fanout and snapshots use it. Every call may be dropped at an await without harm: what was
 /// not committed is rolled back.
@@ -66,6 +70,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// Reads rows and progress in ONE statement.
     async fn snapshot(&self, topic: &str, query: &SnapshotQuery) -> Result<Snapshot, StoreError>;
+
+    /// Makes a stretch of the viewers' lists what `lifecycle` says of the stored statuses, from behind `after` on: which
+    /// orders are terminal, and where in its viewers' lists each stands. What is right is only read. Safe beside
+    /// recorders, and to be cut off; [`restate_all`] goes through all.
+    async fn restate(&self, lifecycle: &Lifecycle, after: Option<&ListRow>) -> Result<Restated, StoreError>;
 
     /// Removes markers of orders erased longer ago than `life`, by the store's own clock: an instance whose clock is
     /// wrong must not remove those of all. Returns how many.

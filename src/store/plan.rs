@@ -34,6 +34,8 @@ pub(super) struct Plan {
     pub(super) marked: Vec<MarkerRow>,
     pub(super) hidden: Vec<ViewerRow>,
     pub(super) shown: Vec<ViewerRow>,
+    /// Orders that are terminal now, or not any more, by other settings.
+    pub(super) restated: Vec<String>,
 }
 
 /// The events of a batch in log order, partitions in order.
@@ -179,9 +181,10 @@ impl Plan {
         }
     }
 
-    /// Most events change neither who is named nor since when the order is terminal: then nothing is written.
+    /// Whoever is named has the order in its place by when it changed.
     fn change_viewers(&mut self, old: Option<&OrderState>, new: Option<&OrderState>) {
-        let old: BTreeSet<ViewerRow> = old.into_iter().flat_map(ViewerRow::of).collect();
+        let unordered = old.filter(|old| !old.terminal).into_iter().flat_map(ViewerRow::unordered);
+        let old: BTreeSet<ViewerRow> = old.into_iter().flat_map(ViewerRow::of).chain(unordered).collect();
         let new: BTreeSet<ViewerRow> = new.into_iter().flat_map(ViewerRow::of).collect();
         self.hidden.extend(old.difference(&new).cloned());
         self.shown.extend(new.difference(&old).cloned());

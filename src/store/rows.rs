@@ -43,12 +43,17 @@ pub(super) struct MarkerRow {
 }
 
 /// A row of `order_viewers`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, FromRow)]
 pub(super) struct ViewerRow {
     pub(super) order_id: String,
     pub(super) user_id: String,
+    /// When the order ended; while it has not, [`OPEN`] and when it changed last. So one index holds both lists of a
+    /// viewer, each newest last.
     pub(super) terminal_at: i64,
 }
+
+/// Lies so far above every moment that what is at least half of it belongs to an order that has not ended.
+pub(super) const OPEN: i64 = 1 << 62;
 
 impl OrderRow {
     pub(super) fn of(state: &OrderState, timeline: &Timeline) -> Self {
@@ -126,7 +131,21 @@ impl MarkerRow {
 impl ViewerRow {
     /// The rows of everyone the state names.
     pub(super) fn of(state: &OrderState) -> impl Iterator<Item = Self> {
-        let terminal_at = if state.terminal { state.occurred_at.as_millis() } else { i64::MAX };
+        Self::listing(state, state.terminal)
+    }
+
+    /// The rows of everyone the state names, if it is taken for a terminal one or not.
+    pub(super) fn listing(state: &OrderState, terminal: bool) -> impl Iterator<Item = Self> {
+        let changed_at = state.occurred_at.as_millis();
+        Self::at(state, if terminal { changed_at } else { OPEN + changed_at })
+    }
+
+    /// What earlier versions wrote of an order that has not ended, and may still write beside this one.
+    pub(super) fn unordered(state: &OrderState) -> impl Iterator<Item = Self> {
+        Self::at(state, i64::MAX)
+    }
+
+    fn at(state: &OrderState, terminal_at: i64) -> impl Iterator<Item = Self> {
         state.named().map(move |user| Self {
             order_id: state.order_id.to_string(),
             user_id: user.to_string(),

@@ -9,7 +9,8 @@ use std::{
 
 use ordercast::{
     domain::{
-        Change, Decoder, Epoch, History, LogContext, OrderEvent, OrderState, RawRecord, RefusalCode, Timestamp, UserId,
+        Change, Decoder, Epoch, History, ListPlace, LogContext, OrderEvent, OrderState, RawRecord, RefusalCode,
+        Timestamp, UserId,
         decode::{self, DecoderOptions, MAX_DETAILS_BYTES},
     },
     protocol::{
@@ -93,6 +94,9 @@ fn written() -> Vec<(&'static str, Message)> {
     messages.push(("OrderStatus", outbound::order_status(&shipped, Some(&packed))));
     messages.extend(pages.map(|page| ("Snapshot", page)));
     messages.extend(SnapshotPages::new(now, false, vec![], vec![], limits).map(|page| ("Snapshot", page)));
+    let end = ListPlace { changed_at: 0, order_id: order_id.clone() };
+    let cut = SnapshotPages::new(now, false, vec![], vec![], limits).truncated_at(&end);
+    messages.extend(cut.map(|page| ("Snapshot", page)));
     messages
 }
 

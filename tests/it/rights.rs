@@ -184,6 +184,7 @@ async fn migrate_needs_the_rights_that_are_documented_and_names_the_one_that_is_
                 let migrated = call(&directory, &["migrate"], &settings).await;
                 assert_eq!((migrated.code, migrated.stderr.as_str()), (Some(0), ""), "{}", migrated.stdout);
                 assert!(migrated.stdout.contains(&format!("the control topic {control} was made")));
+                assert!(migrated.stdout.contains("orders restated by lifecycle.terminal: 0"), "{}", migrated.stdout);
             }
             // Who may not make topics finds those that somebody else has made.
             4 => {

@@ -12,6 +12,7 @@ mod reading;
 mod recorders;
 mod schema;
 mod tickets;
+mod upkeep;
 
 /// Runs the same tests against each dialect, each in a database of its own.
 macro_rules! contract {
@@ -54,9 +55,13 @@ contract! {
         markers_are_forgotten_by_age;
     reading:
         a_list_leaves_out_old_terminal_orders_only,
+        a_list_is_bounded_for_each_viewer_by_its_newest,
+        the_parts_of_a_list_are_all_of_it_each_order_once,
+        a_list_goes_on_behind_rows_that_stand_for_nothing,
         orders_asked_by_name_are_answered_at_any_age,
         an_order_of_several_users_is_listed_for_each,
         lists_that_are_too_long_together_are_told_and_not_read,
+        what_is_behind_the_end_of_a_list_is_not_too_much,
         what_no_client_could_read_makes_no_snapshot_unreadable,
         a_snapshot_is_one_view_under_concurrent_writers;
     progress:
@@ -81,6 +86,11 @@ contract! {
         a_ticket_that_is_over_is_good_for_nothing_and_cleaned_away,
         a_ticket_is_as_good_as_before_where_its_use_is_withdrawn,
         a_ticket_that_is_put_back_is_as_it_was_and_stays_as_it_is_where_it_is_there;
+    upkeep:
+        stored_orders_are_restated_by_other_settings_in_stretches_and_once,
+        rows_as_they_were_before_and_rows_of_nothing_are_put_right,
+        what_is_told_goes_by_the_settings_of_who_reads,
+        restating_beside_a_recorder_loses_no_row;
     schema:
         an_empty_database_is_behind_until_migrated,
         a_database_from_the_future_is_left_alone,

@@ -17,6 +17,8 @@
 //!             └ document ─► text       JSON, opened only as far as somebody looks
 //! ```
 
+use std::sync::Arc;
+
 use smol_str::SmolStr;
 
 use super::{Change, Epoch, Lifecycle, OrderEvent, OrderState, Stamp, Timestamp, Version, VersionKind, ids};
@@ -97,7 +99,7 @@ pub struct Decoded {
 #[derive(Debug)]
 pub struct Decoder {
     fields: Fields,
-    lifecycle: Lifecycle,
+    lifecycle: Arc<Lifecycle>,
     missing_version: MissingVersion,
     trim: bool,
 }
@@ -119,8 +121,13 @@ impl Decoder {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let lifecycle = Lifecycle::new(&options.statuses, &options.terminal);
+        let lifecycle = Arc::new(Lifecycle::new(&options.statuses, &options.terminal));
         Ok(Self { fields, lifecycle, missing_version: options.missing_version, trim: options.trim })
+    }
+
+    /// The statuses as this decodes them.
+    pub fn lifecycle(&self) -> &Arc<Lifecycle> {
+        &self.lifecycle
     }
 
     /// Decodes and validates one record.

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// The default of `lifecycle.terminal`.
+const TERMINAL: [&str; 7] = ["delivered", "cancelled", "refunded", "returned", "completed", "done", "closed"];
+
 /// Settings of a [`Decoder`](super::Decoder).
 #[derive(Debug, Clone)]
 pub struct DecoderOptions {
@@ -25,7 +28,7 @@ impl Default for DecoderOptions {
             trim: false,
             missing_version: MissingVersion::default(),
             statuses: Vec::new(),
-            terminal: ["delivered", "cancelled", "refunded", "returned"].map(String::from).into(),
+            terminal: TERMINAL.map(String::from).into(),
         }
     }
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{Operations, guard::Operator};
 use crate::{
-    domain::{Known, OrderId, Stamp, Timestamp, UserId},
+    domain::{Known, OrderId, Rev, Timestamp, UserId},
     http::refusal::Refusal,
     hub::Shows,
     store::gateway::KeptDeadLetter,
@@ -74,9 +74,11 @@ pub(super) async fn trace(
     let trace = operations.store.trace(order_id.clone()).await?;
     let sessions = operations.hub.step(|hub| hub.shows(&order_id, MAX_SESSIONS));
     let known = trace.history.as_ref().map(|history| &history.known);
-    let (stored, status, version, stamp) = match known {
-        Some(Known::Order(state)) => ("order", Some(&*state.status), Some(state.version), Some(state.stamp)),
-        Some(Known::Erased(marker)) => ("erased", None, Some(marker.version), Some(marker.stamp)),
+    let (stored, status, version, rev) = match known {
+        Some(Known::Order(state)) => ("order", Some(&*state.status), Some(state.version), Some(state.rev())),
+        Some(Known::Erased(marker)) => {
+            ("erased", None, Some(marker.version), Some(Rev { stamp: marker.stamp, terminal: false }))
+        }
         None => ("unknown", None, None, None),
     };
     let steps = trace.history.iter().flat_map(|history| history.timeline.steps()).map(|step| TracedStep {
@@ -92,9 +94,9 @@ pub(super) async fn trace(
         stored,
         status,
         version: version.map(|version| version.number),
-        rev: stamp.as_ref().map(Stamp::to_string),
-        partition: stamp.map(|stamp| stamp.partition),
-        offset: stamp.map(|stamp| stamp.offset),
+        rev: rev.as_ref().map(Rev::to_string),
+        partition: rev.map(|rev| rev.stamp.partition),
+        offset: rev.map(|rev| rev.stamp.offset),
         steps: steps.collect(),
         dead_letters: trace.dead_letters.into_iter().map(TracedDeadLetter::from).collect(),
         instance: &operations.name,
@@ -112,7 +114,7 @@ impl From<KeptDeadLetter> for TracedDeadLetter {
 
 impl From<Shows> for TracedSession {
     fn from(shows: Shows) -> Self {
-        let Shows { session_id, user, version, stamp } = shows;
-        Self { session_id, user_id: user, version, rev: stamp.map(|stamp| stamp.to_string()) }
+        let Shows { session_id, user, version, rev } = shows;
+        Self { session_id, user_id: user, version, rev: rev.map(|rev| rev.to_string()) }
     }
 }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::{pages::Pages, upstream::Upstream};
 use crate::{
-    domain::{OrderId, OrderState, Stamp, Viewer},
+    domain::{OrderId, OrderState, Rev, Viewer},
     protocol::Message,
 };
 
@@ -115,7 +115,7 @@ impl Client {
     }
 
     /// What the client names in a `sync`: an order whose timeline it lacks by no rev, so that it is told.
-    pub(super) fn claims(&self) -> HashMap<OrderId, Option<Stamp>> {
+    pub(super) fn claims(&self) -> HashMap<OrderId, Option<Rev>> {
         let rev = |seen: &Seen| if seen.untold_since.is_none() { seen.rev.parse().ok() } else { None };
         self.screen.iter().map(|(order_id, seen)| (OrderId::parse(order_id).unwrap(), rev(seen))).collect()
     }

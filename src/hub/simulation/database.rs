@@ -48,7 +48,7 @@ impl Database {
     /// One statement.
     pub(super) fn snapshot(&self, query: &SnapshotQuery) -> Snapshot {
         let answers = self.rows.iter().filter(|(order_id, history)| {
-            let listed = |state: &_| query.lists(state) && query.users.iter().any(|user| state.names(user));
+            let listed = |state: &_| query.lists_state(state) && query.lists().any(|part| state.names(&part.user));
             query.orders.contains(order_id) || history.known.order().is_some_and(|state| listed(state))
         });
         let histories = answers.map(|(order_id, history)| (order_id.clone(), history.clone())).collect();

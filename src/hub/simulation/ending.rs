@@ -65,7 +65,7 @@ impl World {
                     Some((state, _)) if state.version.number != seen.version => {
                         self.flaws.push(flaw(Flaw::Stale, format!("{seen:?}, true is {state:?}")));
                     }
-                    Some((state, _)) if state.stamp.to_string() != seen.rev => {
+                    Some((state, _)) if state.rev().to_string() != seen.rev => {
                         self.flaws.push(flaw(Flaw::Content, format!("{seen:?}, true is {state:?}")));
                     }
                     Some((_, history)) if is_untold(history, seen.untold_since.as_deref()) => {
@@ -76,7 +76,7 @@ impl World {
             }
             for order in self.upstream.orders.iter().filter(|order| !screen.contains_key(order.as_str())) {
                 if let Some((state, _)) = truth(order.as_str())
-                    && (!state.terminal || seat.client.names(order))
+                    && (!state.terminal && self.max_orders.is_none() || seat.client.names(order))
                 {
                     self.flaws.push(flaw(Flaw::Stale, format!("misses {state:?}")));
                 }
@@ -106,7 +106,9 @@ impl World {
 
 /// Whether the client saw only updates of an order although it had earlier steps.
 fn is_untold(history: &History, since: Option<&str>) -> bool {
-    let Some(since) = since.and_then(|rev| rev.parse::<crate::domain::Stamp>().ok()) else { return false };
+    let Some(since) = since.and_then(|rev| rev.parse::<crate::domain::Rev>().ok().map(|rev| rev.stamp)) else {
+        return false;
+    };
     let earlier = |stamp: crate::domain::Stamp| (stamp.epoch.0, stamp.offset) < (since.epoch.0, since.offset);
     history.timeline.steps().iter().any(|step| earlier(step.stamp))
 }
@@ -121,7 +123,7 @@ impl Hub {
             }
             for (order_id, shown) in &session.shown {
                 let order = self.registry.orders.get(order_id);
-                if order.is_none_or(|order| !order.sessions.contains(&key) || shown.stamp != Some(order.state.stamp)) {
+                if order.is_none_or(|order| !order.sessions.contains(&key) || shown.rev != Some(order.state.rev())) {
                     flaws.push((Flaw::Zombie, format!("{key:?} shows {order_id} as {shown:?}, the hub has {order:?}")));
                 }
             }

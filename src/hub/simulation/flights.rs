@@ -70,7 +70,8 @@ impl World {
             users: flight.due.sessions.iter().filter_map(|read| read.user.clone()).collect(),
             orders: flight.due.orders.iter().map(|read| &read.order_id).chain(named).cloned().collect(),
             terminal_since: Some(terminal_since()),
-            most_listed: None,
+            max_orders: self.max_orders,
+            ..SnapshotQuery::default()
         };
         flight.snapshot = Some(self.database.snapshot(&query));
     }

@@ -42,6 +42,8 @@ pub(super) enum Feature {
     BadReads,
     /// A partition is added.
     Grow,
+    /// Lists hold one to three orders.
+    Bound,
 }
 
 /// A mix of features, and the rates of a run.
@@ -58,8 +60,8 @@ pub(super) struct Mix {
 }
 
 use Feature::{
-    BadReads, Cap, Content, Gap, Grow, Kinds, Leave, Links, NewLog, Partitioners, Rebuild, Recreate, Refresh, Rejected,
-    Restore, SmallMailbox, Subscribe, Sync, Trim,
+    BadReads, Bound, Cap, Content, Gap, Grow, Kinds, Leave, Links, NewLog, Partitioners, Rebuild, Recreate, Refresh,
+    Rejected, Restore, SmallMailbox, Subscribe, Sync, Trim,
 };
 
 /// What the small model of the design calls everything.
@@ -72,7 +74,7 @@ impl Mix {
 
     /// Everything happens.
     pub(super) fn everything() -> Self {
-        let more = [Recreate, NewLog, Kinds, SmallMailbox, Subscribe, Links, Refresh, BadReads, Grow];
+        let more = [Recreate, NewLog, Kinds, SmallMailbox, Subscribe, Links, Refresh, BadReads, Grow, Bound];
         let features = MODEL.into_iter().chain(more).collect();
         Self { name: "everything", features, steps: 200, orders: 4, late: 0.25, audit: 0.05 }
     }
@@ -94,7 +96,8 @@ impl Mix {
 
     /// Clients that talk much and read little.
     pub(super) fn talkative() -> Self {
-        let features = vec![Cap, Content, Sync, Subscribe, Links, Refresh, SmallMailbox, Rejected, BadReads, Leave];
+        let features =
+            vec![Cap, Content, Sync, Subscribe, Links, Refresh, SmallMailbox, Rejected, BadReads, Leave, Bound];
         Self { name: "talkative", features, steps: 200, orders: 4, late: 0.25, audit: 0.02 }
     }
 

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::protocol::Delivery;
 use crate::{
-    domain::{OrderId, Stamp, Timestamp, Viewer},
+    domain::{OrderId, Rev, Timestamp, Viewer},
     hub::{Joining, Mailbox, SessionKey},
     protocol::PageLimits,
 };
@@ -41,7 +41,7 @@ pub(super) struct Seat {
 /// What a client says.
 #[derive(Debug, Clone)]
 pub(super) enum Said {
-    Sync(HashMap<OrderId, Option<Stamp>>),
+    Sync(HashMap<OrderId, Option<Rev>>),
     /// Without claims.
     SyncAll,
     Subscribe(Option<Vec<OrderId>>),

@@ -102,7 +102,7 @@ impl Upstream {
         if mix.has(Feature::Rejected) && rng.random_bool(0.05) {
             log.bad.insert(stamp.offset);
         }
-        self.states.insert(stamp.to_string(), state.clone());
+        self.states.insert(state.rev().to_string(), state.clone());
         log.append(OrderEvent { order_id, stamp, change: Change::Set(state) })
     }
 

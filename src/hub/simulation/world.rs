@@ -31,6 +31,8 @@ pub(super) struct World {
     pub(super) refused: Vec<Stamp>,
     pub(super) previous: Previous,
     pub(super) mailbox_bytes: usize,
+    /// Orders in a list at most.
+    pub(super) max_orders: Option<usize>,
     pub(super) off: Option<Rule>,
     pub(super) trace: bool,
 }
@@ -43,6 +45,7 @@ impl World {
             if mix.has(Feature::Cap) { [1_500, 3_000, usize::MAX][rng.random_range(0..3)] } else { usize::MAX };
         let small = mix.has(Feature::SmallMailbox);
         let mailbox_bytes = if small { [300, 700, 65_536][rng.random_range(0..3)] } else { 65_536 };
+        let max_orders = mix.has(Feature::Bound).then(|| rng.random_range(1..=3));
         let hub = Hub::new(tail_bytes).without(off);
         let mut world = Self {
             upstream: Upstream::new(&mix, partitions),
@@ -57,6 +60,7 @@ impl World {
             refused: Vec::new(),
             previous: Previous::new(),
             mailbox_bytes,
+            max_orders,
             trace,
             mix,
             rng,

@@ -1,5 +1,6 @@
 //! The hub's invariants, each as a small scene: a log, rows, and sessions whose mailboxes are read as sentences.
 
+mod lists;
 mod log;
 mod mailbox;
 mod partitions;
@@ -17,8 +18,8 @@ use hashbrown::HashMap;
 use super::{Correction, DueReads, Hub, Joining, Mailbox, Reconciled, Revision, SessionKey, TooManySessions};
 use crate::{
     domain::{
-        Change, Epoch, History, OrderEvent, OrderId, OrderState, Position, Snapshot, SnapshotQuery, Stamp, Timestamp,
-        UserId, Version, VersionKind, Viewer,
+        Change, Epoch, History, Known, OrderEvent, OrderId, OrderState, Position, Rev, Snapshot, SnapshotQuery, Stamp,
+        Timestamp, UserId, Version, VersionKind, Viewer,
     },
     protocol::{Delivery, Message, PendingSnapshot, StaleReason},
 };
@@ -57,13 +58,15 @@ struct Scene {
     /// How far the recorder is.
     saved: usize,
     mailbox_bytes: usize,
+    /// Orders in a list at most.
+    max_orders: Option<usize>,
 }
 
 impl Scene {
     fn new() -> Self {
         let mut hub = Hub::new(usize::MAX);
         hub.begin(position(0));
-        Self { hub, log: Vec::new(), rows: HashMap::new(), saved: 0, mailbox_bytes: 65_536 }
+        Self { hub, log: Vec::new(), rows: HashMap::new(), saved: 0, mailbox_bytes: 65_536, max_orders: None }
     }
 
     /// Appends a record that sets an order.
@@ -148,6 +151,7 @@ impl Scene {
         let query = SnapshotQuery {
             users: due.sessions.iter().filter_map(|read| read.user.clone()).collect(),
             orders: due.orders.iter().map(|read| read.order_id.clone()).chain(named).collect(),
+            max_orders: self.max_orders,
             ..SnapshotQuery::default()
         };
         Snapshot::new(&query, self.progress().to_vec(), self.rows.clone())

@@ -118,7 +118,7 @@ fn an_audit_finds_and_repairs_what_one_screen_alone_shows_wrongly() {
     scene.fan();
     assert_eq!(ann.hear(), ["A-1 v2"]);
     let session = &mut scene.hub.registry.sessions[ann.key];
-    session.shown.get_mut(&order("A-1")).unwrap().stamp = Some(stamp(0));
+    session.shown.get_mut(&order("A-1")).unwrap().rev = Some(Rev { stamp: stamp(0), terminal: false });
     session.shown.remove(&order("A-2"));
     scene.hub.audit(ann.key);
     let [Reconciled::Done(corrections)] = &mut scene.answer()[..] else { panic!("one session was audited") };
@@ -328,7 +328,10 @@ fn an_answer_that_breaks_off_in_the_middle_is_owed_in_full_and_nothing_comes_bef
     // As far as it gets.
     let session = &mut scene.hub.registry.sessions[ann.key];
     (session.phase, session.queued, session.half_shown) = (Phase::Live, false, true);
-    session.shown.insert(order("A-1"), Shown { stamp: Some(stamp(0)), version: Some(1), timeline: true });
+    session.shown.insert(
+        order("A-1"),
+        Shown { rev: Some(Rev { stamp: stamp(0), terminal: false }), version: Some(1), timeline: true },
+    );
     let again = scene.hub.broke_off(read);
     assert!(!scene.hub.has_due_reads(), "it is for who took the read to say when it is due again");
     scene.set("A-1", 2, &["ann"]);

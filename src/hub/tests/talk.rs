@@ -2,8 +2,9 @@
 
 use super::*;
 
-fn claims(claims: &[(&str, Option<i64>)]) -> HashMap<OrderId, Option<Stamp>> {
-    claims.iter().map(|(id, offset)| (order(id), offset.map(stamp))).collect()
+fn claims(claims: &[(&str, Option<i64>)]) -> HashMap<OrderId, Option<Rev>> {
+    let rev = |offset| Rev { stamp: stamp(offset), terminal: false };
+    claims.iter().map(|(id, offset)| (order(id), offset.map(rev))).collect()
 }
 
 /// Orders of ann, saved.
@@ -15,6 +16,35 @@ fn three_orders() -> Scene {
     scene.fan();
     scene.save();
     scene
+}
+
+/// The settings have changed since the client was told, and the record is the same.
+#[test]
+fn a_client_that_comes_back_is_told_what_is_terminal_by_now_and_no_audit_calls_that_wrong() {
+    let mut scene = three_orders();
+    for history in scene.rows.values_mut() {
+        let Known::Order(state) = &history.known else { panic!("it is there") };
+        let before = Arc::clone(state);
+        history.known = Known::Order(Arc::new(OrderState {
+            order_id: before.order_id.clone(),
+            user_id: before.user_id.clone(),
+            viewers: before.viewers.clone(),
+            status: before.status.clone(),
+            terminal: true,
+            details: None,
+            event_id: None,
+            ..*before
+        }));
+    }
+    let ann = scene.join(Viewer::User { id: user("ann"), only: None }, false);
+    let mut shown = claims(&[("A-1", Some(0)), ("A-2", Some(1)), ("A-3", Some(2))]);
+    shown.insert(order("A-2"), Some(Rev { stamp: stamp(1), terminal: true }));
+    scene.hub.sync(ann.key, shown);
+    scene.answer();
+    assert_eq!(ann.hear(), ["some: A-1 v1/1 A-3 v1/1"]);
+    scene.hub.audit(ann.key);
+    assert_eq!(scene.answer(), [Reconciled::Done(vec![])]);
+    assert!(ann.hear().is_empty());
 }
 
 #[test]

@@ -82,7 +82,7 @@ fn forty_orders_with_large_details_make_frames_that_every_gateway_passes() {
     let pages = pages(large, Vec::new(), PageLimits { orders: 500, bytes: 32_768 });
     assert!(pages.iter().all(|page| page.len() <= 32_768), "{:?}", pages.iter().map(Message::len).collect::<Vec<_>>());
     assert_eq!(pages.len(), 20, "as many as fit go together");
-    assert_eq!(ids(&pages, "orders"), (0..40).map(|n| format!("A-{n:02}")).collect::<Vec<_>>());
+    assert_eq!(ids(&pages, "orders"), (0..40).rev().map(|n| format!("A-{n:02}")).collect::<Vec<_>>());
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn no_frame_is_longer_than_the_wire_allows() {
     let largest = order(&id, &status, pad, MAX_STEPS + 10);
     assert_eq!(largest.timeline.steps().len(), MAX_STEPS);
     let update = order_status(&largest.state, Some(&largest.state));
-    let small = order("A-1", "paid", 0, 1);
+    let small = order("\u{1f681}", "paid", 0, 1);
     let pages = pages(vec![largest, small], numbered(9, "R-"), PageLimits { orders: 500, bytes: SMALLEST });
     let [first, alone] = &pages[..] else { panic!("{} pages", pages.len()) };
     assert!(first.len() <= SMALLEST && json(first)["removed"].as_array().unwrap().len() == 9);
@@ -167,4 +167,26 @@ proptest! {
         prop_assert_eq!(shown, orders.iter().map(|view| serde_json::to_value(view).unwrap()).collect::<Vec<_>>());
         prop_assert_eq!(gone, removed.iter().map(|id| Value::from(id.as_str())).collect::<Vec<_>>());
     }
+}
+
+#[test]
+fn the_last_page_of_a_list_that_was_cut_says_so_and_where_the_rest_is() {
+    let longest = "\u{1f4e6}".repeat(MAX_ID_CHARS);
+    let end = ListPlace { changed_at: -62_135_596_800_000, order_id: OrderId::parse(&longest).unwrap() };
+    for bytes in [SMALLEST, 32_768] {
+        let limits = PageLimits { orders: 500, bytes };
+        let orders: Vec<OrderView> = (0..60).map(|n| order(&format!("A-{n}"), "paid", 300, 2)).collect();
+        let cut: Vec<Message> =
+            SnapshotPages::new(now(), false, orders, Vec::new(), limits).truncated_at(&end).collect();
+        assert!(cut.iter().all(|page| page.len() <= bytes));
+        let (last, others) = cut.split_last().unwrap();
+        assert!(others.iter().all(|page| json(page).get("truncated").is_none()));
+        let last = json(last);
+        assert_eq!((&last["complete"], &last["truncated"]), (&true.into(), &true.into()));
+        let older = last["older"].as_str().unwrap();
+        let (_, place) = older.split_once("/orders?after=").unwrap();
+        assert!(place.starts_with("-62135596800000:%F0%9F%93%A6%F0"), "{place}");
+    }
+    let whole = pages(Vec::new(), Vec::new(), PageLimits { orders: 500, bytes: SMALLEST });
+    assert!(json(&whole[0]).get("truncated").is_none() && json(&whole[0]).get("older").is_none());
 }

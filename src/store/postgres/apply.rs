@@ -24,6 +24,11 @@ const LOCK_ORDERS: &str = "
            occurred_at, details, event_id, timeline
     from orders where order_id = any($1) order by order_id for update";
 
+const READ_ORDERS: &str = "
+    select order_id, user_id, viewers, status, terminal, version_number, version_epoch, epoch, partition, log_offset,
+           occurred_at, details, event_id, timeline
+    from orders where order_id = any($1)";
+
 const LOCK_MARKERS: &str = "
     select order_id, version_number, version_epoch, epoch, partition, log_offset
     from erased_orders where order_id = any($1) order by order_id for update";
@@ -64,7 +69,20 @@ async fn apply_events(
     Ok(plan.applied)
 }
 
-async fn lock_stored(connection: &mut PgConnection, orders: &[&str]) -> Result<HashMap<OrderId, History>, StoreError> {
+/// The orders among these, as they are now.
+pub(super) async fn stored(
+    connection: &mut PgConnection,
+    orders: &[&str],
+) -> Result<HashMap<OrderId, History>, StoreError> {
+    let rows: Vec<OrderRow> = query_as(READ_ORDERS).persistent(false).bind(orders).fetch_all(connection).await?;
+    let histories: Result<HashMap<_, _>, _> = rows.into_iter().map(|row| Ok(row.into_history()?.0)).collect();
+    histories
+}
+
+pub(super) async fn lock_stored(
+    connection: &mut PgConnection,
+    orders: &[&str],
+) -> Result<HashMap<OrderId, History>, StoreError> {
     let mut stored = HashMap::with_capacity(orders.len());
     let rows: Vec<OrderRow> = query_as(LOCK_ORDERS).persistent(false).bind(orders).fetch_all(&mut *connection).await?;
     for row in rows {

@@ -10,6 +10,7 @@ mod replays;
 mod schema;
 mod snapshot;
 mod tickets;
+mod upkeep;
 mod write;
 
 use std::time::Duration;
@@ -20,10 +21,11 @@ use sqlx::postgres::PgConnection;
 use self::connections::Connections;
 pub use self::snapshot::SNAPSHOT;
 use super::{
-    Applied, Batch, DeadLetterStore, HaltFinding, InvalidUrl, KeptDeadLetter, Limits, MayCommit, ProgressReading,
-    RecordId, Relocation, Replay, Store, StoreError, StoredLetter, TicketUse, TopicOpening, UsedTicket, rows::moment,
+    Applied, Batch, DeadLetterStore, HaltFinding, InvalidUrl, KeptDeadLetter, Limits, ListRow, MayCommit,
+    ProgressReading, RecordId, Relocation, Replay, Restated, Store, StoreError, StoredLetter, TicketUse, TopicOpening,
+    UsedTicket, rows::moment,
 };
-use crate::domain::{Epoch, Progress, Snapshot, SnapshotQuery, Timestamp};
+use crate::domain::{Epoch, Lifecycle, Progress, Snapshot, SnapshotQuery, Timestamp};
 
 /// A pool of connections to PostgreSQL.
 pub(super) struct PostgresStore {
@@ -82,6 +84,10 @@ impl Store for PostgresStore {
 
     async fn snapshot(&self, topic: &str, query: &SnapshotQuery) -> Result<Snapshot, StoreError> {
         self.connections.transaction(async |connection| snapshot::read(connection, topic, query).await).await
+    }
+
+    async fn restate(&self, lifecycle: &Lifecycle, after: Option<&ListRow>) -> Result<Restated, StoreError> {
+        self.connections.transaction(async |connection| upkeep::restate(connection, lifecycle, after).await).await
     }
 
     async fn forget_erased(&self, life: Duration) -> Result<u64, StoreError> {

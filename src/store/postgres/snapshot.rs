@@ -1,32 +1,50 @@
 //! The snapshot: progress and rows as they were at one moment.
 
-use sqlx::{postgres::PgConnection, query};
+use sqlx::{
+    postgres::{PgBindIterExt, PgConnection},
+    query,
+};
 
 use crate::{
     domain::{Snapshot, SnapshotQuery},
-    store::{
-        StoreError,
-        gather::{gather, limit},
-    },
+    store::{StoreError, gather::gather, lists::Lists},
 };
 
-/// The snapshot statement; $1 topic, $2 users, $3 the moment up to which terminal orders are left out, $4 order ids, $5 how
-/// many listed orders are too many: then they are counted up to there, and not read.
+/// The snapshot statement; $1 topic, $2 users, $3 the moment up to which terminal orders are left out, $4 order ids, $5
+/// the most rows of a list; $6, $7, $8 where in the list of each user to begin, among those that have not ended, among
+/// others, and the id; $9 how many orders of each list; $10 how many listed orders are too many: then they are counted up
+/// to there, and not read.
 ///
 /// One plain statement sees one state of the database, so all that belongs to a snapshot is in it: rows of positions
-/// (kind 0), of orders (1), of markers (2), and the counts by user (3), under the column names of orders. The lateral joins with their limits
-/// make the planner fetch each user's and each order's rows by the index, whatever it believes about their number: the
-/// tables may be far larger than what is asked, and freshly loaded ones have no statistics.
+/// (kind 0), of orders (1), of markers (2), of the ends of lists (3) and, of lists that are too long together, of how many
+/// orders are in each (4), under the column names of orders. Either half of a list, and each order, is fetched by its
+/// index up to a limit, whatever the planner believes about numbers: the tables may be far larger than what is asked, and
+/// freshly loaded ones have no statistics. One row of each list tells only that there are more. The large numbers are
+/// `rows::OPEN` and half of it. Of an upper bound for `terminal_at` the scan would not begin at the lower of two.
 pub const SNAPSHOT: &str = "
     with listed as materialized (
-        select v.user_id, v.order_id
-        from unnest($2::text[]) as viewer (user_id)
+        select viewer.number, viewer.max_orders, list.order_id, list.changed_at, list.rank
+        from unnest($2::text[], $6::bigint[], $7::bigint[], $8::text[], $9::bigint[]) with ordinality
+            as viewer (user_id, before_open, before_ended, before_id, max_orders, number)
         cross join lateral (
-            select order_viewers.user_id, order_viewers.order_id from order_viewers
-            where order_viewers.user_id = viewer.user_id and order_viewers.terminal_at > $3
-            offset 0
-        ) as v
-        limit $5
+            select halves.order_id, halves.changed_at,
+                   row_number() over (order by halves.changed_at desc, halves.order_id desc) as rank
+            from (
+                (select v.order_id, v.terminal_at - 4611686018427387904 as changed_at from order_viewers v
+                 where v.user_id = viewer.user_id and v.terminal_at >= 2305843009213693952
+                   and (v.terminal_at, v.order_id) < (viewer.before_open, viewer.before_id)
+                 order by v.terminal_at desc, v.order_id desc limit $5)
+                union all
+                (select v.order_id, v.terminal_at from order_viewers v
+                 where v.user_id = viewer.user_id and v.terminal_at > $3
+                   and (v.terminal_at, v.order_id) < (viewer.before_ended, viewer.before_id)
+                 order by v.terminal_at desc, v.order_id desc limit $5)
+            ) as halves
+        ) as list
+        where list.rank <= viewer.max_orders + 1
+        limit $10 + cardinality($2)
+    ), total as materialized (
+        select count(*) as orders from listed where rank <= max_orders
     )
     select 0 as kind, log_id as order_id, null as user_id, null as viewers, null as status, null::boolean as terminal,
            generation::bigint as version_number, null::bigint as version_epoch, null::bigint as epoch, partition,
@@ -36,7 +54,7 @@ pub const SNAPSHOT: &str = "
     select 1, o.order_id, o.user_id, o.viewers, o.status, o.terminal, o.version_number, o.version_epoch, o.epoch,
            o.partition, o.log_offset, o.occurred_at, o.details, o.event_id, o.timeline
     from (
-        select order_id from listed where (select count(*) from listed) < $5
+        select order_id from listed where rank <= max_orders and (select orders from total) < $10
         union
         select unnest($4::text[])
     ) as wanted
@@ -47,24 +65,33 @@ pub const SNAPSHOT: &str = "
     from unnest($4::text[]) as named (order_id)
     cross join lateral (select * from erased_orders where order_id = named.order_id limit 1) as e
     union all
-    select 3, user_id, null, null, null, null, null, null, null, null, count(*), null, null, null, null
-    from listed group by user_id";
+    select 3, order_id, null, null, null, null, number, null, null, null, rank, changed_at, null, null, null
+    from listed where rank >= max_orders
+    union all
+    select 4, null, null, null, null, null, number, null, null, null, count(*), null, null, null, null
+    from listed where rank <= max_orders and (select orders from total) >= $10 group by number";
 
 pub(super) async fn read(
     connection: &mut PgConnection,
     topic: &str,
     asked: &SnapshotQuery,
 ) -> Result<Snapshot, StoreError> {
-    let users: Vec<&str> = asked.users.iter().map(|user| user.as_str()).collect();
+    let lists = Lists::of(asked);
+    let viewers = lists.viewers();
     let orders: Vec<&str> = asked.orders.iter().map(|order| order.as_str()).collect();
     let rows = query(SNAPSHOT)
         .persistent(false)
         .bind(topic)
-        .bind(users)
+        .bind(viewers.iter().map(|viewer| viewer.user_id).bind_iter())
         .bind(asked.terminal_since.map_or(i64::MIN, |since| since.as_millis()))
         .bind(orders)
-        .bind(limit(asked))
+        .bind(lists.limit())
+        .bind(viewers.iter().map(|viewer| viewer.before_open).bind_iter())
+        .bind(viewers.iter().map(|viewer| viewer.before_ended).bind_iter())
+        .bind(viewers.iter().map(|viewer| viewer.before_id).bind_iter())
+        .bind(viewers.iter().map(|viewer| viewer.max_orders).bind_iter())
+        .bind(lists.too_many())
         .fetch_all(connection)
         .await?;
-    gather(asked, &rows)
+    gather(asked, &lists, &rows)
 }

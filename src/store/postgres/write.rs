@@ -65,6 +65,12 @@ const INSERT_VIEWERS: &str = "
     from unnest($1::text[], $2::bigint[], $3::text[]) as n (user_id, terminal_at, order_id)
     where not exists (select from erased_orders e where e.order_id = n.order_id)";
 
+const RESTATE_ORDERS: &str = "update orders set terminal = not terminal where order_id = any($1)";
+
+const INSERT_MISSING_VIEWERS: &str = "
+    insert into order_viewers (user_id, terminal_at, order_id)
+    select * from unnest($1::text[], $2::bigint[], $3::text[]) on conflict do nothing";
+
 const NUMBER_DEAD_LETTERS: &str = "
     update topics set last_dead_letter = last_dead_letter + $2 where topic = $1 returning last_dead_letter - $2";
 
@@ -116,6 +122,18 @@ pub(super) async fn plan(connection: &mut PgConnection, plan: &Plan) -> Result<(
         if shown != plan.shown.len() as u64 {
             return Err(StoreError::Contended);
         }
+    }
+    Ok(())
+}
+
+/// Writes what a plan says that restates orders, which are locked.
+pub(super) async fn restate(connection: &mut PgConnection, plan: &Plan) -> sqlx::Result<()> {
+    if !plan.restated.is_empty() {
+        named(connection, RESTATE_ORDERS, &plan.restated).await?;
+    }
+    if !plan.hidden.is_empty() {
+        viewers(connection, DELETE_VIEWERS, &plan.hidden).await?;
+        viewers(connection, INSERT_MISSING_VIEWERS, &plan.shown).await?;
     }
     Ok(())
 }

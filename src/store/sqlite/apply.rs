@@ -37,16 +37,7 @@ async fn apply_events(
     events: &[&OrderEvent],
     version_jump: u64,
 ) -> Result<Applied, StoreError> {
-    let orders = json(&plan::orders_of(events));
-    let mut stored: HashMap<OrderId, History> = HashMap::new();
-    let rows: Vec<OrderRow> = query_as(ORDERS).bind(&orders).fetch_all(&mut *connection).await?;
-    for row in rows {
-        stored.extend([row.into_history()?.0]);
-    }
-    let rows: Vec<MarkerRow> = query_as(MARKERS).bind(&orders).fetch_all(&mut *connection).await?;
-    for row in rows {
-        stored.extend([row.into_history()?]);
-    }
+    let stored = stored(connection, &plan::orders_of(events)).await?;
     let mut lives = Lives::of(batch);
     if lives.are_too_few(events, &stored)
         && let Some(part) = batch.partitions.first()
@@ -56,6 +47,24 @@ async fn apply_events(
     let plan = Plan::fold(events, &stored, &lives, version_jump)?;
     write::plan(connection, &plan).await?;
     Ok(plan.applied)
+}
+
+/// What is known of these orders.
+pub(super) async fn stored(
+    connection: &mut SqliteConnection,
+    orders: &[&str],
+) -> Result<HashMap<OrderId, History>, StoreError> {
+    let orders = json(&orders);
+    let mut stored: HashMap<OrderId, History> = HashMap::new();
+    let rows: Vec<OrderRow> = query_as(ORDERS).bind(&orders).fetch_all(&mut *connection).await?;
+    for row in rows {
+        stored.extend([row.into_history()?.0]);
+    }
+    let rows: Vec<MarkerRow> = query_as(MARKERS).bind(&orders).fetch_all(connection).await?;
+    for row in rows {
+        stored.extend([row.into_history()?]);
+    }
+    Ok(stored)
 }
 
 /// The events of `batch` whose data the database refuses. Changes nothing that outlives the transaction's rollback.

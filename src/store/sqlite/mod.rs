@@ -8,6 +8,7 @@ mod progress;
 mod replays;
 mod snapshot;
 mod tickets;
+mod upkeep;
 mod write;
 
 use std::time::Duration;
@@ -20,11 +21,11 @@ use sqlx::{
 
 use self::connections::Connections;
 use super::{
-    Applied, Batch, DeadLetterStore, HaltFinding, InvalidUrl, KeptDeadLetter, Limits, MayCommit, ProgressReading,
-    RecordId, Relocation, Replay, Store, StoreError, StoredLetter, TicketUse, TopicOpening, UsedTicket, rows::moment,
-    schema, tickets::Ending,
+    Applied, Batch, DeadLetterStore, HaltFinding, InvalidUrl, KeptDeadLetter, Limits, ListRow, MayCommit,
+    ProgressReading, RecordId, Relocation, Replay, Restated, Store, StoreError, StoredLetter, TicketUse, TopicOpening,
+    UsedTicket, rows::moment, schema, tickets::Ending,
 };
-use crate::domain::{Epoch, Progress, Snapshot, SnapshotQuery, Timestamp};
+use crate::domain::{Epoch, Lifecycle, Progress, Snapshot, SnapshotQuery, Timestamp};
 
 /// A writing connection and some reading ones to one file.
 pub(super) struct SqliteStore {
@@ -97,6 +98,13 @@ impl Store for SqliteStore {
 
     async fn snapshot(&self, topic: &str, query: &SnapshotQuery) -> Result<Snapshot, StoreError> {
         snapshot::read(&mut *self.connections.read().await?, topic, query).await
+    }
+
+    async fn restate(&self, lifecycle: &Lifecycle, after: Option<&ListRow>) -> Result<Restated, StoreError> {
+        let mut transaction = self.connections.write().await?;
+        let restated = upkeep::restate(&mut transaction, lifecycle, after).await?;
+        transaction.commit().await?;
+        Ok(restated)
     }
 
     async fn forget_erased(&self, life: Duration) -> Result<u64, StoreError> {

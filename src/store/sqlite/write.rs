@@ -42,6 +42,8 @@ const DELETE_VIEWER: &str = "delete from order_viewers where user_id = ?1 and te
 const INSERT_VIEWER: &str = "
     insert into order_viewers (user_id, terminal_at, order_id) values (?1, ?2, ?3) on conflict do nothing";
 
+const RESTATE_ORDER: &str = "update orders set terminal = not terminal where order_id = ?1";
+
 const NUMBER_DEAD_LETTER: &str = "
     update topics set last_dead_letter = last_dead_letter + 1 where topic = ?1 returning last_dead_letter";
 
@@ -80,6 +82,20 @@ pub(super) async fn plan(connection: &mut SqliteConnection, plan: &Plan) -> Resu
             .bind(row.log_offset)
             .execute(&mut *connection)
             .await?;
+    }
+    for row in &plan.hidden {
+        viewer(connection, DELETE_VIEWER, row).await?;
+    }
+    for row in &plan.shown {
+        viewer(connection, INSERT_VIEWER, row).await?;
+    }
+    Ok(())
+}
+
+/// Writes what a plan says that restates orders.
+pub(super) async fn restate(connection: &mut SqliteConnection, plan: &Plan) -> sqlx::Result<()> {
+    for order in &plan.restated {
+        query(RESTATE_ORDER).bind(order).execute(&mut *connection).await?;
     }
     for row in &plan.hidden {
         viewer(connection, DELETE_VIEWER, row).await?;

@@ -10,10 +10,10 @@ use std::{
 
 use async_trait::async_trait;
 use ordercast::{
-    domain::{Progress, Snapshot, SnapshotQuery, Timestamp},
+    domain::{Lifecycle, Progress, Snapshot, SnapshotQuery, Timestamp},
     store::{
-        Applied, Batch, HaltFinding, KeptDeadLetter, MayCommit, ProgressReading, RejectedEvent, Relocation, Store,
-        StoreError, TicketUse, TopicOpening, UsedTicket,
+        Applied, Batch, HaltFinding, KeptDeadLetter, ListRow, MayCommit, ProgressReading, RejectedEvent, Relocation,
+        Restated, Store, StoreError, TicketUse, TopicOpening, UsedTicket,
     },
 };
 
@@ -69,6 +69,10 @@ impl Store for Faulty {
             return Err(StoreError::Refused(sqlx::Error::RowNotFound));
         }
         self.inner.snapshot(topic, query).await
+    }
+
+    async fn restate(&self, lifecycle: &Lifecycle, after: Option<&ListRow>) -> Result<Restated, StoreError> {
+        self.inner.restate(lifecycle, after).await
     }
 
     async fn forget_erased(&self, life: Duration) -> Result<u64, StoreError> {

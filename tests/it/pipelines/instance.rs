@@ -149,6 +149,7 @@ impl Instance {
         let metrics = Metrics::new(Timestamp::now());
         let hub = Arc::new(SharedHub::new(Hub::new(settings.hub.tail_bytes)));
         let decoder = Arc::new(Decoder::new(&DecoderOptions::default()).unwrap());
+        let lifecycle = decoder.lifecycle().clone();
         let clients = KafkaClients::new(kafka).unwrap();
         let reads = Arc::<ReadsInFlight>::default();
         let policies = Policies { on_gap: kafka.on_log_gap, on_regression: kafka.on_log_regression };
@@ -201,6 +202,8 @@ impl Instance {
             topic: kafka.topic.clone(),
             hub: hub.clone(),
             reads,
+            lifecycle,
+            max_orders: settings.session.max_orders,
             terminal_window: settings.session.terminal_window,
             snapshot_timeout: settings.session.snapshot_timeout,
             metrics: metrics.snapshots.clone(),

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use ordercast::{
-    domain::{SnapshotQuery, Timestamp},
+    domain::{ListPart, SnapshotQuery, Timestamp},
     store::StoreError,
 };
 
@@ -34,7 +34,7 @@ pub(super) async fn a_list_leaves_out_old_terminal_orders_only(database: &Databa
         users: users(&["u-1", "nobody"]),
         orders: Vec::new(),
         terminal_since: Timestamp::from_millis(100),
-        most_listed: None,
+        ..SnapshotQuery::default()
     };
     let snapshot = store.snapshot(TOPIC, &query).await.unwrap();
     let mut listed: Vec<_> = snapshot.listed_for(&query.users[0]).iter().map(ToString::to_string).collect();
@@ -49,6 +49,80 @@ pub(super) async fn a_list_leaves_out_old_terminal_orders_only(database: &Databa
     assert_eq!(snapshot.listed_for(&everything.users[0]).len(), 3);
 }
 
+pub(super) async fn a_list_is_bounded_for_each_viewer_by_its_newest(database: &Database) {
+    database.open(1).await;
+    let store = &database.store;
+    let long = (0..40).map(|n| set(&format!("A-{n:02}"), 1, "paid").at(1_000 + n).seen_by(&["m-1"]));
+    let ended = (0..40).map(|n| set(&format!("B-{n:02}"), 1, "done").at(1_001 + 2 * n).terminal().of("m-1"));
+    let short = (0..2).map(|n| set(&format!("C-{n}"), 1, "paid").of("u-2"));
+    apply(store, 0, 0, long.chain(ended).chain(short)).await;
+    // An older one that changes is the newest, in the list of everybody who may see it.
+    apply(store, 0, 82, [set("A-03", 2, "packed").at(1_200).seen_by(&["m-1"])]).await;
+    let query = SnapshotQuery {
+        users: users(&["u-1", "m-1", "u-2", "nobody"]),
+        max_orders: Some(4),
+        orders: orders(&["A-00", "B-00"]),
+        terminal_since: Timestamp::from_millis(1_076),
+        ..SnapshotQuery::default()
+    };
+    let snapshot = store.snapshot(TOPIC, &query).await.unwrap();
+    let listed = |place: usize| {
+        let listed = snapshot.list_of(&query.users[place]).unwrap();
+        let orders: Vec<String> = listed.orders.iter().map(ToString::to_string).collect();
+        (orders.join(" "), listed.end.as_ref().map(|end| (end.changed_at, end.order_id.to_string())))
+    };
+    assert_eq!(listed(0), ("A-03 A-39 A-38 A-37".into(), Some((1_037, "A-37".into()))));
+    assert_eq!(listed(1), ("A-03 B-39 B-38 A-39".into(), Some((1_039, "A-39".into()))));
+    assert_eq!(listed(2), ("C-1 C-0".into(), None));
+    assert_eq!(listed(3), (String::new(), None));
+    assert_eq!(snapshot.order_count(), 10, "and nothing else was read");
+
+    let exactly = SnapshotQuery { max_orders: Some(2), ..query };
+    let snapshot = store.snapshot(TOPIC, &exactly).await.unwrap();
+    assert_eq!(snapshot.list_of(&exactly.users[2]).unwrap().end, None, "it ends where the bound is");
+}
+
+pub(super) async fn the_parts_of_a_list_are_all_of_it_each_order_once(database: &Database) {
+    database.open(1).await;
+    let store = &database.store;
+    // Three of each moment, and every other one has ended.
+    let draft = |n: i64| {
+        let draft = set(&format!("A-{n:02}"), 1, "paid").at(1_000 + n / 3);
+        if n % 2 == 0 { draft.terminal() } else { draft }
+    };
+    apply(store, 0, 0, (0..50).map(draft)).await;
+    for max_orders in [1, 7, 50, 60] {
+        let (mut after, mut all) = (None, Vec::new());
+        loop {
+            let part = ListPart { user: users(&["u-1"]).remove(0), after, max_orders };
+            let query = SnapshotQuery { parts: vec![part.clone()], max_orders: Some(1), ..SnapshotQuery::default() };
+            let snapshot = store.snapshot(TOPIC, &query).await.unwrap();
+            let listed = snapshot.part(&part).unwrap();
+            assert!(listed.orders.len() <= max_orders);
+            all.extend(listed.orders.iter().map(ToString::to_string));
+            after = listed.end.clone();
+            if after.is_none() {
+                break;
+            }
+        }
+        let newest_first: Vec<String> = (0..50).rev().map(|n| format!("A-{n:02}")).collect();
+        assert_eq!(all, newest_first, "{max_orders} at a time");
+    }
+}
+
+/// Rows that do not stand for what the settings say, or for nothing: a list is not at its end because of them.
+pub(super) async fn a_list_goes_on_behind_rows_that_stand_for_nothing(database: &Database) {
+    database.open(1).await;
+    let store = &database.store;
+    apply(store, 0, 0, (0..6).map(|n| set(&format!("A-{n}"), 1, "paid").at(1_000 + n))).await;
+    database.sql("delete from orders where order_id in ('A-5', 'A-4', 'A-3')").await;
+    let part = ListPart { user: users(&["u-1"]).remove(0), after: None, max_orders: 2 };
+    let query = SnapshotQuery { parts: vec![part.clone()], ..SnapshotQuery::default() };
+    let snapshot = store.snapshot(TOPIC, &query).await.unwrap();
+    let listed = snapshot.part(&part).unwrap();
+    assert_eq!((listed.orders.len(), listed.end.as_ref().map(|end| end.changed_at)), (0, Some(1_004)));
+}
+
 pub(super) async fn orders_asked_by_name_are_answered_at_any_age(database: &Database) {
     database.open(1).await;
     let store = &database.store;
@@ -57,7 +131,7 @@ pub(super) async fn orders_asked_by_name_are_answered_at_any_age(database: &Data
         users: users(&["u-1"]),
         orders: orders(&["old", "gone", "unknown"]),
         terminal_since: Timestamp::from_millis(1000),
-        most_listed: None,
+        ..SnapshotQuery::default()
     };
     let snapshot = store.snapshot(TOPIC, &query).await.unwrap();
     assert_eq!(short(&snapshot, "old"), Some((1, "delivered".into())));
@@ -105,6 +179,36 @@ pub(super) async fn lists_that_are_too_long_together_are_told_and_not_read(datab
     let one = store.snapshot(TOPIC, &query(&["m-1"], 4)).await.unwrap();
     assert_eq!(one.listed_for(&users(&["m-1"])[0]).len(), 4);
     assert_eq!(one.order_count(), 5, "what is asked for by name is no part of a list");
+}
+
+/// What stands behind the end of a list is neither read nor counted, however long the list is.
+pub(super) async fn what_is_behind_the_end_of_a_list_is_not_too_much(database: &Database) {
+    database.open(1).await;
+    let store = &database.store;
+    let drafts =
+        |user: &'static str| (0..9).map(move |n| set(&format!("{user}-{n}"), 1, "paid").at(1_000 + n).of(user));
+    apply(store, 0, 0, drafts("m-1").chain(drafts("m-2"))).await;
+    let [m1, m2] = ["m-1", "m-2"].map(|user| users(&[user]).remove(0));
+    let query = |max_orders, parts: &[usize], most| SnapshotQuery {
+        users: vec![m1.clone(), m2.clone()],
+        max_orders: Some(max_orders),
+        parts: parts.iter().map(|&max_orders| ListPart { user: m2.clone(), after: None, max_orders }).collect(),
+        most_listed: Some(most),
+        ..SnapshotQuery::default()
+    };
+    let exactly = query(4, &[2], 10);
+    let snapshot = store.snapshot(TOPIC, &exactly).await.unwrap();
+    let listed = |user| snapshot.list_of(user).unwrap();
+    assert_eq!([&m1, &m2].map(|user| (listed(user).orders.len(), listed(user).end.is_some())), [(4, true); 2]);
+    let part = snapshot.part(&exactly.parts[0]).unwrap();
+    assert_eq!((part.orders.len(), part.end.is_some()), (2, true));
+    assert_eq!(snapshot.order_count(), 8);
+    for (query, most_of_one) in [(query(4, &[2], 9), 4), (query(9, &[], 17), 9), (query(100_000, &[], 3), 4)] {
+        let most = query.most_listed.unwrap();
+        let StoreError::TooMuch { listed, .. } = store.snapshot(TOPIC, &query).await.unwrap_err() else { panic!() };
+        assert!(listed.iter().map(|(_, orders)| orders).sum::<usize>() > most, "{most}: {listed:?}");
+        assert!(listed.iter().all(|(_, orders)| (1..=most_of_one).contains(orders)), "{most}: {listed:?}");
+    }
 }
 
 /// As older versions stored them, or somebody by hand.

@@ -6,6 +6,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row, query};
 use crate::store::databases::{Database, TOPIC};
 
 /// 50,000 users with 20 orders each, and one merchant who sees every tenth; the last five percent are not terminal.
+/// Somebody has 100,000 orders of one moment, all of which have ended.
 const LOAD: &str = r#"
     alter table orders set unlogged;
     alter table order_viewers set unlogged;
@@ -15,11 +16,13 @@ const LOAD: &str = r#"
            '[{"status":"shipped","version":3,"occurred_at":"2026-11-21T09:30:00.000Z","era":0,"stamp":[7,0,1]}]'
     from generate_series(1, 1000000) as n;
     insert into order_viewers (user_id, terminal_at, order_id)
-    select 'u-' || n % 50000, case when n <= 950000 then n else 9223372036854775807 end, 'A-' || n
+    select 'u-' || n % 50000, case when n <= 950000 then n else 4611686018427387904 + n end, 'A-' || n
     from generate_series(1, 1000000) as n
     union all
-    select 'merchant', case when n <= 950000 then n else 9223372036854775807 end, 'A-' || n
-    from generate_series(10, 1000000, 10) as n;
+    select 'merchant', case when n <= 950000 then n else 4611686018427387904 + n end, 'A-' || n
+    from generate_series(10, 1000000, 10) as n
+    union all
+    select 'ended', 7, 'A-' || n from generate_series(1, 100000) as n;
     insert into erased_orders (order_id, version_number, epoch, partition, log_offset)
     select 'E-' || n, 3, 7, 0, n from generate_series(1, 100000) as n;
 "#;
@@ -47,6 +50,15 @@ fn assert_uses_indexes(plan: &str, of: &str) {
     }
 }
 
+/// Rows that all nodes over a table have given.
+fn rows_read(plan: &serde_json::Value, table: &str) -> f64 {
+    let own = match plan["Relation Name"] == table {
+        true => plan["Actual Rows"].as_f64().unwrap() * plan["Actual Loops"].as_f64().unwrap(),
+        false => 0.0,
+    };
+    own + plan["Plans"].as_array().into_iter().flatten().map(|child| rows_read(child, table)).sum::<f64>()
+}
+
 #[tokio::test]
 async fn the_snapshot_reads_a_million_orders_by_their_indexes() {
     let database = Database::postgres().await;
@@ -68,6 +80,11 @@ async fn the_snapshot_reads_a_million_orders_by_their_indexes() {
                 .bind(users)
                 .bind(900_000_i64)
                 .bind(orders)
+                .bind(1_001_i64)
+                .bind(vec![i64::MAX; users.len()])
+                .bind(vec![1_i64 << 61; users.len()])
+                .bind(vec!["\u{10ffff}"; users.len()])
+                .bind(vec![1_000_i64; users.len()])
                 .bind(20_001_i64)
                 .fetch_one(&mut connection)
                 .await
@@ -75,10 +92,32 @@ async fn the_snapshot_reads_a_million_orders_by_their_indexes() {
             let of = format!("statistics {statistics}, {} users, {} orders", users.len(), orders.len());
             assert_uses_indexes(row.try_get_unchecked(0).unwrap(), &of);
         }
+        for user in ["merchant", "ended"] {
+            let row = query(AssertSqlSafe(format!("explain (analyze, format json) {SNAPSHOT}")))
+                .persistent(false)
+                .bind(TOPIC)
+                .bind([user])
+                .bind(0_i64)
+                .bind(Vec::<String>::new())
+                .bind(101_i64)
+                .bind([i64::MAX])
+                .bind([1_i64 << 61])
+                .bind(["\u{10ffff}"])
+                .bind([100_i64])
+                .bind(20_001_i64)
+                .fetch_one(&mut connection)
+                .await
+                .unwrap();
+            let plan: serde_json::Value = serde_json::from_str(row.try_get_unchecked(0).unwrap()).unwrap();
+            let read = ["order_viewers", "orders"].map(|table| rows_read(&plan[0]["Plan"], table));
+            assert!(read[0] <= 202.0 && read[1] <= 100.0, "{user}, statistics {statistics}: {read:?} {plan:#}");
+        }
         let generic = format!(
             "set plan_cache_mode = force_generic_plan;
-             prepare snapshot (text, text[], bigint, text[], bigint) as {SNAPSHOT};
-             explain (format json) execute snapshot ('{TOPIC}', array['u-17'], 900000, array['A-1', 'E-1'], 20001)"
+             prepare snapshot (text, text[], bigint, text[], bigint, bigint[], bigint[], text[], bigint[], bigint)
+                 as {SNAPSHOT};
+             explain (format json) execute snapshot ('{TOPIC}', array['u-17'], 900000, array['A-1', 'E-1'], 1001,
+                array[9223372036854775807], array[2305843009213693952], array['~'], array[1000], 20001)"
         );
         let rows = sqlx::raw_sql(AssertSqlSafe(generic)).fetch_all(&mut connection).await.unwrap();
         assert_uses_indexes(rows[0].try_get_unchecked(0).unwrap(), &format!("statistics {statistics}, generic"));
