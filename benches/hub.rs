@@ -64,7 +64,7 @@ fn hub() -> Hub {
 fn join(hub: &mut Hub, user_n: u64) -> (SessionKey, Arc<Mailbox>) {
     let mailbox = Arc::new(Mailbox::new(65_536));
     let viewer = Viewer::User { id: user(user_n), only: None };
-    let joining = Joining { viewer, mailbox: mailbox.clone(), start: true, place: None, badge: None };
+    let joining = Joining { viewer, mailbox: mailbox.clone(), start: true, place: None, identity: None };
     (hub.join(joining).expect("there is no limit"), mailbox)
 }
 

@@ -10,7 +10,7 @@ use ordercast::{
         inbound::{MAX_SUBSCRIBED, MAX_SYNCED, Token},
         outbound::RawId,
     },
-    session::{Now, Opening, Output, Rules, Session},
+    session::{Now, Opening, Output, Session, SessionConfig},
 };
 use serde::de::IgnoredAny;
 use serde_json::Value;
@@ -116,7 +116,7 @@ fn depth(value: &Value) -> usize {
 fn check_answer(text: &str) {
     let now = Now { instant: std::time::Instant::now(), wall: at(0) };
     let minute = Duration::from_secs(60);
-    let rules = Rules {
+    let rules = SessionConfig {
         heartbeat_interval: minute,
         snapshot_timeout: minute,
         snapshot_page: 100,

@@ -15,7 +15,7 @@ use ordercast::{
     },
     hub::{Hub, Joining, Mailbox, SessionKey},
     protocol::{ClientMessage, Delivery},
-    session::{HubRequest, Now, Opening, Output, RefusedToken, Renewal, Request, Rules, Session},
+    session::{HubRequest, Now, Opening, Output, RefusedToken, Renewal, Request, Session, SessionConfig},
 };
 use serde_json::Value;
 
@@ -259,10 +259,11 @@ impl Conversation {
 
 fn join(hub: &mut Hub, viewer: &Viewer, now: Now) -> (Arc<Mailbox>, SessionKey, Session) {
     let mailbox = Arc::new(Mailbox::new(MAILBOX_BYTES));
-    let joining = Joining { viewer: viewer.clone(), mailbox: mailbox.clone(), start: true, place: None, badge: None };
+    let joining =
+        Joining { viewer: viewer.clone(), mailbox: mailbox.clone(), start: true, place: None, identity: None };
     let key = hub.join(joining).expect("there is no limit");
     let hour = Duration::from_secs(3600);
-    let rules = Rules {
+    let rules = SessionConfig {
         heartbeat_interval: hour,
         snapshot_timeout: hour,
         snapshot_page: 3,

@@ -44,7 +44,7 @@ use crate::{
     log::kafka::{KafkaClients, StartError},
     protocol::{StaleReason, Staleness},
     runtime::Component,
-    session::Rules,
+    session::SessionConfig,
     store::{
         self, Store,
         gateway::{self, GatewayParts, StoreHandle},
@@ -140,7 +140,7 @@ impl App {
                 instance: instance.clone(),
                 verifier,
                 revocations: revocations.clone(),
-                rules: Arc::new(Rules {
+                rules: Arc::new(SessionConfig {
                     heartbeat_interval: settings.session.heartbeat_interval,
                     snapshot_timeout: settings.session.snapshot_timeout,
                     snapshot_page: settings.session.snapshot_page,
@@ -349,8 +349,8 @@ impl Tools {
 }
 
 /// How much of the database an instance takes.
-pub fn store_limits(settings: &Settings) -> store::Limits {
-    store::Limits {
+pub fn store_limits(settings: &Settings) -> store::PoolLimits {
+    store::PoolLimits {
         max_connections: settings.database.max_connections,
         acquire_timeout: ACQUIRE_TIMEOUT,
         transaction_timeout: TRANSACTION_TIMEOUT,

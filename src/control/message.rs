@@ -8,7 +8,7 @@ use ulid::Ulid;
 use crate::{
     auth::Revocation,
     domain::{Timestamp, UserId},
-    hub::Whom,
+    hub::SessionSelector,
 };
 
 const REVOCATION: &str = "revocation";
@@ -46,10 +46,10 @@ pub enum Kick {
 
 impl Kick {
     /// The sessions, as the hub names them.
-    pub fn whom(&self) -> Whom<'_> {
+    pub fn whom(&self) -> SessionSelector<'_> {
         match self {
-            Self::User { user_id } => Whom::User(user_id),
-            Self::Session { session_id } => Whom::Session(session_id),
+            Self::User { user_id } => SessionSelector::User(user_id),
+            Self::Session { session_id } => SessionSelector::Session(session_id),
         }
     }
 }

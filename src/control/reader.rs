@@ -15,7 +15,7 @@ use super::{
 use crate::{
     auth::Revocation,
     domain::Timestamp,
-    hub::Whom,
+    hub::SessionSelector,
     log::kafka::{
         KafkaError,
         reach::is_silence,
@@ -113,7 +113,7 @@ impl Reader {
             runtime.spawn(stop.clone().run_until_cancelled_owned(asking));
         }
         self.reader.begin();
-        self.stand(From::Beginning);
+        self.assign(From::Beginning);
         let mut looked_at = Instant::now();
         while !stop.is_cancelled() {
             match self.reader.poll(POLL_TIMEOUT) {
@@ -173,7 +173,7 @@ impl Reader {
         Ok(policy)
     }
 
-    fn stand(&self, place: From) {
+    fn assign(&self, place: From) {
         if let Err(error) = self.reader.assign([(PARTITION, place)]) {
             // The watchdog tries again.
             tracing::error!(%error, "the control topic could not be assigned");
@@ -205,7 +205,7 @@ impl Reader {
     fn rebuild(&mut self, why: &str) {
         self.reader.replace(why, self.parts.clients.control_client());
         self.watchdog.reset();
-        self.stand(match self.fold.step(|fold| fold.next_offset()) {
+        self.assign(match self.fold.step(|fold| fold.next_offset()) {
             0 => From::Beginning,
             next => From::Offset(next),
         });
@@ -250,11 +250,12 @@ impl ControlParts {
                 // The list first: who joins between the two steps is checked against it after having joined.
                 self.revocations.write(|revocations| revocations.insert(key, revocation.clone()));
                 let whom = match &revocation {
-                    Revocation::Token { jti, .. } => Whom::Token(jti),
-                    Revocation::User { user_id, .. } => Whom::User(user_id),
+                    Revocation::Token { jti, .. } => SessionSelector::Token(jti),
+                    Revocation::User { user_id, .. } => SessionSelector::User(user_id),
                 };
                 let covers = |issued_at| self.revocations.covers(&revocation, issued_at, now);
-                let ended = self.hub.step(|hub| hub.close(whom, CloseCause::Revoked, |badge| covers(badge.issued_at)));
+                let ended =
+                    self.hub.step(|hub| hub.close(whom, CloseCause::Revoked, |identity| covers(identity.issued_at)));
                 match ended {
                     0 => tracing::debug!("tokens were revoked that no session here uses"),
                     _ => tracing::info!(sessions = ended, "sessions ended because their tokens were revoked"),
@@ -267,7 +268,7 @@ impl ControlParts {
             ControlMessage::Announcement(announcement) => {
                 let (content, timestamp) = (announcement.content.as_str(), announcement.timestamp);
                 let frame = ServerMessage::Announcement { content, timestamp }.message();
-                let whom = announcement.user_id.as_ref().map_or(Whom::All, Whom::User);
+                let whom = announcement.user_id.as_ref().map_or(SessionSelector::All, SessionSelector::User);
                 let told = self.hub.step(|hub| hub.announce(whom, &frame));
                 tracing::info!(sessions = told, "an announcement was made");
             }

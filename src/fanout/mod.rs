@@ -1,11 +1,11 @@
 //! The fanout: Kafka → hub. Reads every partition of the topic, decodes once, and hands the hub what it read, batch by
 //! batch, the moment it is there. Stores nothing, commits nothing and never waits for SQL.
 //!
-//! An OS thread of its own, because a Kafka client blocks. [`follower`] decides, [`following`] for it where to stand.
+//! An OS thread of its own, because a Kafka client blocks. [`state`] decides, [`cursors`] for it where to stand.
 
-pub(crate) mod follower;
-pub(crate) mod following;
+pub(crate) mod cursors;
 pub(crate) mod readings;
+pub(crate) mod state;
 pub(crate) mod waiting;
 
 use std::{
@@ -17,8 +17,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    follower::Follower,
-    following::{Following, Turn},
+    cursors::{Cursors, Seek},
+    state::FanoutState,
 };
 use crate::{
     domain::{
@@ -98,7 +98,7 @@ pub fn start(parts: FanoutParts) -> Result<(Component, FanoutSigns), StartError>
     let (staleness, staleness_seen) = watch::channel(freshness::unproved(Timestamp::now()));
     let fanout = Fanout {
         reader,
-        follower: Follower::new(Following::new(parts.tail_bytes), Proofs::new(parts.stale_after), parts.policies),
+        state: FanoutState::new(Cursors::new(parts.tail_bytes), Proofs::new(parts.stale_after), parts.policies),
         started_at: Instant::now(),
         said: Repeats::every(REMINDER_INTERVAL),
         ready,
@@ -112,7 +112,7 @@ pub fn start(parts: FanoutParts) -> Result<(Component, FanoutSigns), StartError>
 struct Fanout {
     parts: FanoutParts,
     reader: Reader,
-    follower: Follower,
+    state: FanoutState,
     started_at: Instant,
     said: Repeats,
     ready: watch::Sender<bool>,
@@ -145,29 +145,29 @@ impl Fanout {
     fn look(&mut self) {
         // In this order: the log is compared with progress.
         if let Some(progress) = changed(&mut self.parts.progress) {
-            self.follower.on_progress(&progress);
+            self.state.on_progress(&progress);
         }
         if let Some(ends) = changed(&mut self.parts.ends) {
-            self.follower.on_ends(&ends);
+            self.state.on_ends(&ends);
         }
         let Some(log) = changed(&mut self.parts.log) else { return };
-        let turns = self.follower.on_log(&log, Instant::now());
-        if !turns.is_empty() {
-            self.turn(&turns);
-            self.stand();
+        let seeks = self.state.on_log(&log, Instant::now());
+        if !seeks.is_empty() {
+            self.seek(&seeks);
+            self.assign();
         }
     }
 
-    fn turn(&mut self, turns: &[Turn]) {
-        self.parts.hub.step(|hub| turns.iter().for_each(|turn| (*turn).tell(hub)));
-        for turn in turns {
-            match turn {
-                Turn::Begin(at) => tracing::info!(
+    fn seek(&mut self, seeks: &[Seek]) {
+        self.parts.hub.step(|hub| seeks.iter().for_each(|seek| (*seek).tell(hub)));
+        for seek in seeks {
+            match seek {
+                Seek::Begin(at) => tracing::info!(
                     kafka.partition = at.partition,
                     kafka.offset = at.next_offset,
                     "fanout begins a partition"
                 ),
-                Turn::Jump(to) => tracing::warn!(
+                Seek::Jump(to) => tracing::warn!(
                     kafka.partition = to.partition,
                     kafka.offset = to.next_offset,
                     "fanout goes on elsewhere in the log: every screen is read again"
@@ -177,8 +177,8 @@ impl Fanout {
     }
 
     /// Tells the consumer where to read on from, in all partitions.
-    fn stand(&mut self) {
-        let places = self.follower.stand().into_iter().map(|(partition, offset)| (partition, From::Offset(offset)));
+    fn assign(&mut self) {
+        let places = self.state.assign().into_iter().map(|(partition, offset)| (partition, From::Offset(offset)));
         if let Err(error) = self.reader.assign(places) {
             // The watchdog tries again.
             tracing::error!(%error, "fanout could not be assigned its partitions");
@@ -187,7 +187,7 @@ impl Fanout {
 
     /// Takes what is there, waiting a moment for the first record only.
     fn take_batch(&mut self) {
-        let Self { reader, follower, parts, .. } = self;
+        let Self { reader, state, parts, .. } = self;
         let mut seen = Vec::new();
         let mut timeout = POLL_TIMEOUT;
         let received_at = Timestamp::now();
@@ -197,11 +197,11 @@ impl Fanout {
             timeout = Duration::ZERO;
             match polled {
                 Polled::Record(record) => {
-                    let Some(log) = follower.on_record(record.partition(), record.offset()) else { continue };
+                    let Some(log) = state.on_record(record.partition(), record.offset()) else { continue };
                     seen.push(decode(parts, &record, &log, received_at));
                 }
                 Polled::End(partition) => {
-                    let end = follower.on_end_of_partition(partition);
+                    let end = state.on_end_of_partition(partition);
                     seen.extend(end.map(|end| Seen::Passed(partition, end)));
                 }
                 // What matters of it shows in positions and watermarks.
@@ -231,7 +231,7 @@ impl Fanout {
         self.take_positions();
         if let Some(why) = self.reader.look_after() {
             self.rebuild(why);
-        } else if self.follower.is_stuck(Instant::now()) {
+        } else if self.state.is_stuck(Instant::now()) {
             self.rebuild("records do not reach the fanout although they are in the log");
         }
         self.publish();
@@ -243,11 +243,11 @@ impl Fanout {
     }
 
     fn become_ready(&mut self) {
-        if self.follower.has_caught_up() {
+        if self.state.has_caught_up() {
             tracing::info!("fanout has caught up with the log");
             self.ready.send_replace(true);
         } else if self.started_at.elapsed() >= SILENT_START
-            && let Some(waiting) = self.follower.waits_for()
+            && let Some(waiting) = self.state.waits_for()
             && self.said.admit("waiting", Instant::now()).is_some()
         {
             tracing::warn!("not ready yet, waiting for {waiting}");
@@ -255,7 +255,7 @@ impl Fanout {
     }
 
     fn take_positions(&mut self) {
-        let positions = self.follower.on_positions(self.reader.positions());
+        let positions = self.state.on_positions(self.reader.positions());
         if !positions.is_empty() {
             let advance = |hub: &mut Hub| positions.iter().for_each(|(partition, end)| hub.advance(*partition, *end));
             self.parts.hub.step(advance);
@@ -265,7 +265,7 @@ impl Fanout {
     /// A new consumer takes the place of this one.
     fn rebuild(&mut self, why: &str) {
         if self.reader.replace(why, self.parts.clients.fanout_client()) {
-            self.stand();
+            self.assign();
         }
     }
 
@@ -277,10 +277,10 @@ impl Fanout {
         metrics.hub.overflows.inc_by(counters.overflows);
         metrics.hub.tail_events.set(events as i64);
         metrics.hub.tail_bytes.set(bytes as i64);
-        let Some(view) = self.follower.view() else { return };
+        let Some(view) = self.state.view() else { return };
         metrics.fanout.kafka_up.set(i64::from(view.listed_at.elapsed() <= self.parts.stale_after));
         for (partition, log) in view.watermarks() {
-            let behind = self.follower.position(partition).map_or(0, |at| (log.high - at).max(0));
+            let behind = self.state.position(partition).map_or(0, |at| (log.high - at).max(0));
             metrics.fanout.set_lag(partition, behind);
         }
     }
@@ -288,7 +288,7 @@ impl Fanout {
     /// Names what holds screens up, so that somebody can end it.
     fn tell_transactions(&mut self) {
         let now = Instant::now();
-        let open: Vec<(i32, i64)> = self.follower.open_transactions(now).collect();
+        let open: Vec<(i32, i64)> = self.state.open_transactions(now).collect();
         self.parts.metrics.open_transactions.set(open.len() as i64);
         for (partition, offset) in open {
             if self.said.admit(&format!("transaction in {partition}"), now).is_some() {
@@ -303,7 +303,7 @@ impl Fanout {
     }
 
     fn publish(&self) {
-        let reasons = self.follower.reasons(&self.parts.halts.borrow(), Instant::now());
+        let reasons = self.state.reasons(&self.parts.halts.borrow(), Instant::now());
         let changed = freshness::change(*self.staleness.borrow(), reasons, Timestamp::now());
         if let Some(staleness) = changed {
             let named: Vec<&str> = reasons.iter().map(|reason| reason.as_str()).collect();

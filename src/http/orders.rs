@@ -104,7 +104,7 @@ async fn read(
 ) -> Result<(PendingSnapshot, StaleReasons), Refusal> {
     let mailbox = Arc::new(Mailbox::new(public.viewers.limits.mailbox_bytes));
     let viewer = admission.principal.viewer.clone();
-    let joining = Joining { viewer, mailbox: mailbox.clone(), start: false, place: None, badge: None };
+    let joining = Joining { viewer, mailbox: mailbox.clone(), start: false, place: None, identity: None };
     let key = public
         .viewers
         .hub

@@ -12,8 +12,8 @@
 //! ```
 
 mod audit;
-mod badge;
 mod erased;
+mod identity;
 mod mailbox;
 mod overdue;
 mod places;
@@ -33,8 +33,15 @@ use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
 
+use self::{
+    erased::Erased,
+    overdue::Doubts,
+    reads::ReadQueue,
+    registry::{Answer, Delivered, Phase, Registry, Session, ShownOrder},
+    rules::{Rule, Rules},
+};
 pub use self::{
-    badge::{Badge, SessionInfo, Shows, Whom},
+    identity::{SessionIdentity, SessionInfo, SessionSelector, Shows},
     mailbox::{Mailbox, Put},
     places::{Place, TooManySessions},
     reads::{DueReads, Gathering, OrderRead, SessionRead},
@@ -42,13 +49,6 @@ pub use self::{
     registry::SessionKey,
     shared::SharedHub,
     tail::{Struck, Tail},
-};
-use self::{
-    erased::Erased,
-    overdue::Doubts,
-    reads::ReadQueue,
-    registry::{Answer, Delivered, Phase, Registry, Session, ShownOrder},
-    rules::{Rule, Rules},
 };
 use crate::{
     domain::{
@@ -93,7 +93,7 @@ pub struct Joining {
     /// The place it takes; `None` for who only asks something, and takes none.
     pub place: Option<Place>,
     /// Who it is, for operators; `None` for who stays a moment only.
-    pub badge: Option<Badge>,
+    pub identity: Option<SessionIdentity>,
 }
 
 impl Hub {
@@ -315,7 +315,7 @@ impl Hub {
             subscription: None,
             mailbox: joining.mailbox,
             standing,
-            badge: joining.badge,
+            identity: joining.identity,
             joined: 0,
             phase: Phase::Waiting(Answer::Everything),
             has_been_live: false,

@@ -157,7 +157,7 @@ mod tests {
 
         fn join(&mut self, viewer: Viewer) -> Seat {
             let mailbox = Arc::new(Mailbox::new(65_536));
-            let joining = Joining { viewer, mailbox: mailbox.clone(), start: true, place: None, badge: None };
+            let joining = Joining { viewer, mailbox: mailbox.clone(), start: true, place: None, identity: None };
             let key = self.hub.join(joining).unwrap();
             self.read();
             Seat { key, mailbox }
@@ -244,7 +244,8 @@ mod tests {
     fn who_waits_for_the_client_s_sync_waits_on() {
         let mut room = Room::with(&["A-1", "A-2"]);
         let mailbox = Arc::new(Mailbox::new(65_536));
-        let joining = Joining { viewer: user(None), mailbox: mailbox.clone(), start: false, place: None, badge: None };
+        let joining =
+            Joining { viewer: user(None), mailbox: mailbox.clone(), start: false, place: None, identity: None };
         let key = room.hub.join(joining).unwrap();
         room.hub.refresh(key, user(Some(&["A-2"])), now());
         assert!(!room.hub.has_due_reads());

@@ -10,7 +10,7 @@ use slotmap::{SlotMap, new_key_type};
 
 use super::{
     Counters,
-    badge::Badge,
+    identity::SessionIdentity,
     mailbox::{Mailbox, Put},
     places::Standing,
     rules::{Rule, Rules},
@@ -60,7 +60,7 @@ pub(super) struct Session {
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) standing: Standing,
     /// A single `GET /orders` wears none.
-    pub(super) badge: Option<Badge>,
+    pub(super) identity: Option<SessionIdentity>,
     /// Which of all sessions it is, by age; set when it joins, and when it takes its place.
     pub(super) joined: u64,
     pub(super) phase: Phase,
@@ -224,17 +224,17 @@ impl Registry {
         self.joined += 1;
         session.joined = self.joined;
         let viewer = session.viewer.clone();
-        let (badge, standing) = (session.badge.clone(), session.standing);
+        let (identity, standing) = (session.identity.clone(), session.standing);
         let key = self.sessions.insert(session);
         self.visitors += usize::from(standing == Standing::Visitor);
         if let Some(link) = standing.link() {
             self.by_link_id.entry(link).or_default().insert(key);
         }
-        if let Some(badge) = badge {
-            if let Some(token_id) = badge.token_id {
+        if let Some(identity) = identity {
+            if let Some(token_id) = identity.token_id {
                 self.by_token.entry(token_id).or_default().insert(key);
             }
-            self.by_name.insert(badge.session_id, key);
+            self.by_name.insert(identity.session_id, key);
         }
         self.list(key, &viewer);
         self.roll.insert(key);
@@ -281,9 +281,9 @@ impl Registry {
 
     /// Notes that a session goes on with another token.
     pub(super) fn exchange_token(&mut self, key: SessionKey, token_id: Option<Box<str>>, issued_at: Option<Timestamp>) {
-        let Some(badge) = self.sessions.get_mut(key).and_then(|session| session.badge.as_mut()) else { return };
-        badge.issued_at = issued_at;
-        let before = std::mem::replace(&mut badge.token_id, token_id.clone());
+        let Some(identity) = self.sessions.get_mut(key).and_then(|session| session.identity.as_mut()) else { return };
+        identity.issued_at = issued_at;
+        let before = std::mem::replace(&mut identity.token_id, token_id.clone());
         if let Some(before) = before {
             take_out(&mut self.by_token, &before, key);
         }
@@ -301,9 +301,9 @@ impl Registry {
             take_out(&mut self.by_link_id, &link, key);
         }
         self.roll.swap_remove(&key);
-        if let Some(badge) = session.badge {
-            self.by_name.remove(&badge.session_id);
-            if let Some(token_id) = &badge.token_id {
+        if let Some(identity) = session.identity {
+            self.by_name.remove(&identity.session_id);
+            if let Some(token_id) = &identity.token_id {
                 take_out(&mut self.by_token, token_id, key);
             }
         }

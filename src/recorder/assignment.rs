@@ -52,7 +52,7 @@ pub(crate) struct Assignment {
 
 #[derive(Debug)]
 struct Partition {
-    /// What is in hand of this partition carries this number; what carries an older one is void.
+    /// What is in flight of this partition carries this number; what carries an older one is invalid.
     number: u64,
     phase: Phase,
 }
@@ -127,7 +127,7 @@ impl Assignment {
         self.stands_elsewhere = true;
     }
 
-    /// None are ours any more. Returns the highest number that is void now.
+    /// None are ours any more. Returns the highest number that is invalid now.
     pub(crate) fn on_revoked(&mut self) -> u64 {
         self.partitions.clear();
         self.stands_elsewhere = false;
@@ -206,7 +206,7 @@ impl Assignment {
     }
 
     /// Nobody knows how far progress is, or whether the log is still the same: all that was collected is dropped and
-    /// every partition begins again, not before that moment. Returns the highest number that is void now.
+    /// every partition begins again, not before that moment. Returns the highest number that is invalid now.
     pub(crate) fn on_lost(&mut self, not_before: Option<Instant>) -> u64 {
         let number = self.next_number();
         for entry in self.partitions.values_mut().filter(|entry| !matches!(entry.phase, Phase::Halted { .. })) {
@@ -236,7 +236,7 @@ impl Assignment {
         self.rejected.retain(|stamp, _| stamp.partition != partition || stamp.offset >= next_offset);
     }
 
-    /// Whether progress, as it was read while no batch was in hand, lies below what has been stored: the database was
+    /// Whether progress, as it was read while no batch was in flight, lies below what has been stored: the database was
     /// restored from a backup.
     pub(crate) fn stands_above(&self, stored: &[Progress]) -> bool {
         self.partitions.iter().any(|(partition, entry)| {
@@ -249,7 +249,7 @@ impl Assignment {
     // ── from the log ───────────────────────────────────────────────────────────────────────────────────────────────
 
     /// Compares partitions whose progress was read with the log. Another log under way makes all begin again: then it
-    /// returns the highest number that is void now.
+    /// returns the highest number that is invalid now.
     pub(crate) fn on_log(&mut self, view: &LogView) -> Option<u64> {
         let log_id = &view.log_id;
         let watermarks: BTreeMap<i32, Watermarks> = view.watermarks().collect();
@@ -323,7 +323,7 @@ impl Assignment {
     }
 
     /// Where the consumer has to stand, if not where it was told last: partitions that are not read are not named.
-    pub(crate) fn take_stand(&mut self) -> Option<Vec<(i32, i64)>> {
+    pub(crate) fn take_places(&mut self) -> Option<Vec<(i32, i64)>> {
         if !std::mem::take(&mut self.stands_elsewhere) {
             return None;
         }

@@ -177,10 +177,10 @@ impl Work {
         works.filter(|work| !work.is_empty()).collect()
     }
 
-    /// Drops the parts for which `is_void` says so.
-    pub(crate) fn drop_void(&mut self, is_void: impl Fn(i32, u64) -> bool) {
+    /// Drops the parts for which `is_invalid` says so.
+    pub(crate) fn drop_invalid(&mut self, is_invalid: impl Fn(i32, u64) -> bool) {
         let Self { batch, numbers, refused, kept } = self;
-        numbers.retain(|partition, number| !is_void(*partition, *number));
+        numbers.retain(|partition, number| !is_invalid(*partition, *number));
         batch.partitions.retain(|part| numbers.contains_key(&part.partition));
         refused.retain(|partition, _| numbers.contains_key(partition));
         kept.retain(|partition, _| numbers.contains_key(partition));

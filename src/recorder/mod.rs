@@ -8,18 +8,18 @@
 //! ```
 //!
 //! An OS thread with the consumer, a task with the store, which stores a large batch in two transactions at once.
-//! [`assignment`] and [`writing`] decide, these two perform; so a simulation can perform in their place.
+//! [`assignment`] and [`write_task`] decide, these two perform; so a simulation can perform in their place.
 
 pub(crate) mod assignment;
 pub(crate) mod batch;
 pub mod coverage;
 pub mod dead_letters;
-pub(crate) mod errands;
-pub(crate) mod hand;
+pub(crate) mod in_flight;
 mod rebalance;
+pub(crate) mod scheduler;
 mod thread;
+pub(crate) mod write_task;
 mod writer;
-pub(crate) mod writing;
 
 use std::{
     sync::{Arc, mpsc},
@@ -28,7 +28,7 @@ use std::{
 
 use tokio::sync::watch;
 
-use self::{dead_letters::delivery::DeadLetters, hand::Hand, thread::RecorderThread, writer::Writer};
+use self::{dead_letters::delivery::DeadLetters, in_flight::InFlight, thread::RecorderThread, writer::Writer};
 use crate::domain::Halts;
 use crate::{
     domain::decode::Decoder,
@@ -43,7 +43,7 @@ use crate::{
     telemetry::Metrics,
 };
 
-/// What the writer may be given ahead: what is in its hand and what it has done unheard included.
+/// What the writer may be given ahead: what is in flight and what it has done unheard included.
 pub(crate) const MAX_TASKS: usize = 3;
 /// How long a dead letter may take.
 const DEAD_LETTER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -80,7 +80,7 @@ pub struct RecorderParts {
 
 /// Starts the recorder: its writer, its thread, and what it has halted. The thread is to be stopped first.
 pub fn start(parts: RecorderParts, halts: watch::Sender<Halts>) -> Result<(Component, Component), StartError> {
-    let hand = Arc::new(Hand::default());
+    let in_flight = Arc::new(InFlight::default());
     let (tasks, tasks_out) = tokio::sync::mpsc::channel(MAX_TASKS);
     let (replies, replies_out) = mpsc::sync_channel(MAX_TASKS);
     let writer = Writer {
@@ -91,11 +91,11 @@ pub fn start(parts: RecorderParts, halts: watch::Sender<Halts>) -> Result<(Compo
             source: parts.topic.clone(),
             group_id: parts.group_id.clone(),
         },
-        hand: hand.clone(),
+        in_flight: in_flight.clone(),
         tasks: tasks_out,
         replies,
     };
-    let thread = RecorderThread::new(parts, halts, hand, tasks, replies_out)?;
+    let thread = RecorderThread::new(parts, halts, in_flight, tasks, replies_out)?;
     let writer = Component::task("recorder-writer", |stop| writer.run(stop));
     let thread = Component::thread("recorder", move |stop| thread.run(&stop))?;
     Ok((writer, thread))

@@ -5,21 +5,21 @@ use std::{
     time::Duration,
 };
 
-use super::{assignment::Assignment, hand::Hand};
+use super::{assignment::Assignment, in_flight::InFlight};
 use crate::log::kafka::rebalance::Rebalance;
 
-/// How long partitions are held on to while the writer finishes what is in its hand.
+/// How long partitions are held on to while the writer finishes what is in flight.
 const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The assignment, as the client's callbacks and the recorder's thread share it.
 pub(super) struct Rebalancing {
     assignment: Mutex<Assignment>,
-    hand: Arc<Hand>,
+    in_flight: Arc<InFlight>,
 }
 
 impl Rebalancing {
-    pub(super) fn new(assignment: Assignment, hand: Arc<Hand>) -> Self {
-        Self { assignment: Mutex::new(assignment), hand }
+    pub(super) fn new(assignment: Assignment, in_flight: Arc<InFlight>) -> Self {
+        Self { assignment: Mutex::new(assignment), in_flight }
     }
 
     /// The assigned partitions. Never held across a poll, which may rebalance.
@@ -37,8 +37,8 @@ impl Rebalance for Rebalancing {
 
     fn on_taken_back(&self, partitions: Vec<i32>) {
         tracing::info!(kafka.partitions = ?partitions, "recorder gives partitions back");
-        let void = self.assignment().on_revoked();
-        self.hand.void(void);
-        self.hand.wait_until_empty(HAND_OVER_TIMEOUT);
+        let invalid = self.assignment().on_revoked();
+        self.in_flight.invalidate(invalid);
+        self.in_flight.wait_until_empty(HAND_OVER_TIMEOUT);
     }
 }

@@ -1,7 +1,7 @@
 //! The recorder's thread: polls its consumer, asks [`Assignment`](super::assignment::Assignment) what to do with what
 //! it reads, and keeps the writer busy. Keeps polling while the writer is behind or the database is away.
 
-mod errands;
+mod housekeeping;
 
 use std::{
     collections::BTreeMap,
@@ -16,10 +16,10 @@ use super::{
     MAX_TASKS, RecorderParts,
     assignment::Assignment,
     batch::Work,
-    errands::{Restored, Taken, Unrecorded},
-    hand::Hand,
+    in_flight::InFlight,
     rebalance::Rebalancing,
-    writing::{Reply, Task},
+    scheduler::{Restored, Taken, Unrecorded},
+    write_task::{Reply, Task},
 };
 use crate::{
     domain::{Halts, Timestamp, decode::LogContext},
@@ -54,14 +54,14 @@ const DOUBT_PAUSE: Duration = Duration::from_secs(1);
 const STUCK_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often it is mentioned that events without a version stand in two partitions.
 const UNORDERED_INTERVAL: Duration = Duration::from_secs(60);
-/// How long the writer may take with what is in hand at the end.
+/// How long the writer may take with what is in flight at the end.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(3);
 
 pub(super) struct RecorderThread {
     parts: RecorderParts,
     reader: Reader<GroupEvents<Rebalancing>>,
     halts: watch::Sender<Halts>,
-    hand: Arc<Hand>,
+    in_flight: Arc<InFlight>,
     tasks: mpsc::Sender<Vec<Task>>,
     replies: Receiver<Vec<Reply>>,
     /// How often the writer was given something whose replies have not been taken.
@@ -107,16 +107,16 @@ impl RecorderThread {
     pub(super) fn new(
         parts: RecorderParts,
         halts: watch::Sender<Halts>,
-        hand: Arc<Hand>,
+        in_flight: Arc<InFlight>,
         tasks: mpsc::Sender<Vec<Task>>,
         replies: Receiver<Vec<Reply>>,
     ) -> Result<Self, StartError> {
-        let client = parts.clients.recorder_client(&parts.topic, rebalancing(&parts, &hand, 0))?;
+        let client = parts.clients.recorder_client(&parts.topic, rebalancing(&parts, &in_flight, 0))?;
         Ok(Self {
             reader: Reader::new("recorder", &parts.topic, client),
             parts,
             halts,
-            hand,
+            in_flight,
             tasks,
             replies,
             unanswered: 0,
@@ -142,7 +142,7 @@ impl RecorderThread {
             self.take_replies();
             self.look();
             self.ask();
-            self.stand();
+            self.assign();
             self.read();
             if ticked_at.elapsed() >= TICK {
                 ticked_at = Instant::now();
@@ -156,16 +156,16 @@ impl RecorderThread {
     }
 
     /// Tells the consumer where to read from, if that is elsewhere than before.
-    fn stand(&mut self) {
-        let Some(places) = self.assignment().take_stand() else { return };
+    fn assign(&mut self) {
+        let Some(places) = self.assignment().take_places() else { return };
         self.watchdog.reset();
         // A partition stays paused through an assignment.
         self.paused = false;
         let places = places.into_iter().map(|(partition, offset)| (partition, From::Offset(offset)));
         if let Err(error) = self.reader.assign_and_resume(places) {
             tracing::error!(%error, "recorder could not be assigned its partitions; trying again");
-            let void = self.assignment().on_lost(Some(Instant::now() + DOUBT_PAUSE));
-            self.hand.void(void);
+            let invalid = self.assignment().on_lost(Some(Instant::now() + DOUBT_PAUSE));
+            self.in_flight.invalidate(invalid);
         }
     }
 
@@ -198,8 +198,8 @@ impl RecorderThread {
                 Polled::OutOfRange(error) => {
                     // It does not say which partition; the log is compared with progress in all of them.
                     tracing::warn!(%error, "the broker does not have what the recorder asks for");
-                    let void = self.assignment().on_lost(Some(Instant::now() + DOUBT_PAUSE));
-                    self.hand.void(void);
+                    let invalid = self.assignment().on_lost(Some(Instant::now() + DOUBT_PAUSE));
+                    self.in_flight.invalidate(invalid);
                     return;
                 }
                 Polled::Refused(_) | Polled::Error => {}
@@ -287,9 +287,9 @@ impl RecorderThread {
     fn rebuild(&mut self, why: &str) {
         self.watchdog.reset();
         self.reader.context().retire();
-        let void = self.assignment().on_revoked();
-        self.hand.void(void);
-        let rebalancing = rebalancing(&self.parts, &self.hand, void);
+        let invalid = self.assignment().on_revoked();
+        self.in_flight.invalidate(invalid);
+        let rebalancing = rebalancing(&self.parts, &self.in_flight, invalid);
         self.reader.replace(why, self.parts.clients.recorder_client(&self.parts.topic, rebalancing));
     }
 
@@ -301,15 +301,15 @@ impl RecorderThread {
     /// Stops reading, lets the writer finish, and leaves the group.
     fn finish(mut self) {
         self.hand_over();
-        self.hand.wait_until_empty(FINISH_TIMEOUT);
+        self.in_flight.wait_until_empty(FINISH_TIMEOUT);
         self.take_replies();
         self.commit();
         // Dropped here, on its own thread: that closes it, and the others get its partitions at once.
     }
 }
 
-fn rebalancing(parts: &RecorderParts, hand: &Arc<Hand>, last_number: u64) -> Rebalancing {
-    Rebalancing::new(Assignment::new(parts.policies, last_number), hand.clone())
+fn rebalancing(parts: &RecorderParts, in_flight: &Arc<InFlight>, last_number: u64) -> Rebalancing {
+    Rebalancing::new(Assignment::new(parts.policies, last_number), in_flight.clone())
 }
 
 /// Takes a record into what is collected. Says whether it was one to be taken.

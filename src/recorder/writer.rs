@@ -1,5 +1,5 @@
 //! The recorder's writer: does what it is given, one after the other; the tasks that it is given together, side by side.
-//! Runs on the main runtime, because the pool of connections lives there. [`writing`](super::writing) decides what is done
+//! Runs on the main runtime, because the pool of connections lives there. [`write_task`](super::write_task) decides what is done
 //! with a task, this performs it.
 
 use std::{
@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     dead_letters::delivery::DeadLetters,
-    hand::Hand,
-    writing::{Next, Reply, Task, Writing},
+    in_flight::InFlight,
+    write_task::{Next, Reply, Task, WriteTask},
 };
 use crate::{
     domain::Change,
@@ -30,14 +30,14 @@ const LAST_BACKOFF: Duration = Duration::from_secs(5);
 pub(super) struct Writer {
     pub(super) store: Arc<dyn Store>,
     pub(super) dead_letters: DeadLetters,
-    pub(super) hand: Arc<Hand>,
+    pub(super) in_flight: Arc<InFlight>,
     pub(super) tasks: Receiver<Vec<Task>>,
     /// Has room for the replies to all that can be outstanding.
     pub(super) replies: SyncSender<Vec<Reply>>,
 }
 
 impl Writer {
-    /// Inputs: tasks, stop. What is in hand when it is stopped is finished or abandoned by its own deadlines.
+    /// Inputs: tasks, stop. What is in flight when it is stopped is finished or abandoned by its own deadlines.
     pub(super) async fn run(mut self, stop: CancellationToken) {
         loop {
             let tasks = tokio::select! {
@@ -50,9 +50,9 @@ impl Writer {
                 replies = join_all(tasks.into_iter().map(|task| self.perform(task))) => replies,
                 () = given_up(&stop) => return,
             };
-            self.hand.set_failing(false);
+            self.in_flight.set_failing(false);
             let heard = self.replies.try_send(replies);
-            self.hand.done();
+            self.in_flight.finished();
             if heard.is_err() {
                 // The thread is gone.
                 return;
@@ -61,27 +61,27 @@ impl Writer {
     }
 
     async fn perform(&self, task: Task) -> Reply {
-        let mut writing = Writing::new(task);
+        let mut write_task = WriteTask::new(task);
         let mut backoff = Backoff::default();
         loop {
-            let (answer, what) = match writing.next(&self.hand) {
+            let (answer, what) = match write_task.next(&self.in_flight) {
                 Next::Done(reply) => return reply,
                 Next::Deliver(refused) => {
                     let delivered = self.dead_letters.deliver(refused).await;
-                    self.on_delivery(&mut writing, delivered);
+                    self.on_delivery(&mut write_task, delivered);
                     continue;
                 }
                 Next::Open(opening) => {
                     let opened = self.store.open_topic(opening).await;
-                    (writing.on_opened(opened, Instant::now()), "progress cannot be read")
+                    (write_task.on_opened(opened, Instant::now()), "progress cannot be read")
                 }
                 Next::Relocate(relocation) => {
                     let relocated = self.store.relocate(relocation).await;
-                    (writing.on_relocated(relocated), "progress cannot be moved")
+                    (write_task.on_relocated(relocated), "progress cannot be moved")
                 }
                 Next::SetHalt(finding) => {
                     let set = self.store.set_halt(finding).await;
-                    (writing.on_halt_set(set), "a halt cannot be told to the other instances")
+                    (write_task.on_halt_set(set), "a halt cannot be told to the other instances")
                 }
                 Next::Apply(batch) => {
                     let applied = self.store.apply(batch).await;
@@ -92,7 +92,7 @@ impl Writer {
                         }
                         Err(_) => {}
                     }
-                    let Some(answer) = writing.on_applied(applied, &self.hand).transpose() else { continue };
+                    let Some(answer) = write_task.on_applied(applied, &self.in_flight).transpose() else { continue };
                     (answer, "a batch cannot be stored")
                 }
             };
@@ -103,12 +103,12 @@ impl Writer {
         }
     }
 
-    fn on_delivery(&self, writing: &mut Writing, delivered: Result<Vec<DeadLetter>, ProduceError>) {
+    fn on_delivery(&self, write_task: &mut WriteTask, delivered: Result<Vec<DeadLetter>, ProduceError>) {
         let (letters, error) = match delivered {
             Ok(letters) => (Some(letters), None),
             Err(error) => (None, Some(error)),
         };
-        let partition = writing.on_delivery(letters, &self.hand);
+        let partition = write_task.on_delivery(letters, &self.in_flight);
         if let Some(error) = error {
             tracing::error!(
                 kafka.partition = partition,
@@ -120,7 +120,7 @@ impl Writer {
     }
 
     async fn pause(&self, backoff: &mut Backoff, error: &StoreError, what: &str) {
-        self.hand.set_failing(true);
+        self.in_flight.set_failing(true);
         if backoff.is_due(error) {
             match error.needs_somebody() {
                 true => tracing::error!(%error, "{what}; trying again"),
@@ -144,7 +144,7 @@ fn tell_of_resets(batch: &Batch) {
     }
 }
 
-/// Stopped, and the task in hand does not come to an end by itself.
+/// Stopped, and the task in flight does not come to an end by itself.
 async fn given_up(stop: &CancellationToken) {
     stop.cancelled().await;
     tokio::time::sleep(LAST_BACKOFF).await;

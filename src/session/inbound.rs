@@ -88,7 +88,7 @@ impl Session {
             return None;
         }
         self.phase = Phase::Open;
-        self.snapshot_due = Some(now.instant + self.rules.snapshot_timeout);
+        self.snapshot_due = Some(now.instant + self.config.snapshot_timeout);
         Some(request.into())
     }
 

@@ -27,14 +27,14 @@ const SNAPSHOT_BYTES_PER_SECOND: usize = 256 * 1024;
 const NAMED_ORDER_BYTES: usize = 512;
 
 #[derive(Debug)]
-pub(super) struct Limits {
+pub(super) struct ClientLimits {
     messages: Bucket,
     bytes: Bucket,
     errors: VecDeque<Instant>,
     snapshots: SnapshotBudget,
 }
 
-impl Limits {
+impl ClientLimits {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             messages: Bucket::new(Duration::from_secs(1) / MESSAGES_PER_SECOND, MESSAGE_BURST, now),
@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn who_asks_for_large_snapshots_once_a_second_is_never_refused() {
         let start = Instant::now();
-        let mut limits = Limits::new(start);
+        let mut limits = ClientLimits::new(start);
         // By a clock that is a fifth too fast.
         for asked in 0..10_000 {
             assert!(limits.admits_snapshot(0, start + SECOND * asked * 5 / 6), "{asked}");
@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn of_large_snapshots_there_are_five_at_once_and_one_every_800_ms_after_that() {
         let start = Instant::now();
-        let mut limits = Limits::new(start);
+        let mut limits = ClientLimits::new(start);
         let mut answered = 0;
         for asked in 0..1_000 {
             if limits.admits_snapshot(0, start + SECOND * asked / 20) {
@@ -164,11 +164,11 @@ mod tests {
         let start = Instant::now();
         for quiet in [0, 1, 3_600] {
             let now = start + SECOND * quiet;
-            let mut limits = Limits::new(start);
+            let mut limits = ClientLimits::new(start);
             assert_eq!((0..1_000).filter(|_| limits.admits_message(1, now)).count(), 60, "{quiet}");
-            let mut limits = Limits::new(start);
+            let mut limits = ClientLimits::new(start);
             assert_eq!((0..50).filter(|_| limits.admits_message(32 * 1024, now)).count(), 8, "{quiet}");
-            let mut limits = Limits::new(start);
+            let mut limits = ClientLimits::new(start);
             assert!(limits.admits_snapshot(0, start));
             limits.snapshot_answered(0);
             limits.snapshot_answered(0);
@@ -179,7 +179,7 @@ mod tests {
     #[test]
     fn small_snapshots_may_be_asked_for_as_often_as_messages_may_come() {
         let start = Instant::now();
-        let mut limits = Limits::new(start);
+        let mut limits = ClientLimits::new(start);
         for asked in 0..1_000 {
             assert!(limits.admits_snapshot(10, start + SECOND * asked / 20), "{asked}");
             limits.snapshot_answered(5_000);
@@ -189,12 +189,12 @@ mod tests {
     #[test]
     fn what_is_asked_and_never_answered_is_charged_and_what_is_named_counts() {
         let start = Instant::now();
-        let mut limits = Limits::new(start);
+        let mut limits = ClientLimits::new(start);
         let admitted = (0..20).filter(|_| limits.admits_snapshot(0, start)).count();
         assert_eq!(admitted, 5, "each takes the place of the one before, which has been read for nothing");
         limits.snapshot_answered(5_000);
         assert!(limits.admits_snapshot(0, start), "they were small");
-        let mut limits = Limits::new(start);
+        let mut limits = ClientLimits::new(start);
         for _ in 0..5 {
             assert!(limits.admits_snapshot(2_000, start));
             limits.snapshot_answered(0);

@@ -19,7 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use self::{completion::Completion, expiry::Expiry, keepalive::Keepalive, limits::Limits, outbox::Outbox};
+use self::{completion::Completion, expiry::Expiry, keepalive::Keepalive, limits::ClientLimits, outbox::Outbox};
 use crate::{
     domain::{OrderId, Rev, Timestamp, UserId, Viewer},
     protocol::{
@@ -36,7 +36,7 @@ const SYNC_WAIT: Duration = Duration::from_secs(5);
 
 /// The rules of all sessions of this instance.
 #[derive(Debug, Clone)]
-pub struct Rules {
+pub struct SessionConfig {
     /// Time between two heartbeats; a client silent for two of them is gone.
     pub heartbeat_interval: Duration,
     /// How long a session waits for a snapshot.
@@ -137,13 +137,13 @@ impl HubRequest {
 /// One session.
 #[derive(Debug)]
 pub struct Session {
-    rules: Arc<Rules>,
+    config: Arc<SessionConfig>,
     user: Option<UserId>,
     phase: Phase,
     snapshot_due: Option<Instant>,
     started: bool,
     keepalive: Keepalive,
-    limits: Limits,
+    limits: ClientLimits,
     expiry: Expiry,
     completion: Completion,
     outbox: Outbox,
@@ -184,11 +184,11 @@ enum Phase {
 
 impl Session {
     /// Opens a session: its `welcome` is the first output.
-    pub fn open(rules: Arc<Rules>, opening: Opening, now: Now) -> Self {
+    pub fn open(config: Arc<SessionConfig>, opening: Opening, now: Now) -> Self {
         let welcome = ServerMessage::Welcome {
             session_id: &opening.session_id,
             user_id: opening.user.as_ref(),
-            heartbeat_ms: u64::try_from(rules.heartbeat_interval.as_millis()).unwrap_or(u64::MAX),
+            heartbeat_ms: u64::try_from(config.heartbeat_interval.as_millis()).unwrap_or(u64::MAX),
             expires_at: opening.expires_at,
             server_time: now.wall,
             protocol: protocol::VERSION,
@@ -198,14 +198,14 @@ impl Session {
         let (phase, snapshot_due) = if opening.waits_for_sync {
             (Phase::AwaitingSync { until: now.instant + SYNC_WAIT }, None)
         } else {
-            (Phase::Open, Some(now.instant + rules.snapshot_timeout))
+            (Phase::Open, Some(now.instant + config.snapshot_timeout))
         };
         Self {
-            keepalive: Keepalive::new(rules.heartbeat_interval, now.instant),
-            limits: Limits::new(now.instant),
+            keepalive: Keepalive::new(config.heartbeat_interval, now.instant),
+            limits: ClientLimits::new(now.instant),
             expiry: Expiry::new(opening.expires_at),
             completion: Completion::default(),
-            rules,
+            config,
             user: opening.user,
             phase,
             snapshot_due,
@@ -239,7 +239,7 @@ impl Session {
                 self.snapshot_due = None;
                 self.started = true;
                 self.limits.snapshot_answered(snapshot.json_bytes());
-                let limits = PageLimits { orders: self.rules.snapshot_page, bytes: self.rules.snapshot_bytes };
+                let limits = PageLimits { orders: self.config.snapshot_page, bytes: self.config.snapshot_bytes };
                 self.outbox.push_snapshot(snapshot.into_pages(limits));
                 None
             }
@@ -302,7 +302,7 @@ impl Session {
             Phase::Ending { .. } | Phase::Ended { .. } => return None,
             Phase::AwaitingSync { until } if now.instant >= until => {
                 self.phase = Phase::Open;
-                self.snapshot_due = Some(now.instant + self.rules.snapshot_timeout);
+                self.snapshot_due = Some(now.instant + self.config.snapshot_timeout);
                 return Some(HubRequest::Restart);
             }
             Phase::AwaitingSync { .. } | Phase::Open => {}
@@ -312,7 +312,7 @@ impl Session {
         } else if self.expiry.has_expired(now.wall) {
             self.close(CloseCause::TokenExpired, None);
         } else if self.snapshot_due.is_some_and(|due| now.instant >= due) {
-            let after = self.rules.snapshot_timeout;
+            let after = self.config.snapshot_timeout;
             self.close(CloseCause::SnapshotUnavailable, Some(after));
         } else if self.keepalive.is_dead(now.instant) {
             self.close(CloseCause::HeartbeatTimeout, None);
@@ -347,7 +347,7 @@ impl Session {
     }
 
     fn complete_at(&self) -> Option<Instant> {
-        self.completion.deadline(self.rules.complete_after)
+        self.completion.deadline(self.config.complete_after)
     }
 
     /// The next thing to write; `None`: nothing, for now. [`Output::End`] comes last.

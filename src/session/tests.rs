@@ -32,8 +32,8 @@ fn catching_up() -> StaleReasons {
     StaleReasons::from_iter([StaleReason::CatchingUp])
 }
 
-fn rules() -> Arc<Rules> {
-    Arc::new(Rules {
+fn rules() -> Arc<SessionConfig> {
+    Arc::new(SessionConfig {
         heartbeat_interval: HEARTBEAT,
         snapshot_timeout: Duration::from_secs(5),
         snapshot_page: 500,
@@ -576,7 +576,7 @@ fn nothing_is_said_of_the_token_s_end_before_the_first_snapshot() {
 #[test]
 fn a_wall_clock_that_jumps_is_noticed_within_half_a_minute_and_warns_nobody_twice() {
     let mut clock = Clock::start();
-    let rare = Rules { heartbeat_interval: Duration::from_secs(3600), ..(*rules()).clone() };
+    let rare = SessionConfig { heartbeat_interval: Duration::from_secs(3600), ..(*rules()).clone() };
     let mut session = Session::open(rare.into(), opening(&clock, Duration::from_secs(3600)), clock.now());
     session.on_delivery(Delivery::Snapshot(PendingSnapshot::new(clock.now().wall, false)), clock.now());
     sent(&mut session);

@@ -14,16 +14,16 @@ impl Instance {
     pub(super) fn follow(&mut self, topic: &Topic, clock: Clock, broker: bool, most: usize, first: usize) {
         let now = clock.instant();
         if let Some(progress) = self.progress.as_ref().filter(|_| std::mem::take(&mut self.progress_for_fanout)) {
-            self.follower.on_progress(progress);
+            self.fanout_state.on_progress(progress);
         }
         if let Some(ends) = self.ends_for_fanout.take() {
-            self.follower.on_ends(&ends);
+            self.fanout_state.on_ends(&ends);
         }
         if let Some(view) = self.view.as_ref().filter(|_| std::mem::take(&mut self.log_for_fanout)) {
-            let turns = self.follower.on_log(view, now);
+            let turns = self.fanout_state.on_log(view, now);
             if !turns.is_empty() {
                 self.hub.step(|hub| turns.into_iter().for_each(|turn| turn.tell(hub)));
-                self.fanout.assign(self.follower.stand());
+                self.fanout.assign(self.fanout_state.assign());
             }
         }
         for turn in 0..most {
@@ -31,14 +31,14 @@ impl Instance {
             match polled {
                 Polled::Record(record) => {
                     let stamp = record.stamp;
-                    let Some(log) = self.follower.on_record(stamp.partition, stamp.offset) else { continue };
+                    let Some(log) = self.fanout_state.on_record(stamp.partition, stamp.offset) else { continue };
                     match topic.decode(&record, log.epoch) {
                         Ok(event) => drop(self.hub.step(|hub| hub.on_record(&Arc::new(event)))),
                         Err(_) => self.hub.step(|hub| hub.advance(stamp.partition, stamp.offset + 1)),
                     }
                 }
                 Polled::End(partition) => {
-                    if let Some(end) = self.follower.on_end_of_partition(partition) {
+                    if let Some(end) = self.fanout_state.on_end_of_partition(partition) {
                         self.hub.step(|hub| hub.advance(partition, end));
                     }
                 }
@@ -46,16 +46,16 @@ impl Instance {
                 Polled::OutOfRange => {}
             }
         }
-        let positions = self.follower.on_positions(self.fanout.positions());
+        let positions = self.fanout_state.on_positions(self.fanout.positions());
         self.hub.step(|hub| positions.iter().for_each(|(partition, offset)| hub.advance(*partition, *offset)));
-        if self.follower.is_stuck(now) {
-            self.fanout.assign(self.follower.stand());
+        if self.fanout_state.is_stuck(now) {
+            self.fanout.assign(self.fanout_state.assign());
         }
-        let reasons = self.follower.reasons(&self.recorder.halts, now);
+        let reasons = self.fanout_state.reasons(&self.recorder.halts, now);
         if let Some(staleness) = freshness::change(self.staleness, reasons, clock.wall()) {
             self.staleness = staleness;
         }
-        self.ready |= self.follower.has_caught_up();
+        self.ready |= self.fanout_state.has_caught_up();
     }
 
     /// Progress was read, or could not be.

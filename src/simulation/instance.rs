@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     domain::Timestamp,
-    fanout::{follower::Follower, following::Following},
+    fanout::{cursors::Cursors, state::FanoutState},
     hub::{Hub, SharedHub},
     log::{
         Policies,
@@ -43,7 +43,7 @@ pub(super) struct Instance {
     /// Where the log ends, in an answer on its way.
     pub(super) coming_ends: Option<(u64, LogEnds)>,
     pub(super) next_ends: u64,
-    pub(super) follower: Follower,
+    pub(super) fanout_state: FanoutState,
     pub(super) fanout: Consumer,
     /// Views the fanout, or the recorder, has not acted on.
     pub(super) ends_for_fanout: Option<Arc<LogEnds>>,
@@ -85,7 +85,7 @@ impl Instance {
             next_look: now,
             coming_ends: None,
             next_ends: now,
-            follower: Follower::new(Following::new(tail_bytes), proofs, policies),
+            fanout_state: FanoutState::new(Cursors::new(tail_bytes), proofs, policies),
             fanout: Consumer::default(),
             ends_for_fanout: None,
             progress_for_fanout: false,

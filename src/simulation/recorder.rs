@@ -21,9 +21,9 @@ use crate::{
         MAX_TASKS,
         assignment::Assignment,
         batch::{RefusedRecord, Work},
-        errands::{Restored, Taken},
-        hand::Hand,
-        writing::{Next, Reply, Task, Writing},
+        in_flight::InFlight,
+        scheduler::{Restored, Taken},
+        write_task::{Next, Reply, Task, WriteTask},
     },
     store::{DeadLetter, StoreError},
 };
@@ -32,7 +32,7 @@ use rand::{Rng, rngs::SmallRng, seq::IteratorRandom};
 /// Thread and writer of the recorder.
 pub(super) struct Recorder {
     assignment: Assignment,
-    hand: Hand,
+    in_flight: InFlight,
     consumer: Consumer,
     /// The group's generation whose partitions it has.
     generation: u64,
@@ -42,7 +42,7 @@ pub(super) struct Recorder {
     pub(super) halts: Halts,
     tasks: VecDeque<Vec<Task>>,
     replies: VecDeque<Vec<Reply>>,
-    /// What the writer has in hand.
+    /// What the writer has in flight.
     sides: Vec<Side>,
     off: Option<Rule>,
     /// Letters that were sent and that nobody waits for.
@@ -51,7 +51,7 @@ pub(super) struct Recorder {
 
 /// One of the tasks that are done side by side.
 struct Side {
-    writing: Writing,
+    write_task: WriteTask,
     phase: Phase,
 }
 
@@ -81,7 +81,7 @@ impl Recorder {
         assignment.rules = switches.log;
         Self {
             assignment,
-            hand: Hand::default(),
+            in_flight: InFlight::default(),
             consumer: Consumer::default(),
             generation: 0,
             restored: Restored::default(),
@@ -101,9 +101,9 @@ impl Recorder {
         self.consumer.silence();
     }
 
-    fn void(&mut self, void: Option<u64>) {
-        if let Some(void) = void {
-            self.hand.void(void);
+    fn invalidate(&mut self, invalid: Option<u64>) {
+        if let Some(invalid) = invalid {
+            self.in_flight.invalidate(invalid);
         }
     }
 
@@ -119,13 +119,13 @@ impl Recorder {
                 if let Reply::Applied { positions, .. } = &reply {
                     around.group.committed.extend(positions.iter().copied());
                 }
-                let void = self.assignment.on_reply(reply, now);
-                self.void(void);
+                let invalid = self.assignment.on_reply(reply, now);
+                self.invalidate(invalid);
             }
         }
         if let Some(view) = around.view.filter(|_| news) {
-            let void = self.assignment.on_log(view);
-            self.void(void);
+            let invalid = self.assignment.on_log(view);
+            self.invalidate(invalid);
             self.halts = self.assignment.halts();
         }
         if let (Some(view), Some(stored)) = (around.view, around.progress) {
@@ -135,7 +135,7 @@ impl Recorder {
                 self.give(vec![task]);
             }
         }
-        if let Some(places) = self.assignment.take_stand() {
+        if let Some(places) = self.assignment.take_places() {
             self.consumer.assign(places);
         }
         self.read(number, most, around);
@@ -149,7 +149,7 @@ impl Recorder {
     }
 
     fn give(&mut self, tasks: Vec<Task>) {
-        self.hand.given();
+        self.in_flight.started();
         self.unanswered += 1;
         self.tasks.push_back(tasks);
     }
@@ -168,8 +168,8 @@ impl Recorder {
         }
         if self.generation != around.group.generation {
             self.generation = around.group.generation;
-            let void = self.assignment.on_revoked();
-            self.hand.void(void);
+            let invalid = self.assignment.on_revoked();
+            self.in_flight.invalidate(invalid);
             self.assignment.on_assigned(around.group.assigned_to(number));
             self.consumer.assign([]);
             return;
@@ -181,8 +181,8 @@ impl Recorder {
                 Some(Polled::End(partition)) => self.assignment.on_end_of_partition(partition),
                 Some(Polled::OutOfRange) => {
                     let pause = std::time::Duration::from_secs(1);
-                    let void = self.assignment.on_lost(Some(around.clock.instant() + pause));
-                    self.hand.void(void);
+                    let invalid = self.assignment.on_lost(Some(around.clock.instant() + pause));
+                    self.in_flight.invalidate(invalid);
                     return;
                 }
                 None => return,
@@ -215,8 +215,8 @@ impl Recorder {
         if let Some(stored) = around.progress.filter(|_| self.unanswered == 0)
             && self.restored.is_seen(&self.assignment, stored)
         {
-            let void = self.assignment.on_lost(None);
-            self.hand.void(void);
+            let invalid = self.assignment.on_lost(None);
+            self.in_flight.invalidate(invalid);
         }
     }
 
@@ -235,12 +235,12 @@ impl Recorder {
             kept.append(&mut self.unacknowledged);
             let tasks = self.tasks.pop_front()?;
             self.sides =
-                tasks.into_iter().map(|task| Side { writing: Writing::new(task), phase: Phase::Busy }).collect();
+                tasks.into_iter().map(|task| Side { write_task: WriteTask::new(task), phase: Phase::Busy }).collect();
         }
         let ready = self.sides.iter_mut().enumerate().filter(|(_, side)| side.is_ready(now));
         let (number, side) = ready.choose(rng)?;
         side.phase = Phase::Busy;
-        let ask = match side.writing.next(&self.hand) {
+        let ask = match side.write_task.next(&self.in_flight) {
             Next::Done(reply) => {
                 side.phase = Phase::Done(reply);
                 self.done();
@@ -260,7 +260,7 @@ impl Recorder {
                     kept.append(&mut names);
                     None
                 };
-                side.writing.on_delivery(delivered, &self.hand);
+                side.write_task.on_delivery(delivered, &self.in_flight);
                 return None;
             }
             Next::Open(opening) => Ask::Open(opening.clone()),
@@ -281,10 +281,10 @@ impl Recorder {
         let asked = |side: &&mut Side| matches!(side.phase, Phase::Asked(asked) if asked == call);
         let Some(side) = self.sides.iter_mut().find(asked) else { return };
         let answer = match answer {
-            Answer::Opened(opened) => side.writing.on_opened(opened, clock.instant()),
-            Answer::Relocated(relocated) => side.writing.on_relocated(relocated),
-            Answer::HaltSet(set) => side.writing.on_halt_set(set),
-            Answer::Applied(applied) => match side.writing.on_applied(applied, &self.hand).transpose() {
+            Answer::Opened(opened) => side.write_task.on_opened(opened, clock.instant()),
+            Answer::Relocated(relocated) => side.write_task.on_relocated(relocated),
+            Answer::HaltSet(set) => side.write_task.on_halt_set(set),
+            Answer::Applied(applied) => match side.write_task.on_applied(applied, &self.in_flight).transpose() {
                 Some(answer) => answer,
                 None => {
                     side.phase = Phase::Busy;
@@ -304,7 +304,7 @@ impl Recorder {
                 self.done();
             }
             Err(StoreError::Unavailable(_) | StoreError::Contended | _) => {
-                self.hand.set_failing(true);
+                self.in_flight.set_failing(true);
                 side.phase = Phase::Pausing(clock.now + rng.random_range(50..3_000));
             }
         }
@@ -315,13 +315,13 @@ impl Recorder {
         if !self.sides.iter().all(|side| matches!(side.phase, Phase::Done(_))) {
             return;
         }
-        self.hand.set_failing(false);
+        self.in_flight.set_failing(false);
         let replies = self.sides.drain(..).filter_map(|side| match side.phase {
             Phase::Done(reply) => Some(reply),
             _ => None,
         });
         self.replies.push_back(replies.collect());
-        self.hand.done();
+        self.in_flight.finished();
     }
 }
 

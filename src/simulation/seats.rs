@@ -11,7 +11,7 @@ use crate::{
     domain::{Timestamp, UserId, Viewer},
     hub::{Joining, Mailbox, SessionKey},
     protocol::{ClientMessage, CloseCause},
-    session::{HubRequest, Opening, Output, Request, Rules, Session},
+    session::{HubRequest, Opening, Output, Request, Session, SessionConfig},
 };
 
 /// Time between two heartbeats.
@@ -46,8 +46,8 @@ pub(super) struct Arrival {
 }
 
 /// How every session of the simulation lives.
-pub(super) fn rules() -> Arc<Rules> {
-    Arc::new(Rules {
+pub(super) fn rules() -> Arc<SessionConfig> {
+    Arc::new(SessionConfig {
         heartbeat_interval: Duration::from_millis(HEARTBEAT),
         snapshot_timeout: Duration::from_secs(10),
         snapshot_page: 2,
@@ -58,7 +58,7 @@ pub(super) fn rules() -> Arc<Rules> {
 
 impl Instance {
     /// A client has connected.
-    pub(super) fn open(&mut self, arrival: Arrival, rules: Arc<Rules>, clock: Clock) {
+    pub(super) fn open(&mut self, arrival: Arrival, rules: Arc<SessionConfig>, clock: Clock) {
         let Arrival { session, user, waits_for_sync, mailbox_bytes, expires_at } = arrival;
         let mailbox = Arc::new(Mailbox::new(mailbox_bytes));
         let joining = Joining {
@@ -66,7 +66,7 @@ impl Instance {
             mailbox: mailbox.clone(),
             start: !waits_for_sync,
             place: None,
-            badge: None,
+            identity: None,
         };
         let key = self.hub.step(|hub| hub.join(joining)).expect("there is no limit");
         let session_id = session.to_string();

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     domain::{Stamp, Timestamp},
-    session::Rules,
+    session::SessionConfig,
 };
 
 /// How old what a fresh screen shows may be: the time in which freshness is proved, and the pace at which chance lets
@@ -62,7 +62,7 @@ pub(super) struct World {
     pub(super) clients: Vec<Client>,
     pub(super) faults: Faults,
     pub(super) switches: Switches,
-    session_rules: Arc<Rules>,
+    session_rules: Arc<SessionConfig>,
     numbers: u64,
     pub(super) flaws: Flaws,
     /// All that happened, in short.

@@ -6,9 +6,9 @@
 
 mod apart;
 pub mod audits;
-mod errand;
-mod pace;
+mod batch_window;
 pub mod progress;
+mod read_task;
 mod statements;
 mod weights;
 
@@ -23,8 +23,8 @@ use tokio_util::sync::CancellationToken;
 pub use self::progress::ReadsInFlight;
 use self::{
     apart::Apart,
-    errand::{Errand, Fault, Outcome, Taken},
-    pace::Pace,
+    batch_window::BatchWindow,
+    read_task::{Fault, Outcome, ReadTask, Taken},
     weights::{MAX_ORDERS_PER_STATEMENT, MAX_READS_PER_STATEMENT, Weights},
 };
 use crate::{
@@ -77,18 +77,18 @@ pub fn start(parts: SnapshotParts) -> Component {
     Component::task("snapshots", |stop| run(parts, stop))
 }
 
-/// Inputs: reads due in the hub, the time for which they are gathered, ends of errands and of waits of reads that failed,
+/// Inputs: reads due in the hub, the time for which they are gathered, ends of tasks and of waits of reads that failed,
 /// stop.
 async fn run(parts: SnapshotParts, stop: CancellationToken) {
     let mut coalescer = Coalescer::new(parts);
-    let mut errands: JoinSet<Outcome> = JoinSet::new();
+    let mut tasks: JoinSet<Outcome> = JoinSet::new();
     let mut waits: JoinSet<()> = JoinSet::new();
     let mut backoff = Backoff::default();
-    let (mut pace, mut gathered_at) = (Pace::default(), None);
+    let (mut window, mut gathered_at) = (BatchWindow::default(), None);
     'running: loop {
         tokio::select! {
             () = stop.cancelled() => break,
-            Some(ended) = errands.join_next() => {
+            Some(ended) = tasks.join_next() => {
                 let outcome = ended.unwrap_or_else(|error| {
                     tracing::error!(%error, "snapshots broke off; trying again");
                     Outcome { handed_back: true, ..Outcome::default() }
@@ -103,29 +103,29 @@ async fn run(parts: SnapshotParts, stop: CancellationToken) {
                 }
             }
             Some(_) = waits.join_next() => {}
-            () = coalescer.parts.hub.reads_due(), if errands.len() < STATEMENTS_IN_FLIGHT => {}
+            () = coalescer.parts.hub.reads_due(), if tasks.len() < STATEMENTS_IN_FLIGHT => {}
             () = at(gathered_at), if gathered_at.is_some() => {}
         }
         gathered_at = None;
-        while errands.len() < STATEMENTS_IN_FLIGHT {
+        while tasks.len() < STATEMENTS_IN_FLIGHT {
             let now = Instant::now();
             let wait = match coalescer.due(Lists::Short) {
                 0 => break,
-                due => pace.wait(due, now),
+                due => window.wait(due, now),
             };
             if !wait.is_zero() {
                 gathered_at = Some(now + wait);
                 break;
             }
-            pace.sent(coalescer.send(Lists::Short, now, &mut errands, &mut waits), now);
+            window.sent(coalescer.send(Lists::Short, now, &mut tasks, &mut waits), now);
         }
         // Each waits for its turn anyway, so there is no need to gather.
-        while errands.len() < STATEMENTS_IN_FLIGHT && coalescer.may_send_long() && coalescer.due(Lists::Long) > 0 {
-            coalescer.send(Lists::Long, Instant::now(), &mut errands, &mut waits);
+        while tasks.len() < STATEMENTS_IN_FLIGHT && coalescer.may_send_long() && coalescer.due(Lists::Long) > 0 {
+            coalescer.send(Lists::Long, Instant::now(), &mut tasks, &mut waits);
         }
     }
     // What they have not answered goes back to the hub.
-    errands.shutdown().await;
+    tasks.shutdown().await;
     waits.shutdown().await;
 }
 
@@ -136,7 +136,7 @@ struct Coalescer {
     weights: Weights,
     said: Repeats,
     reads_per_statement: usize,
-    /// Held by each errand for long lists: fewer than all, so that short ones are never behind them.
+    /// Held by each task for long lists: fewer than all, so that short ones are never behind them.
     long: Arc<()>,
 }
 
@@ -161,7 +161,7 @@ impl Coalescer {
     }
 
     /// Takes what is due and starts to ask for it. Returns how many reads share a statement.
-    fn send(&mut self, lists: Lists, now: Instant, errands: &mut JoinSet<Outcome>, waits: &mut JoinSet<()>) -> usize {
+    fn send(&mut self, lists: Lists, now: Instant, tasks: &mut JoinSet<Outcome>, waits: &mut JoinSet<()>) -> usize {
         let is_among = |user: Option<&UserId>| self.weights.is_long(user) == (lists == Lists::Long);
         let mut gathering = Gathering::up_to(self.reads_per_statement, MAX_ORDERS_PER_STATEMENT);
         while self.parts.step(|hub| hub.gather(&mut gathering, is_among, |read| self.weights.of(read))) {}
@@ -170,14 +170,14 @@ impl Coalescer {
             self.wait(wait, Taken::new(&self.parts.hub, read), waits);
         }
         if !sorted.alone.is_empty() {
-            errands.spawn(Errand::apart(&self.parts, sorted.alone).run());
+            tasks.spawn(ReadTask::apart(&self.parts, sorted.alone).run());
         }
         let together = sorted.together.len();
         if together > 0 {
             let long = (lists == Lists::Long).then(|| self.long.clone());
-            let errand = Errand::together(&self.parts, sorted.together);
-            errands.spawn(async move {
-                let outcome = errand.run().await;
+            let read_task = ReadTask::together(&self.parts, sorted.together);
+            tasks.spawn(async move {
+                let outcome = read_task.run().await;
                 drop(long);
                 outcome
             });
@@ -185,7 +185,7 @@ impl Coalescer {
         together
     }
 
-    /// Whether the database answers, as far as this errand knows.
+    /// Whether the database answers, as far as this task knows.
     fn on_outcome(&mut self, outcome: Outcome, waits: &mut JoinSet<()>) -> bool {
         let now = Instant::now();
         outcome.answered.iter().for_each(|name| self.apart.on_answer(name));

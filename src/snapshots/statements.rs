@@ -129,7 +129,7 @@ mod tests {
                 let viewer = Viewer::User { id: UserId::parse("u-1").unwrap(), only: None };
                 let mailbox = Arc::new(Mailbox::new(1 << 20));
                 let start = part.is_none();
-                let key = hub.join(Joining { viewer, mailbox, start, place: None, badge: None }).unwrap();
+                let key = hub.join(Joining { viewer, mailbox, start, place: None, identity: None }).unwrap();
                 part.inspect(|max_orders| hub.read_part(key, None, *max_orders));
             }
             let due = hub.take_due_reads(10);

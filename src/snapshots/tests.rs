@@ -5,7 +5,7 @@ use crate::{
     domain::{Change, Epoch, OrderEvent, OrderId, OrderState, Position, Stamp, UserId, Version, VersionKind, Viewer},
     hub::{Joining, Mailbox},
     protocol::Delivery,
-    store::{Batch, Limits, PartitionBatch, TopicOpening, connect},
+    store::{Batch, PartitionBatch, PoolLimits, TopicOpening, connect},
     telemetry::Metrics,
 };
 
@@ -24,7 +24,7 @@ impl Room {
     async fn open() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let second = Duration::from_secs(2);
-        let limits = Limits { max_connections: 4, acquire_timeout: second, transaction_timeout: second };
+        let limits = PoolLimits { max_connections: 4, acquire_timeout: second, transaction_timeout: second };
         let store = connect(&format!("sqlite:{}", directory.path().join("orders.db").display()), limits).unwrap();
         store.migrate().await.unwrap();
         let low_watermarks = vec![(0, 0)];
@@ -91,7 +91,7 @@ impl Room {
     fn join(&self, user: &str) -> Arc<Mailbox> {
         let mailbox = Arc::new(Mailbox::new(1 << 20));
         let viewer = Viewer::User { id: UserId::parse(user).unwrap(), only: None };
-        let joining = Joining { viewer, mailbox: mailbox.clone(), start: true, place: None, badge: None };
+        let joining = Joining { viewer, mailbox: mailbox.clone(), start: true, place: None, identity: None };
         self.parts.hub.step(|hub| hub.join(joining)).unwrap();
         mailbox
     }

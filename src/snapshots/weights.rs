@@ -112,7 +112,7 @@ mod tests {
         for id in users {
             let viewer = Viewer::User { id: id.clone(), only: None };
             let mailbox = Arc::new(Mailbox::new(1 << 20));
-            hub.join(Joining { viewer, mailbox, start: true, place: None, badge: None }).unwrap();
+            hub.join(Joining { viewer, mailbox, start: true, place: None, identity: None }).unwrap();
         }
         hub
     }
@@ -210,7 +210,7 @@ mod tests {
         for (user, max_orders) in users.iter().zip([5, 7]) {
             let viewer = Viewer::User { id: user.clone(), only: None };
             let mailbox = Arc::new(Mailbox::new(1 << 20));
-            let key = hub.join(Joining { viewer, mailbox, start: false, place: None, badge: None }).unwrap();
+            let key = hub.join(Joining { viewer, mailbox, start: false, place: None, identity: None }).unwrap();
             hub.read_part(key, None, max_orders);
         }
         let due = hub.take_due_reads(2).sessions;

@@ -6,7 +6,7 @@ use super::{DeadLetterStore, Store, postgres::PostgresStore, sqlite::SqliteStore
 
 /// How much of the database the process takes, and how long it waits for it.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct PoolLimits {
     /// Connections open at once.
     pub max_connections: u32,
     /// How long a call waits for a connection, connecting included.
@@ -32,7 +32,7 @@ pub enum InvalidUrl {
 
 /// Makes the store behind `url`: `postgres://…` or `sqlite:path`. Has to be called within the tokio runtime that is to
 /// carry its connections, and does not wait for the database.
-pub fn connect(url: &str, limits: Limits) -> Result<Arc<dyn Store>, InvalidUrl> {
+pub fn connect(url: &str, limits: PoolLimits) -> Result<Arc<dyn Store>, InvalidUrl> {
     match url.split_once(':').map(|(scheme, _)| scheme) {
         Some("postgres" | "postgresql") => Ok(Arc::new(PostgresStore::new(url, limits)?)),
         Some("sqlite") => Ok(Arc::new(SqliteStore::new(url, limits)?)),
@@ -41,7 +41,7 @@ pub fn connect(url: &str, limits: Limits) -> Result<Arc<dyn Store>, InvalidUrl> 
 }
 
 /// The same store for the operator's tools.
-pub fn connect_to_dead_letters(url: &str, limits: Limits) -> Result<Arc<dyn DeadLetterStore>, InvalidUrl> {
+pub fn connect_to_dead_letters(url: &str, limits: PoolLimits) -> Result<Arc<dyn DeadLetterStore>, InvalidUrl> {
     match url.split_once(':').map(|(scheme, _)| scheme) {
         Some("postgres" | "postgresql") => Ok(Arc::new(PostgresStore::new(url, limits)?)),
         Some("sqlite") => Ok(Arc::new(SqliteStore::new(url, limits)?)),

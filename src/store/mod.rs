@@ -28,7 +28,7 @@ use async_trait::async_trait;
 
 pub use self::{
     away::Away,
-    connect::{InvalidUrl, Limits, connect, connect_to_dead_letters},
+    connect::{InvalidUrl, PoolLimits, connect, connect_to_dead_letters},
     error::{RejectedEvent, StoreError},
     replays::{DeadLetterStore, RecordId, Replay, StoredLetter},
     tickets::{MayCommit, TicketUse, UsedTicket},

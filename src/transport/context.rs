@@ -8,7 +8,7 @@ use crate::{
     domain::{Holder, Timestamp},
     hub::{Place, SharedHub},
     protocol::inbound::Token,
-    session::Rules,
+    session::SessionConfig,
     telemetry::{OutsideLog, SessionMetrics},
 };
 
@@ -23,7 +23,7 @@ pub struct ViewerContext {
     /// Which good tokens are good no more.
     pub revocations: Arc<RevocationList>,
     /// The rules of every session.
-    pub rules: Arc<Rules>,
+    pub rules: Arc<SessionConfig>,
     /// The limits of every session.
     pub limits: SessionLimits,
     /// Counts sessions and refusals.

@@ -7,7 +7,7 @@ use ulid::Ulid;
 use super::{ViewerContext, registration::Registration};
 use crate::{
     auth::{Principal, TokenError},
-    hub::{Badge, Joining, Mailbox, TooManySessions},
+    hub::{Joining, Mailbox, SessionIdentity, TooManySessions},
     protocol::{ClientMessage, CloseCause, Delivery, inbound::Token, outbound::RawId},
     session::{HubRequest, Now, Opening, Output, RefusedToken, Renewal, Request, Session},
 };
@@ -45,7 +45,7 @@ impl ViewerConnection {
             expires_at: principal.expires_at,
             waits_for_sync,
         };
-        let badge = Badge {
+        let identity = SessionIdentity {
             session_id: opening.session_id.as_str().into(),
             token_id: principal.token_id.as_deref().map(Into::into),
             issued_at: principal.issued_at,
@@ -59,7 +59,7 @@ impl ViewerConnection {
             mailbox: Arc::new(Mailbox::new(context.limits.mailbox_bytes)),
             start: !waits_for_sync,
             place: Some(context.limits.place(principal)),
-            badge: Some(badge),
+            identity: Some(identity),
         };
         let registration = Registration::join(context, joining, opening.session_id.clone())?;
         let session = Session::open(context.rules.clone(), opening, now);

@@ -17,7 +17,7 @@ use ordercast::{
         self, ClientMessage, CloseCause, Message, OrderView, PageLimits, ServerMessage, SnapshotPages, StaleReason,
         outbound,
     },
-    session::{Now, Opening, Output, RefusedToken, Rules, Session},
+    session::{Now, Opening, Output, RefusedToken, Session, SessionConfig},
 };
 use serde_json::{Value, json};
 
@@ -267,7 +267,7 @@ fn error_codes() -> BTreeSet<&'static str> {
         codes.insert(ClientMessage::parse(text).unwrap_err().code);
     }
     let now = Now::read();
-    let rules = Rules {
+    let rules = SessionConfig {
         heartbeat_interval: Duration::from_secs(25),
         snapshot_timeout: Duration::from_secs(5),
         snapshot_page: 500,

@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-use ordercast::store::{Limits, connect};
+use ordercast::store::{PoolLimits, connect};
 use tempfile::TempDir;
 
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
 
 async fn settings(brokers: &str, directory: &TempDir) -> HashMap<String, String> {
     let database = format!("sqlite:{}", directory.path().join("orders.db").display());
-    let limits = Limits { max_connections: 1, acquire_timeout: PATIENCE, transaction_timeout: PATIENCE };
+    let limits = PoolLimits { max_connections: 1, acquire_timeout: PATIENCE, transaction_timeout: PATIENCE };
     connect(&database, limits).unwrap().migrate().await.unwrap();
     [
         ("KAFKA__BROKERS", brokers),

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use ordercast::store::{Limits, connect};
+use ordercast::store::{PoolLimits, connect};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -82,7 +82,7 @@ async fn announce(service: &Service) -> u16 {
 
 async fn serve_with(open: &str, settings: &HashMap<String, String>, rights: &[Right]) -> Service {
     grant(open, &settings["ORDERCAST__KAFKA__GROUP_ID"], rights).await;
-    let limits = Limits { max_connections: 1, acquire_timeout: PATIENCE, transaction_timeout: PATIENCE };
+    let limits = PoolLimits { max_connections: 1, acquire_timeout: PATIENCE, transaction_timeout: PATIENCE };
     connect(&settings["ORDERCAST__DATABASE__URL"], limits).unwrap().migrate().await.unwrap();
     Service::launch(settings).await
 }
@@ -223,7 +223,7 @@ async fn tools_name_the_right_that_is_missing() {
     let dead_letters = Topic::create_named(&open, &format!("{name}.dlt"), 1, &[]).await;
     dead_letters.produce(Record::new("A-1", "{")).await;
     let settings = settings(&guarded, &user, &name, &directory);
-    let limits = Limits { max_connections: 1, acquire_timeout: PATIENCE, transaction_timeout: PATIENCE };
+    let limits = PoolLimits { max_connections: 1, acquire_timeout: PATIENCE, transaction_timeout: PATIENCE };
     connect(&settings["ORDERCAST__DATABASE__URL"], limits).unwrap().migrate().await.unwrap();
     let publish: &[&str] = &["publish", "--order", "A-1", "--user", "u-1", "--status", "paid"];
     let reset: &[&str] = &["reset-order", "A-1"];

@@ -9,7 +9,7 @@ use std::{
     path::Path,
 };
 
-use ordercast::store::{Limits, connect};
+use ordercast::store::{PoolLimits, connect};
 use tempfile::TempDir;
 
 use crate::{
@@ -186,7 +186,7 @@ fn in_vain(more: &[(&str, &str)]) -> HashMap<String, String> {
 async fn what_fails_while_running_is_told_without_the_secret_that_was_used() {
     let directory = TempDir::new().unwrap();
     let there = format!("sqlite:{}", directory.path().join("orders.db").display());
-    let limits = Limits { max_connections: 1, acquire_timeout: PATIENCE, transaction_timeout: PATIENCE };
+    let limits = PoolLimits { max_connections: 1, acquire_timeout: PATIENCE, transaction_timeout: PATIENCE };
     connect(&there, limits).unwrap().migrate().await.unwrap();
     let hmac = [("AUTH__SECRET", "canary-secret canary-secret canary-secret")];
     let there = [("DATABASE__URL", there.as_str())];

@@ -42,7 +42,7 @@ use ordercast::{
     hub::{Hub, SharedHub},
     log::kafka::KafkaClients,
     protocol::{StaleReason, StaleReasons, Staleness},
-    session::Rules,
+    session::SessionConfig,
     store::gateway::StoreHandle,
     telemetry::Metrics,
     transport::{Instance, SessionLimits, ViewerContext},
@@ -116,7 +116,7 @@ impl Server {
             instance: Arc::new(Instance::new(stale)),
             verifier: Arc::new(Verifier::new(&settings.auth).unwrap()),
             revocations: revocations.clone(),
-            rules: Arc::new(Rules {
+            rules: Arc::new(SessionConfig {
                 heartbeat_interval: session.heartbeat_interval,
                 snapshot_timeout: session.snapshot_timeout,
                 snapshot_page: session.snapshot_page,

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     domain::{Timestamp, UserId},
-    hub::{SessionInfo, Whom},
+    hub::{SessionInfo, SessionSelector},
 };
 
 /// Sessions in one answer at most.
@@ -31,7 +31,7 @@ pub(super) async fn list(
         sessions: Vec<Listed>,
     }
     let user = Form::in_query(&request, body, &["user_id"])?.user("user_id")?;
-    let whom = user.as_ref().map_or(Whom::All, Whom::User);
+    let whom = user.as_ref().map_or(SessionSelector::All, SessionSelector::User);
     let sessions = operations.hub.step(|hub| hub.list(whom, MAX_LISTED));
     let sessions = sessions.into_iter().map(Listed::from).collect();
     Ok(HttpResponse::Ok().json(Sessions { instance: &operations.name, sessions }))
@@ -51,14 +51,14 @@ struct Listed {
 
 impl From<SessionInfo> for Listed {
     fn from(session: SessionInfo) -> Self {
-        let SessionInfo { badge, user, orders, pending_bytes } = session;
+        let SessionInfo { identity, user, orders, pending_bytes } = session;
         Self {
-            session_id: badge.session_id,
+            session_id: identity.session_id,
             user_id: user,
-            transport: badge.transport,
-            address: badge.address,
-            connected_at: badge.connected_at,
-            expires_at: badge.expires_at,
+            transport: identity.transport,
+            address: identity.address,
+            connected_at: identity.connected_at,
+            expires_at: identity.expires_at,
             orders,
             pending_bytes,
         }

@@ -89,7 +89,7 @@ impl World {
 
     fn sit_down(&mut self, viewer: Viewer, screen: BTreeMap<String, Seen>, start: bool) {
         let mailbox = Arc::new(Mailbox::new(self.mailbox_bytes));
-        let joining = Joining { viewer: viewer.clone(), mailbox: mailbox.clone(), start, place: None, badge: None };
+        let joining = Joining { viewer: viewer.clone(), mailbox: mailbox.clone(), start, place: None, identity: None };
         let key = self.hub.step(|hub| hub.join(joining)).expect("there is no limit");
         self.say(|| format!("{key:?} joins: {viewer:?}, start {start}, shows {screen:?}"));
         let client = Client::new(viewer, screen);

@@ -133,7 +133,7 @@ impl Scene {
 
     fn join(&mut self, viewer: Viewer, start: bool) -> Seat {
         let mailbox = Arc::new(Mailbox::new(self.mailbox_bytes));
-        let joining = Joining { viewer, mailbox: mailbox.clone(), start, place: None, badge: None };
+        let joining = Joining { viewer, mailbox: mailbox.clone(), start, place: None, identity: None };
         Seat { key: self.hub.join(joining).unwrap(), mailbox }
     }
 

@@ -44,7 +44,7 @@ impl Two {
     fn live(&mut self, id: &str) -> Seat {
         let viewer = Viewer::User { id: user(id), only: None };
         let mailbox = Arc::new(Mailbox::new(65_536));
-        let joining = Joining { viewer, mailbox: mailbox.clone(), start: true, place: None, badge: None };
+        let joining = Joining { viewer, mailbox: mailbox.clone(), start: true, place: None, identity: None };
         let seat = Seat { key: self.hub.join(joining).unwrap(), mailbox };
         self.answer();
         seat.hear();

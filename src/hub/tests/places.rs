@@ -16,7 +16,7 @@ fn joining(viewer: &Viewer, token_id: Option<&str>, place: Option<(usize, bool)>
     let holder: Holder = viewer.holder(token_id);
     let place = place.map(|(max, closes_oldest)| Place { holder, max, closes_oldest });
     let viewer = viewer.clone();
-    (Joining { viewer, mailbox: mailbox.clone(), start: true, place, badge: None }, mailbox)
+    (Joining { viewer, mailbox: mailbox.clone(), start: true, place, identity: None }, mailbox)
 }
 
 fn join(scene: &mut Scene, viewer: &Viewer, token_id: Option<&str>) -> Result<SessionKey, TooManySessions> {

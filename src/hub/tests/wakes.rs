@@ -75,7 +75,7 @@ async fn whoever_reads_is_told_that_a_read_is_due() {
     let hub = SharedHub::new(Hub::new(usize::MAX));
     let mailbox = Arc::new(Mailbox::new(65_536));
     let viewer = Viewer::User { id: user("ann"), only: None };
-    hub.step(|hub| _ = hub.join(Joining { viewer, mailbox, start: true, place: None, badge: None }));
+    hub.step(|hub| _ = hub.join(Joining { viewer, mailbox, start: true, place: None, identity: None }));
     hub.reads_due().await;
     assert_eq!(hub.step(|hub| hub.take_due_reads(10)).len(), 1);
 }

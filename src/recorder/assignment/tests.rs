@@ -29,7 +29,7 @@ fn reading(policies: Policies) -> Assignment {
     assignment.on_assigned([0]);
     open(&mut assignment, progress(0, 5, None), now);
     assert_eq!(assignment.on_log(&view(&[(0, 9)], now)), None);
-    assert_eq!(assignment.take_stand(), Some(vec![(0, 5)]));
+    assert_eq!(assignment.take_places(), Some(vec![(0, 5)]));
     assignment
 }
 
@@ -48,14 +48,14 @@ fn nothing_is_read_before_progress_and_a_later_look_at_the_log() {
     let now = Instant::now();
     let mut assignment = Assignment::new(HALT, 0);
     assignment.on_assigned([0]);
-    assert_eq!(assignment.take_stand(), Some(vec![]));
+    assert_eq!(assignment.take_places(), Some(vec![]));
     assert!(!takes(&mut assignment, 5));
     open(&mut assignment, progress(0, 50, None), now + SECOND);
     // This answer is older than progress: that the log ends at 9 says nothing.
     assignment.on_log(&view(&[(0, 9)], now));
-    assert!(assignment.halts().is_empty() && assignment.take_stand().is_none());
+    assert!(assignment.halts().is_empty() && assignment.take_places().is_none());
     assignment.on_log(&view(&[(0, 60)], now + SECOND));
-    assert_eq!(assignment.take_stand(), Some(vec![(0, 50)]));
+    assert_eq!(assignment.take_places(), Some(vec![(0, 50)]));
     assert!(!takes(&mut assignment, 49));
     assert!(takes(&mut assignment, 50));
 }
@@ -94,7 +94,7 @@ fn read_back(found: Option<(i64, u64)>, compaction: Option<Compaction>) -> &'sta
     assignment.on_assigned([0]);
     open(&mut assignment, progress(0, 5, Some(4)), now);
     assignment.on_log(&LogView { compaction, ..view(&[(0, 9)], now) });
-    assert_eq!(assignment.take_stand(), Some(vec![(0, 4)]));
+    assert_eq!(assignment.take_places(), Some(vec![(0, 4)]));
     match found {
         Some((offset, digest)) => {
             let taken = matches!(assignment.on_record(0, offset, digest), Intake::Take { .. });
@@ -109,7 +109,7 @@ fn read_back(found: Option<(i64, u64)>, compaction: Option<Compaction>) -> &'sta
         Some(_) => "asks again",
         None => {
             assert_eq!(assignment.halts(), BTreeMap::from([(0, Halt::Regression)]));
-            assert_eq!(assignment.take_stand(), Some(vec![]));
+            assert_eq!(assignment.take_places(), Some(vec![]));
             "halts"
         }
     }
@@ -185,7 +185,7 @@ fn a_halted_partition_leaves_the_others_alone() {
     assignment.on_progress(number, &[progress(0, 5, None), progress(1, 2, None)], now);
     assignment.on_log(&view(&[(6, 9), (0, 9)], now));
     assert_eq!(assignment.halts(), BTreeMap::from([(0, Halt::Gap)]));
-    assert_eq!(assignment.take_stand(), Some(vec![(1, 2)]));
+    assert_eq!(assignment.take_places(), Some(vec![(1, 2)]));
     assignment.on_lost(None);
     assert_eq!(assignment.take_openings(now).unwrap().1, [1]);
 }
@@ -223,14 +223,14 @@ fn what_is_lost_is_dropped_and_begins_again_under_a_new_number() {
     assert!(takes(&mut assignment, 5));
     let given = Work::take("t", assignment.reading()).unwrap();
     assert!(takes(&mut assignment, 6));
-    let void = assignment.on_lost(None);
-    assert!(given.highest_number() <= void);
+    let invalid = assignment.on_lost(None);
+    assert!(given.highest_number() <= invalid);
     assert!(Work::take("t", assignment.reading()).is_none() && !takes(&mut assignment, 7));
     open(&mut assignment, progress(0, 6, None), now + SECOND);
     assignment.on_log(&view(&[(0, 9)], now + SECOND));
-    assert_eq!(assignment.take_stand(), Some(vec![(0, 6)]));
+    assert_eq!(assignment.take_places(), Some(vec![(0, 6)]));
     assert!(takes(&mut assignment, 6));
-    assert!(Work::take("t", assignment.reading()).unwrap().highest_number() > void);
+    assert!(Work::take("t", assignment.reading()).unwrap().highest_number() > invalid);
 }
 
 #[test]
@@ -239,22 +239,22 @@ fn an_answer_to_an_older_question_is_not_taken() {
     let mut assignment = Assignment::new(HALT, 0);
     assignment.on_assigned([0]);
     let (old, _) = assignment.take_openings(now).unwrap();
-    let void = assignment.on_revoked();
-    assert!(old <= void);
+    let invalid = assignment.on_revoked();
+    assert!(old <= invalid);
     assignment.on_assigned([0]);
     let (new, _) = assignment.take_openings(now).unwrap();
     assignment.on_progress(old, &[progress(0, 1, None)], now);
     assignment.on_progress(new, &[progress(0, 5, None)], now);
     assignment.on_log(&view(&[(0, 9)], now));
-    assert_eq!(assignment.take_stand(), Some(vec![(0, 5)]));
+    assert_eq!(assignment.take_places(), Some(vec![(0, 5)]));
 }
 
 #[test]
 fn a_successor_numbers_above_what_is_void() {
-    let void = reading(HALT).on_revoked();
-    let mut successor = Assignment::new(HALT, void);
+    let invalid = reading(HALT).on_revoked();
+    let mut successor = Assignment::new(HALT, invalid);
     successor.on_assigned([0]);
-    assert!(successor.take_openings(Instant::now()).unwrap().0 > void);
+    assert!(successor.take_openings(Instant::now()).unwrap().0 > invalid);
 }
 
 #[test]
@@ -267,7 +267,7 @@ fn a_blocked_partition_begins_again_later_while_the_others_go_on() {
     assignment.on_log(&view(&[(0, 9), (0, 9)], now));
     assert!(takes(&mut assignment, 5));
     assignment.on_blocked(0, now + 15 * SECOND);
-    assert_eq!(assignment.take_stand(), Some(vec![(1, 2)]));
+    assert_eq!(assignment.take_places(), Some(vec![(1, 2)]));
     assert!(assignment.take_openings(now + 14 * SECOND).is_none());
     open(&mut assignment, progress(0, 5, None), now + 15 * SECOND);
 }

@@ -2,7 +2,7 @@
 //! takes away is noticed on every instance. Sets the recorder's lag, raises an alarm, and names who is in the group.
 //!
 //! Screens are not told: what the tail still holds is true without SQL. Where it does not reach progress any more, their
-//! proof fails. The recorder of this room does not use this, and it changes nothing; `recorder::errands::Unrecorded` heals
+//! proof fails. The recorder of this room does not use this, and it changes nothing; `recorder::scheduler::Unrecorded` heals
 //! the one cause that can be healed from here, a group that has dealt its partitions out to nobody.
 
 mod standing;

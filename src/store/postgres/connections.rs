@@ -9,7 +9,7 @@ use sqlx::{
 };
 use tokio::time::timeout;
 
-use crate::store::{Away, InvalidUrl, Limits, MayCommit, StoreError, tickets::Ending};
+use crate::store::{Away, InvalidUrl, MayCommit, PoolLimits, StoreError, tickets::Ending};
 
 /// A statement of a short transaction, and what lies between two. A caller that does not wait any longer must not leave one that
 /// holds up the next.
@@ -30,7 +30,7 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    pub(super) fn new(url: &str, limits: Limits) -> Result<Self, InvalidUrl> {
+    pub(super) fn new(url: &str, limits: PoolLimits) -> Result<Self, InvalidUrl> {
         let options = PgConnectOptions::from_str(url).map_err(|_| InvalidUrl::Malformed)?;
         let options = match options.get_application_name() {
             Some(_) => options,
@@ -52,7 +52,7 @@ impl Connections {
         });
         let (begin, begin_short) = (begin.into(), begin_short.into());
         let place = place(&options).into();
-        let Limits { acquire_timeout, transaction_timeout, .. } = limits;
+        let PoolLimits { acquire_timeout, transaction_timeout, .. } = limits;
         Ok(Self { pool, options, place, acquire_timeout, begin, begin_short, transaction_timeout })
     }
 

@@ -21,7 +21,7 @@ use sqlx::postgres::PgConnection;
 use self::connections::Connections;
 pub use self::snapshot::SNAPSHOT;
 use super::{
-    Applied, Batch, DeadLetterStore, HaltFinding, InvalidUrl, KeptDeadLetter, Limits, ListRow, MayCommit,
+    Applied, Batch, DeadLetterStore, HaltFinding, InvalidUrl, KeptDeadLetter, ListRow, MayCommit, PoolLimits,
     ProgressReading, RecordId, Relocation, Replay, Restated, Store, StoreError, StoredLetter, TicketUse, TopicOpening,
     UsedTicket, rows::moment,
 };
@@ -33,7 +33,7 @@ pub(super) struct PostgresStore {
 }
 
 impl PostgresStore {
-    pub(super) fn new(url: &str, limits: Limits) -> Result<Self, InvalidUrl> {
+    pub(super) fn new(url: &str, limits: PoolLimits) -> Result<Self, InvalidUrl> {
         Ok(Self { connections: Connections::new(url, limits)? })
     }
 }

@@ -12,7 +12,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use crate::store::{InvalidUrl, Limits, StoreError};
+use crate::store::{InvalidUrl, PoolLimits, StoreError};
 
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
@@ -26,7 +26,7 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    pub(super) fn new(url: &str, limits: Limits) -> Result<Self, InvalidUrl> {
+    pub(super) fn new(url: &str, limits: PoolLimits) -> Result<Self, InvalidUrl> {
         let options = SqliteConnectOptions::from_str(url).map_err(|_| InvalidUrl::Malformed)?;
         if url.contains(":memory:") || url.contains("mode=memory") {
             return Err(InvalidUrl::InMemory);

@@ -21,7 +21,7 @@ use sqlx::{
 
 use self::connections::Connections;
 use super::{
-    Applied, Batch, DeadLetterStore, HaltFinding, InvalidUrl, KeptDeadLetter, Limits, ListRow, MayCommit,
+    Applied, Batch, DeadLetterStore, HaltFinding, InvalidUrl, KeptDeadLetter, ListRow, MayCommit, PoolLimits,
     ProgressReading, RecordId, Relocation, Replay, Restated, Store, StoreError, StoredLetter, TicketUse, TopicOpening,
     UsedTicket, rows::moment, schema, tickets::Ending,
 };
@@ -33,7 +33,7 @@ pub(super) struct SqliteStore {
 }
 
 impl SqliteStore {
-    pub(super) fn new(url: &str, limits: Limits) -> Result<Self, InvalidUrl> {
+    pub(super) fn new(url: &str, limits: PoolLimits) -> Result<Self, InvalidUrl> {
         Ok(Self { connections: Connections::new(url, limits)? })
     }
 }

@@ -20,7 +20,7 @@ use ordercast::{
     recorder,
     runtime::Component,
     snapshots::{self, ReadsInFlight, progress},
-    store::{Limits, Store, connect},
+    store::{PoolLimits, Store, connect},
     telemetry::Metrics,
 };
 use sqlx::{Connection, PgConnection, Row, SqliteConnection};
@@ -32,7 +32,7 @@ use crate::parts::topic::Topic;
 /// How long anything may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
-const LIMITS: Limits = Limits {
+const LIMITS: PoolLimits = PoolLimits {
     max_connections: 4,
     acquire_timeout: Duration::from_secs(2),
     transaction_timeout: Duration::from_secs(10),

@@ -25,7 +25,7 @@ impl Screen {
     pub(super) fn join(hub: &Arc<SharedHub>, user: &str) -> Self {
         let mailbox = Arc::new(Mailbox::new(1 << 20));
         let viewer = Viewer::User { id: UserId::parse(user).unwrap(), only: None };
-        let joining = Joining { viewer, mailbox: mailbox.clone(), start: true, place: None, badge: None };
+        let joining = Joining { viewer, mailbox: mailbox.clone(), start: true, place: None, identity: None };
         let key = hub.step(|hub| hub.join(joining)).unwrap();
         Self { hub: hub.clone(), key, mailbox, orders: BTreeMap::new(), live: false }
     }

@@ -8,12 +8,12 @@ use std::{
     time::Duration,
 };
 
-use ordercast::store::{Limits, Store, TopicOpening, connect};
+use ordercast::store::{PoolLimits, Store, TopicOpening, connect};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row, SqliteConnection, raw_sql};
 
 pub(super) const TOPIC: &str = "order-status";
 pub(super) const LOG_ID: &str = "cluster/order-status/0";
-pub(super) const LIMITS: Limits = Limits {
+pub(super) const LIMITS: PoolLimits = PoolLimits {
     max_connections: 4,
     acquire_timeout: Duration::from_secs(10),
     transaction_timeout: Duration::from_secs(30),

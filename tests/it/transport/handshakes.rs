@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use ordercast::hub::Whom;
+use ordercast::hub::SessionSelector;
 use reqwest::{Method, Response, StatusCode};
 use serde_json::Value;
 use tokio::{
@@ -149,8 +149,8 @@ async fn a_session_is_listed_with_the_address_its_proxy_names_and_a_stranger_nam
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut head = [0; 12];
         stream.read_exact(&mut head).await.unwrap();
-        let sessions = server.hub.step(|hub| hub.list(Whom::All, 9));
-        let addresses: Vec<_> = sessions.into_iter().map(|session| session.badge.address).collect();
+        let sessions = server.hub.step(|hub| hub.list(SessionSelector::All, 9));
+        let addresses: Vec<_> = sessions.into_iter().map(|session| session.identity.address).collect();
         assert_eq!(addresses, [Some(listed.parse().unwrap())]);
     }
 }

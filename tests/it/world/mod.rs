@@ -96,8 +96,11 @@ impl World {
 
     async fn migrate(&self) {
         let settings = self.load();
-        let limits =
-            ordercast::store::Limits { max_connections: 2, acquire_timeout: PATIENCE, transaction_timeout: PATIENCE };
+        let limits = ordercast::store::PoolLimits {
+            max_connections: 2,
+            acquire_timeout: PATIENCE,
+            transaction_timeout: PATIENCE,
+        };
         ordercast::store::connect(&self.database.url(), limits).unwrap().migrate().await.unwrap();
         let clients = KafkaClients::new(&settings.kafka).unwrap();
         Topics::new(&clients).unwrap().prepare_dead_letters(&settings.kafka).await.unwrap();

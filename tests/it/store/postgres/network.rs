@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use ordercast::store::{InvalidUrl, Limits, StoreError, connect};
+use ordercast::store::{InvalidUrl, PoolLimits, StoreError, connect};
 use sqlx::{Connection, Executor, PgConnection};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -18,7 +18,7 @@ use crate::store::{
     drafts::{batch, by_name, part, set},
 };
 
-const IMPATIENT: Limits = Limits {
+const IMPATIENT: PoolLimits = PoolLimits {
     max_connections: 2,
     acquire_timeout: Duration::from_millis(500),
     transaction_timeout: Duration::from_millis(500),
@@ -131,7 +131,7 @@ async fn locks_of_a_vanished_recorder_are_freed() {
     let database = Database::postgres().await;
     database.open(1).await;
     let (url, proxy) = through_proxy(&database).await;
-    let store = connect(&url, Limits { transaction_timeout: Duration::from_secs(2), ..IMPATIENT }).unwrap();
+    let store = connect(&url, PoolLimits { transaction_timeout: Duration::from_secs(2), ..IMPATIENT }).unwrap();
     let mut observer = PgConnection::connect(&database.url).await.unwrap();
     let mut held = PgConnection::connect(&database.url).await.unwrap();
     held.execute(
@@ -157,7 +157,7 @@ async fn locks_of_a_vanished_recorder_are_freed() {
 async fn a_standby_is_an_unavailable_database_whose_connection_is_given_up() {
     let database = Database::postgres().await;
     database.open(1).await;
-    let store = connect(&database.url, Limits { max_connections: 1, ..LIMITS }).unwrap();
+    let store = connect(&database.url, PoolLimits { max_connections: 1, ..LIMITS }).unwrap();
     let name = database.url.rsplit('/').next().unwrap();
     database.sql(&format!("alter database {name} set default_transaction_read_only = on")).await;
     let first = batch([part(0, 0, [set("A-1", 1, "created")])]);
@@ -176,7 +176,7 @@ async fn a_standby_is_an_unavailable_database_whose_connection_is_given_up() {
 async fn a_caller_that_no_longer_waits_leaves_nothing_behind() {
     let database = Database::postgres().await;
     database.open(1).await;
-    let store = connect(&database.url, Limits { max_connections: 1, ..LIMITS }).unwrap();
+    let store = connect(&database.url, PoolLimits { max_connections: 1, ..LIMITS }).unwrap();
     let first = batch([part(0, 0, (0..300).map(|n| set(&format!("A-{n}"), 1, "created")))]);
     // Dropped at each of its awaits, as far as it gets.
     for polls in 0..200 {

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use super::{
-    following::{Following, Turn},
+    cursors::{Cursors, Seek},
     readings::Readings,
     waiting::Waiting,
 };
@@ -22,8 +22,8 @@ use crate::{
 
 /// The fanout without its consumer.
 #[derive(Debug)]
-pub(crate) struct Follower {
-    following: Following,
+pub(crate) struct FanoutState {
+    cursors: Cursors,
     proofs: Proofs,
     policies: Policies,
     accepts_unversioned: bool,
@@ -42,12 +42,12 @@ pub(crate) struct Follower {
     told: Halts,
 }
 
-impl Follower {
+impl FanoutState {
     /// Follows nothing yet.
-    pub(crate) fn new(following: Following, proofs: Proofs, policies: Policies) -> Self {
+    pub(crate) fn new(cursors: Cursors, proofs: Proofs, policies: Policies) -> Self {
         Self {
             readings: Readings::new(proofs.rules),
-            following,
+            cursors,
             proofs,
             policies,
             accepts_unversioned: false,
@@ -76,17 +76,17 @@ impl Follower {
     }
 
     /// Acts on a new view. What it returns the hub has to be told before another record; then the consumer has to
-    /// [stand](Self::stand) elsewhere, if there is anything.
-    pub(crate) fn on_log(&mut self, log: &Arc<LogView>, now: Instant) -> Vec<Turn> {
+    /// [stand](Self::assign) elsewhere, if there is anything.
+    pub(crate) fn on_log(&mut self, log: &Arc<LogView>, now: Instant) -> Vec<Seek> {
         self.proofs.on_partitions(log.partitions.keys().copied(), log.listed_at);
-        let turns = self.following.on_view(log, &self.readings, now);
-        for turn in &turns {
+        let seeks = self.cursors.on_view(log, &self.readings, now);
+        for seek in &seeks {
             // The hub goes by the turn, so it is told of the position behind it even if that was told before.
-            let (Turn::Begin(at) | Turn::Jump(at)) = turn;
+            let (Seek::Begin(at) | Seek::Jump(at)) = seek;
             self.told_positions.remove(&at.partition);
-            match *turn {
-                Turn::Begin(at) => self.proofs.on_position(at.partition, at.next_offset),
-                Turn::Jump(to) => self.proofs.on_jump(to.partition, to.next_offset, now),
+            match *seek {
+                Seek::Begin(at) => self.proofs.on_position(at.partition, at.next_offset),
+                Seek::Jump(to) => self.proofs.on_jump(to.partition, to.next_offset, now),
             }
         }
         for (partition, watermarks) in log.watermarks() {
@@ -104,7 +104,7 @@ impl Follower {
         self.readings.forget_before(log.listed_at);
         self.view = Some(log.clone());
         self.count_partitions();
-        turns
+        seeks
     }
 
     fn count_partitions(&mut self) {
@@ -114,33 +114,33 @@ impl Follower {
     }
 
     /// The consumer is about to be told to stand here.
-    pub(crate) fn stand(&mut self) -> Vec<(i32, i64)> {
+    pub(crate) fn assign(&mut self) -> Vec<(i32, i64)> {
         match &self.view {
-            Some(view) => self.following.stand(view),
+            Some(view) => self.cursors.assign(view),
             None => Vec::new(),
         }
     }
 
     /// A record was read. Says how to decode it; `None`: it is not the next one of a followed partition.
     pub(crate) fn on_record(&mut self, partition: i32, offset: i64) -> Option<LogContext> {
-        let epoch = self.following.on_record(partition, offset)?;
+        let epoch = self.cursors.on_record(partition, offset)?;
         Some(LogContext { epoch, accepts_unversioned: self.accepts_unversioned })
     }
 
     /// The consumer has come to the end of a partition. Returns where that lies, if it is followed.
     pub(crate) fn on_end_of_partition(&mut self, partition: i32) -> Option<i64> {
-        self.following.on_end_of_partition(partition);
-        self.following.position(partition)
+        self.cursors.on_end_of_partition(partition);
+        self.cursors.position(partition)
     }
 
     /// The consumer says where its next records lie, or beyond: transaction markers and holes move the position without
     /// a record. Returns what has moved since the last call, to be told to the hub.
     pub(crate) fn on_positions(&mut self, positions: impl IntoIterator<Item = (i32, i64)>) -> Vec<(i32, i64)> {
         for (partition, offset) in positions {
-            self.following.on_position(partition, offset);
+            self.cursors.on_position(partition, offset);
         }
         let mut moved = Vec::new();
-        for (partition, offset) in self.following.positions() {
+        for (partition, offset) in self.cursors.positions() {
             self.proofs.on_position(partition, offset);
             if self.told_positions.insert(partition, offset) != Some(offset) {
                 moved.push((partition, offset));
@@ -151,12 +151,12 @@ impl Follower {
 
     /// Whether records are known of and do not come.
     pub(crate) fn is_stuck(&mut self, now: Instant) -> bool {
-        self.view.as_ref().is_some_and(|view| self.following.is_stuck(view, now))
+        self.view.as_ref().is_some_and(|view| self.cursors.is_stuck(view, now))
     }
 
     /// Whether it has passed the watermarks it saw first.
     pub(crate) fn has_caught_up(&self) -> bool {
-        let passed = |(partition, end): &(i32, i64)| self.following.position(*partition).is_some_and(|at| at >= *end);
+        let passed = |(partition, end): &(i32, i64)| self.cursors.position(*partition).is_some_and(|at| at >= *end);
         self.ends_at_start.as_ref().is_some_and(|ends| ends.iter().all(passed))
     }
 
@@ -202,7 +202,7 @@ impl Follower {
 
     /// Where one partition stands.
     pub(crate) fn position(&self, partition: i32) -> Option<i64> {
-        self.following.position(partition)
+        self.cursors.position(partition)
     }
 
     /// Whoever records a partition halts it if progress and log are like this; its screens here are stale, too.
@@ -235,9 +235,9 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn follower() -> Follower {
+    fn state() -> FanoutState {
         let policies = Policies { on_gap: OnLogGap::Halt, on_regression: OnLogRegression::Halt };
-        Follower::new(Following::new(1 << 20), Proofs::new(10 * SECOND), policies)
+        FanoutState::new(Cursors::new(1 << 20), Proofs::new(10 * SECOND), policies)
     }
 
     fn progress(next_offset: i64, read_at: Instant) -> Arc<ProgressView> {
@@ -260,25 +260,25 @@ mod tests {
     fn however_long_a_look_takes_a_partition_begins_and_its_log_is_judged() {
         for took in [1_000, 2_000, 2_900, 9_000] {
             let (start, step) = (Instant::now(), Duration::from_millis(100));
-            let mut follower = follower();
+            let mut state = state();
             let (mut asked, mut begun_at) = (start, None);
             for n in 0..400 {
                 let now = start + n * step;
                 // Progress is read a moment before each answer comes.
                 if n % 10 == 9 {
-                    follower.on_progress(&progress(5, now));
+                    state.on_progress(&progress(5, now));
                 }
                 if now >= asked + Duration::from_millis(took) {
-                    let turns = follower.on_log(&log(Some((0, 9)), asked), now);
-                    begun_at = begun_at.or((!turns.is_empty()).then_some(now));
+                    let seeks = state.on_log(&log(Some((0, 9)), asked), now);
+                    begun_at = begun_at.or((!seeks.is_empty()).then_some(now));
                     asked = now;
                 }
             }
             let within = Duration::from_millis(2 * took + 2_000);
             assert!(begun_at.is_some_and(|at| at - start <= within), "{took} ms: {begun_at:?}");
             // Somebody makes the topic anew.
-            follower.on_log(&log(Some((0, 2)), start + 41 * SECOND), start + 50 * SECOND);
-            let reasons = follower.reasons(&Halts::new(), start + 50 * SECOND);
+            state.on_log(&log(Some((0, 2)), start + 41 * SECOND), start + 50 * SECOND);
+            let reasons = state.reasons(&Halts::new(), start + 50 * SECOND);
             assert!(reasons.contains(StaleReason::LogRegression), "{took} ms: {reasons:?}");
         }
     }
@@ -286,92 +286,92 @@ mod tests {
     #[test]
     fn an_answer_says_nothing_of_what_was_recorded_while_it_was_on_its_way() {
         let start = Instant::now();
-        let mut follower = follower();
-        follower.on_progress(&progress(5, start));
-        follower.on_log(&log(Some((0, 9)), start + SECOND), start + SECOND);
-        (5..20).for_each(|offset| assert!(follower.on_record(0, offset).is_some()));
-        follower.on_progress(&progress(20, start + 3 * SECOND));
+        let mut state = state();
+        state.on_progress(&progress(5, start));
+        state.on_log(&log(Some((0, 9)), start + SECOND), start + SECOND);
+        (5..20).for_each(|offset| assert!(state.on_record(0, offset).is_some()));
+        state.on_progress(&progress(20, start + 3 * SECOND));
         // Asked for when the log ended at 10.
-        let turns = follower.on_log(&log(Some((0, 10)), start + 2 * SECOND), start + 4 * SECOND);
-        assert_eq!(turns, []);
-        assert!(!follower.reasons(&Halts::new(), start + 4 * SECOND).contains(StaleReason::LogRegression));
-        let turns = follower.on_log(&log(Some((0, 10)), start + 4 * SECOND), start + 5 * SECOND);
-        assert_eq!(turns.len(), 1, "now it is known to be another log: {turns:?}");
-        assert!(follower.reasons(&Halts::new(), start + 5 * SECOND).contains(StaleReason::LogRegression));
+        let seeks = state.on_log(&log(Some((0, 10)), start + 2 * SECOND), start + 4 * SECOND);
+        assert_eq!(seeks, []);
+        assert!(!state.reasons(&Halts::new(), start + 4 * SECOND).contains(StaleReason::LogRegression));
+        let seeks = state.on_log(&log(Some((0, 10)), start + 4 * SECOND), start + 5 * SECOND);
+        assert_eq!(seeks.len(), 1, "now it is known to be another log: {seeks:?}");
+        assert!(state.reasons(&Halts::new(), start + 5 * SECOND).contains(StaleReason::LogRegression));
     }
 
     #[test]
     fn an_open_transaction_is_no_news_for_whoever_reads_the_log() {
         let start = Instant::now();
-        let mut follower = follower();
-        follower.on_progress(&progress(5, start));
+        let mut state = state();
+        state.on_progress(&progress(5, start));
         for n in 1..120 {
             let now = start + n * SECOND;
-            follower.on_ends(&ends(5 + i64::from(n), now));
-            assert_eq!(follower.on_log(&log(Some((0, 5)), now), now).is_empty(), n > 1);
-            assert_eq!(follower.on_end_of_partition(0), Some(5));
-            assert!(!follower.is_stuck(now), "{n} s");
-            assert!(follower.has_caught_up());
-            let reasons: Vec<_> = follower.reasons(&Halts::new(), now).iter().collect();
+            state.on_ends(&ends(5 + i64::from(n), now));
+            assert_eq!(state.on_log(&log(Some((0, 5)), now), now).is_empty(), n > 1);
+            assert_eq!(state.on_end_of_partition(0), Some(5));
+            assert!(!state.is_stuck(now), "{n} s");
+            assert!(state.has_caught_up());
+            let reasons: Vec<_> = state.reasons(&Halts::new(), now).iter().collect();
             assert_eq!(reasons, [StaleReason::OpenTransaction]);
-            assert_eq!(follower.open_transactions(now).collect::<Vec<_>>(), [(0, 5)]);
+            assert_eq!(state.open_transactions(now).collect::<Vec<_>>(), [(0, 5)]);
         }
     }
 
     #[test]
     fn the_hub_is_told_only_of_positions_that_move_and_screens_stay_fresh() {
         let start = Instant::now();
-        let mut follower = follower();
-        follower.on_progress(&progress(5, start));
-        assert_eq!(follower.on_log(&log(Some((0, 7)), start + SECOND), start + SECOND).len(), 1);
-        assert_eq!(follower.on_positions([]), [(0, 5)]);
-        assert!(follower.on_record(0, 5).is_some() && follower.on_record(0, 6).is_some());
-        assert_eq!(follower.on_positions([(0, 7)]), [(0, 7)]);
+        let mut state = state();
+        state.on_progress(&progress(5, start));
+        assert_eq!(state.on_log(&log(Some((0, 7)), start + SECOND), start + SECOND).len(), 1);
+        assert_eq!(state.on_positions([]), [(0, 5)]);
+        assert!(state.on_record(0, 5).is_some() && state.on_record(0, 6).is_some());
+        assert_eq!(state.on_positions([(0, 7)]), [(0, 7)]);
         for n in 2..60 {
             let now = start + n * SECOND;
-            follower.on_ends(&ends(7, now));
-            follower.on_log(&log(Some((0, 7)), now), now);
-            (0..10).for_each(|_| assert_eq!(follower.on_positions([(0, 7)]), []));
-            assert!(follower.reasons(&Halts::new(), now).is_fresh(), "{n} s");
+            state.on_ends(&ends(7, now));
+            state.on_log(&log(Some((0, 7)), now), now);
+            (0..10).for_each(|_| assert_eq!(state.on_positions([(0, 7)]), []));
+            assert!(state.reasons(&Halts::new(), now).is_fresh(), "{n} s");
         }
         // A transaction marker moves it without a record.
-        assert_eq!(follower.on_positions([(0, 8)]), [(0, 8)]);
+        assert_eq!(state.on_positions([(0, 8)]), [(0, 8)]);
         // What lies there now is another log.
-        follower.on_progress(&progress(0, start + 60 * SECOND));
+        state.on_progress(&progress(0, start + 60 * SECOND));
         let other = Arc::new(LogView { log_id: "other".into(), ..(*log(Some((0, 8)), start + 61 * SECOND)).clone() });
-        let turns = follower.on_log(&other, start + 61 * SECOND);
-        assert_eq!(turns.len(), 1, "{turns:?}");
-        assert_eq!(follower.on_positions([]).len(), 1, "wherever it stands after that");
-        assert_eq!(follower.on_positions([]), []);
+        let seeks = state.on_log(&other, start + 61 * SECOND);
+        assert_eq!(seeks.len(), 1, "{seeks:?}");
+        assert_eq!(state.on_positions([]).len(), 1, "wherever it stands after that");
+        assert_eq!(state.on_positions([]), []);
     }
 
     #[test]
     fn ends_that_were_told_before_the_partitions_count_once_these_are_known() {
         let start = Instant::now();
-        let mut follower = follower();
-        follower.on_progress(&progress(5, start));
-        follower.on_ends(&ends(5, start + SECOND));
-        follower.on_log(&log(Some((0, 5)), start + SECOND), start + SECOND);
-        assert!(follower.reasons(&Halts::new(), start + SECOND).is_fresh());
+        let mut state = state();
+        state.on_progress(&progress(5, start));
+        state.on_ends(&ends(5, start + SECOND));
+        state.on_log(&log(Some((0, 5)), start + SECOND), start + SECOND);
+        assert!(state.reasons(&Halts::new(), start + SECOND).is_fresh());
     }
 
     #[test]
     fn who_is_not_ready_says_what_it_waits_for() {
         let start = Instant::now();
-        let mut follower = follower();
-        let waits = |follower: &Follower| follower.waits_for().map(|waiting| waiting.to_string()).unwrap_or_default();
-        assert!(waits(&follower).contains("the brokers to tell about the topic"));
-        follower.on_log(&log(None, start), start);
-        assert!(waits(&follower).contains("the database"));
-        follower.on_progress(&progress(5, start + SECOND));
-        assert!(waits(&follower).contains("the leaders of the partitions [0]"));
-        follower.on_log(&log(Some((0, 9)), start), start + SECOND);
-        assert!(waits(&follower).contains("newer than recorded progress"));
-        assert!(!follower.has_caught_up());
-        follower.on_log(&log(Some((0, 9)), start + SECOND), start + SECOND);
-        assert!(waits(&follower).contains("4 to go"));
-        (5..9).for_each(|offset| assert!(follower.on_record(0, offset).is_some()));
-        assert_eq!(follower.waits_for(), None);
-        assert!(follower.has_caught_up());
+        let mut state = state();
+        let waits = |state: &FanoutState| state.waits_for().map(|waiting| waiting.to_string()).unwrap_or_default();
+        assert!(waits(&state).contains("the brokers to tell about the topic"));
+        state.on_log(&log(None, start), start);
+        assert!(waits(&state).contains("the database"));
+        state.on_progress(&progress(5, start + SECOND));
+        assert!(waits(&state).contains("the leaders of the partitions [0]"));
+        state.on_log(&log(Some((0, 9)), start), start + SECOND);
+        assert!(waits(&state).contains("newer than recorded progress"));
+        assert!(!state.has_caught_up());
+        state.on_log(&log(Some((0, 9)), start + SECOND), start + SECOND);
+        assert!(waits(&state).contains("4 to go"));
+        (5..9).for_each(|offset| assert!(state.on_record(0, offset).is_some()));
+        assert_eq!(state.waits_for(), None);
+        assert!(state.has_caught_up());
     }
 }

@@ -1,4 +1,4 @@
-//! One errand: reads that were taken from the hub together, until each is answered or goes back. Whatever ends it, a panic
+//! One task that reads: reads that were taken from the hub together, until each is answered or goes back. Whatever ends it, a panic
 //! and the end of its task included, no read is lost: sessions and orders would wait for it for ever.
 
 use std::{
@@ -59,7 +59,7 @@ pub(super) enum Fault {
     Panic,
 }
 
-/// What became of an errand.
+/// What became of a task.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
     /// Some reads went back to the hub, because the database is away.
@@ -74,8 +74,8 @@ pub(super) struct Outcome {
     pub(super) too_much: Vec<(Taken, Vec<(UserId, usize)>)>,
 }
 
-/// An errand and what is left of it.
-pub(super) struct Errand {
+/// a task and what is left of it.
+pub(super) struct ReadTask {
     parts: SnapshotParts,
     statements: Statements,
     /// What the statement under way asks for, as far as it was not answered.
@@ -84,7 +84,7 @@ pub(super) struct Errand {
     outcome: Outcome,
 }
 
-impl Errand {
+impl ReadTask {
     /// Asks for all of these together.
     pub(super) fn together(parts: &SnapshotParts, due: DueReads) -> Self {
         Self::of(parts, Statements::of(due), false)
@@ -186,7 +186,7 @@ impl Errand {
     }
 }
 
-impl Drop for Errand {
+impl Drop for ReadTask {
     fn drop(&mut self) {
         let unanswered = std::mem::take(&mut self.statements).into_unanswered();
         give_back(&self.parts.hub, unanswered.into_iter().chain([std::mem::take(&mut self.under_way)]));

@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, time::Instant};
 
 use super::{
     batch::{RefusedRecord, Work},
-    hand::Hand,
+    in_flight::InFlight,
 };
 use crate::{
     domain::{Progress, Stamp, decode::RefusalCode},
@@ -62,15 +62,15 @@ pub(crate) enum Reply {
 /// What is to be done next.
 #[derive(Debug)]
 pub(crate) enum Next<'a> {
-    /// Ask the store, and tell [`Writing::on_opened`].
+    /// Ask the store, and tell [`WriteTask::on_opened`].
     Open(&'a TopicOpening),
-    /// Ask the store, and tell [`Writing::on_relocated`].
+    /// Ask the store, and tell [`WriteTask::on_relocated`].
     Relocate(&'a Relocation),
-    /// Ask the store, and tell [`Writing::on_halt_set`].
+    /// Ask the store, and tell [`WriteTask::on_halt_set`].
     SetHalt(&'a HaltFinding),
-    /// Deliver these records of one partition, and tell [`Writing::on_delivery`].
+    /// Deliver these records of one partition, and tell [`WriteTask::on_delivery`].
     Deliver(&'a [RefusedRecord]),
-    /// Ask the store, and tell [`Writing::on_applied`].
+    /// Ask the store, and tell [`WriteTask::on_applied`].
     Apply(&'a Batch),
     /// The task is done with.
     Done(Reply),
@@ -78,7 +78,7 @@ pub(crate) enum Next<'a> {
 
 /// A task under way.
 #[derive(Debug)]
-pub(crate) struct Writing {
+pub(crate) struct WriteTask {
     task: Task,
     /// The dead letters that were delivered, by partition, and the partitions of those that were not.
     delivered: BTreeMap<i32, Vec<RefusalCode>>,
@@ -87,20 +87,20 @@ pub(crate) struct Writing {
     unordered: Vec<Stamp>,
 }
 
-impl Writing {
+impl WriteTask {
     /// Begins a task.
     pub(crate) fn new(task: Task) -> Self {
         Self { task, delivered: BTreeMap::new(), undelivered: Vec::new(), unordered: Vec::new() }
     }
 
     /// What is to be done next; to be asked again after each answer that was an error.
-    pub(crate) fn next(&mut self, hand: &Hand) -> Next<'_> {
+    pub(crate) fn next(&mut self, in_flight: &InFlight) -> Next<'_> {
         let Self { task, undelivered, .. } = self;
         match task {
-            Task::Open { number, opening } if !hand.is_void(*number) => Next::Open(opening),
-            Task::Relocate { number, relocation } if !hand.is_void(*number) => Next::Relocate(relocation),
+            Task::Open { number, opening } if !in_flight.is_invalid(*number) => Next::Open(opening),
+            Task::Relocate { number, relocation } if !in_flight.is_invalid(*number) => Next::Relocate(relocation),
             Task::Apply(work) => {
-                work.drop_void(|partition, number| hand.is_part_void(partition, number));
+                work.drop_invalid(|partition, number| in_flight.is_partition_invalid(partition, number));
                 if let Some(refused) = work.refused.values().next() {
                     Next::Deliver(refused)
                 } else if !work.is_empty() {
@@ -111,7 +111,7 @@ impl Writing {
                     Next::Done(Reply::Blocked(std::mem::take(undelivered)))
                 }
             }
-            // Never void: the store heeds it only where the partition still stands there.
+            // Never invalid: the store heeds it only where the partition still stands there.
             Task::SetHalt(finding) => Next::SetHalt(finding),
             Task::Open { .. } | Task::Relocate { .. } => Next::Done(Reply::Void),
         }
@@ -119,7 +119,7 @@ impl Writing {
 
     /// The records that were to be delivered have been, as these letters; or not all of them, and the partition is to
     /// wait. Names the partition.
-    pub(crate) fn on_delivery(&mut self, letters: Option<Vec<DeadLetter>>, hand: &Hand) -> Option<i32> {
+    pub(crate) fn on_delivery(&mut self, letters: Option<Vec<DeadLetter>>, in_flight: &InFlight) -> Option<i32> {
         let Task::Apply(work) = &mut self.task else { return None };
         let (partition, refused) = work.refused.pop_first()?;
         match letters {
@@ -133,7 +133,7 @@ impl Writing {
             }
             None => {
                 let number = work.numbers.get(&partition).copied().unwrap_or_default();
-                hand.block(partition, number);
+                in_flight.block(partition, number);
                 self.undelivered.push(partition);
             }
         }
@@ -166,12 +166,12 @@ impl Writing {
         set.map(|()| Reply::HaltSet)
     }
 
-    /// The store has answered. Where nobody knows how far progress is now, all that was collected with it is void. `None`:
+    /// The store has answered. Where nobody knows how far progress is now, all that was collected with it is invalid. `None`:
     /// there is something to be put aside first, so ask what comes [next](Self::next).
     pub(crate) fn on_applied(
         &mut self,
         applied: Result<Applied, StoreError>,
-        hand: &Hand,
+        in_flight: &InFlight,
     ) -> Result<Option<Reply>, StoreError> {
         let Task::Apply(work) = &mut self.task else { return Ok(Some(Reply::Void)) };
         match applied {
@@ -191,11 +191,11 @@ impl Writing {
                 }))
             }
             Err(StoreError::LostPartition { .. }) => {
-                hand.void(work.highest_number());
+                in_flight.invalidate(work.highest_number());
                 Ok(Some(Reply::Lost))
             }
             Err(StoreError::Rejected(events)) => {
-                hand.void(work.highest_number());
+                in_flight.invalidate(work.highest_number());
                 Ok(Some(Reply::Rejected(events)))
             }
             Err(StoreError::Unordered(events)) => {
@@ -264,8 +264,8 @@ mod tests {
     }
 
     /// Delivers what is to be delivered next, or fails to. Returns which records, and why.
-    fn deliver(writing: &mut Writing, hand: &Hand, succeeds: bool) -> Vec<(i32, i64, RefusalCode)> {
-        let Next::Deliver(refused) = writing.next(hand) else { panic!("nothing to deliver") };
+    fn deliver(write_task: &mut WriteTask, in_flight: &InFlight, succeeds: bool) -> Vec<(i32, i64, RefusalCode)> {
+        let Next::Deliver(refused) = write_task.next(in_flight) else { panic!("nothing to deliver") };
         let name = |it: &RefusedRecord| (it.record.partition, it.record.offset, it.refusal.code);
         let (names, mut letters) = (refused.iter().map(name).collect(), Vec::new());
         for RefusedRecord { record, refusal: Refusal { code, message } } in refused {
@@ -278,13 +278,13 @@ mod tests {
                 held_record: None,
             });
         }
-        writing.on_delivery(succeeds.then_some(letters), hand);
+        write_task.on_delivery(succeeds.then_some(letters), in_flight);
         names
     }
 
     /// The batch that is to be applied next: offsets of events and of dead letters, by partition.
-    fn batch(writing: &mut Writing, hand: &Hand) -> Vec<(i32, Vec<i64>, Vec<i64>)> {
-        let Next::Apply(batch) = writing.next(hand) else { panic!("nothing to apply") };
+    fn batch(write_task: &mut WriteTask, in_flight: &InFlight) -> Vec<(i32, Vec<i64>, Vec<i64>)> {
+        let Next::Apply(batch) = write_task.next(in_flight) else { panic!("nothing to apply") };
         let parts = batch.partitions.iter().map(|part| {
             let events = part.events.iter().map(|event| event.stamp.offset).collect();
             (part.partition, events, part.dead_letters.iter().map(|letter| letter.offset).collect())
@@ -293,8 +293,8 @@ mod tests {
     }
 
     fn unordered(
-        writing: &mut Writing,
-        hand: &Hand,
+        write_task: &mut WriteTask,
+        in_flight: &InFlight,
         partition: i32,
         offsets: &[i64],
     ) -> Result<Option<Reply>, StoreError> {
@@ -303,24 +303,24 @@ mod tests {
             stamp: Stamp { epoch, partition, offset: *offset },
             message: "no".to_owned(),
         });
-        writing.on_applied(Err(StoreError::Unordered(named.collect())), hand)
+        write_task.on_applied(Err(StoreError::Unordered(named.collect())), in_flight)
     }
 
     #[test]
     fn what_the_store_calls_unordered_is_kept_before_progress_passes_it() {
-        let hand = Hand::default();
-        let mut writing = Writing::new(Task::Apply(work(&[0])));
-        assert_eq!(deliver(&mut writing, &hand, true), [(0, 1, RefusalCode::NotJson)]);
-        assert_eq!(batch(&mut writing, &hand), [(0, vec![0, 2], vec![1])]);
-        assert!(matches!(unordered(&mut writing, &hand, 0, &[0]), Ok(None)));
-        assert_eq!(deliver(&mut writing, &hand, true), [(0, 0, RefusalCode::Unordered)]);
+        let in_flight = InFlight::default();
+        let mut write_task = WriteTask::new(Task::Apply(work(&[0])));
+        assert_eq!(deliver(&mut write_task, &in_flight, true), [(0, 1, RefusalCode::NotJson)]);
+        assert_eq!(batch(&mut write_task, &in_flight), [(0, vec![0, 2], vec![1])]);
+        assert!(matches!(unordered(&mut write_task, &in_flight, 0, &[0]), Ok(None)));
+        assert_eq!(deliver(&mut write_task, &in_flight, true), [(0, 0, RefusalCode::Unordered)]);
         // By the time of the second try another recorder has changed the order.
-        assert_eq!(batch(&mut writing, &hand), [(0, vec![2], vec![0, 1])]);
-        assert!(matches!(unordered(&mut writing, &hand, 0, &[2]), Ok(None)));
-        assert_eq!(deliver(&mut writing, &hand, true), [(0, 2, RefusalCode::Unordered)]);
-        assert_eq!(batch(&mut writing, &hand), [(0, vec![], vec![0, 1, 2])]);
+        assert_eq!(batch(&mut write_task, &in_flight), [(0, vec![2], vec![0, 1])]);
+        assert!(matches!(unordered(&mut write_task, &in_flight, 0, &[2]), Ok(None)));
+        assert_eq!(deliver(&mut write_task, &in_flight, true), [(0, 2, RefusalCode::Unordered)]);
+        assert_eq!(batch(&mut write_task, &in_flight), [(0, vec![], vec![0, 1, 2])]);
         let Ok(Some(Reply::Applied { positions, dead_letters, unordered, blocked, .. })) =
-            writing.on_applied(Ok(Applied::default()), &hand)
+            write_task.on_applied(Ok(Applied::default()), &in_flight)
         else {
             panic!("it is stored");
         };
@@ -331,15 +331,15 @@ mod tests {
 
     #[test]
     fn a_partition_whose_unordered_event_cannot_be_kept_waits_and_the_others_go_on() {
-        let hand = Hand::default();
-        let mut writing = Writing::new(Task::Apply(work(&[0, 1])));
-        deliver(&mut writing, &hand, true);
-        deliver(&mut writing, &hand, true);
-        assert_eq!(batch(&mut writing, &hand).len(), 2);
-        assert!(matches!(unordered(&mut writing, &hand, 1, &[2]), Ok(None)));
-        assert_eq!(deliver(&mut writing, &hand, false), [(1, 2, RefusalCode::Unordered)]);
-        assert_eq!(batch(&mut writing, &hand), [(0, vec![0, 2], vec![1])]);
-        let applied = writing.on_applied(Ok(Applied::default()), &hand);
+        let in_flight = InFlight::default();
+        let mut write_task = WriteTask::new(Task::Apply(work(&[0, 1])));
+        deliver(&mut write_task, &in_flight, true);
+        deliver(&mut write_task, &in_flight, true);
+        assert_eq!(batch(&mut write_task, &in_flight).len(), 2);
+        assert!(matches!(unordered(&mut write_task, &in_flight, 1, &[2]), Ok(None)));
+        assert_eq!(deliver(&mut write_task, &in_flight, false), [(1, 2, RefusalCode::Unordered)]);
+        assert_eq!(batch(&mut write_task, &in_flight), [(0, vec![0, 2], vec![1])]);
+        let applied = write_task.on_applied(Ok(Applied::default()), &in_flight);
         let Ok(Some(Reply::Applied { positions, dead_letters, unordered, blocked, .. })) = applied else { panic!() };
         assert_eq!((positions, dead_letters, blocked), (vec![(0, 3)], vec![RefusalCode::NotJson], vec![1]));
         assert!(unordered.is_empty(), "it comes again");
@@ -347,9 +347,9 @@ mod tests {
 
     #[test]
     fn an_event_that_is_not_in_the_batch_is_not_put_aside_for_ever() {
-        let hand = Hand::default();
-        let mut writing = Writing::new(Task::Apply(work(&[0])));
-        deliver(&mut writing, &hand, true);
-        assert!(matches!(unordered(&mut writing, &hand, 0, &[9]), Err(StoreError::Unordered(_))));
+        let in_flight = InFlight::default();
+        let mut write_task = WriteTask::new(Task::Apply(work(&[0])));
+        deliver(&mut write_task, &in_flight, true);
+        assert!(matches!(unordered(&mut write_task, &in_flight, 0, &[9]), Err(StoreError::Unordered(_))));
     }
 }

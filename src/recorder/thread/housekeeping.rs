@@ -13,8 +13,8 @@ impl RecorderThread {
             self.restored.on_reply();
             for reply in replies {
                 self.note(&reply);
-                if let Some(void) = self.assignment().on_reply(reply, Instant::now()) {
-                    self.hand.void(void);
+                if let Some(invalid) = self.assignment().on_reply(reply, Instant::now()) {
+                    self.in_flight.invalidate(invalid);
                 }
             }
         }
@@ -79,8 +79,8 @@ impl RecorderThread {
         self.view = self.parts.log.borrow_and_update().clone();
         let Some(view) = &self.view else { return };
         let mut assignment = self.assignment();
-        if let Some(void) = assignment.on_log(view) {
-            self.hand.void(void);
+        if let Some(invalid) = assignment.on_log(view) {
+            self.in_flight.invalidate(invalid);
         }
         let halts = assignment.halts();
         drop(assignment);
@@ -113,7 +113,7 @@ impl RecorderThread {
             tracing::warn!(
                 "progress lies below what was stored: the database was restored; recording again from there"
             );
-            self.hand.void(assignment.on_lost(None));
+            self.in_flight.invalidate(assignment.on_lost(None));
         }
     }
 
@@ -145,11 +145,11 @@ impl RecorderThread {
     }
 
     pub(super) fn give(&mut self, tasks: Vec<Task>) {
-        self.hand.given();
+        self.in_flight.started();
         self.unanswered += 1;
         // There is room for all that can be unanswered. A writer that is gone ends the process.
         if self.tasks.try_send(tasks).is_err() {
-            self.hand.done();
+            self.in_flight.finished();
         }
     }
 }

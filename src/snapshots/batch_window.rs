@@ -19,11 +19,11 @@ const RECENT: Duration = Duration::from_secs(1);
 
 /// The statements sent lately.
 #[derive(Debug, Default)]
-pub(crate) struct Pace {
+pub(crate) struct BatchWindow {
     sent: VecDeque<(Instant, usize)>,
 }
 
-impl Pace {
+impl BatchWindow {
     /// How long `due` reads are to wait for others from `now` on; zero: they go.
     pub(crate) fn wait(&mut self, due: usize, now: Instant) -> Duration {
         while self.sent.pop_front_if(|(at, _)| now.saturating_duration_since(*at) > RECENT).is_some() {}
@@ -46,7 +46,7 @@ mod tests {
     /// Statements sent for `reads` that come evenly at `per_second`, and the longest that one of them waited.
     fn statements(reads: u32, per_second: u32) -> (u32, Duration) {
         let (start, step) = (Instant::now(), Duration::from_micros(500));
-        let (mut pace, mut taken, mut statements, mut now) = (Pace::default(), 0, 0, start);
+        let (mut window, mut taken, mut statements, mut now) = (BatchWindow::default(), 0, 0, start);
         let (mut oldest, mut longest) = (None, Duration::ZERO);
         while taken < reads {
             now += step;
@@ -56,8 +56,8 @@ mod tests {
                 continue;
             }
             let since = *oldest.get_or_insert(now);
-            if pace.wait(due, now).is_zero() {
-                pace.sent(due, now);
+            if window.wait(due, now).is_zero() {
+                window.sent(due, now);
                 longest = longest.max(now - since);
                 (oldest, taken, statements) = (None, taken + due as u32, statements + 1);
             }

@@ -28,7 +28,7 @@ const PATIENCE_IN_LOOKS: u32 = 3;
 
 /// All followed partitions.
 #[derive(Debug)]
-pub(crate) struct Following {
+pub(crate) struct Cursors {
     partitions: BTreeMap<i32, Followed>,
     /// Events the tail can hold at most.
     tail_events: i64,
@@ -55,14 +55,14 @@ struct Followed {
 
 /// What has to be done before records are taken again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Turn {
+pub(crate) enum Seek {
     /// A partition that was not followed before.
     Begin(Position),
     /// The partition goes on elsewhere: what lies between comes no more.
     Jump(Position),
 }
 
-impl Turn {
+impl Seek {
     /// Tells the hub.
     pub(crate) fn tell(self, hub: &mut Hub) {
         match self {
@@ -72,16 +72,16 @@ impl Turn {
     }
 }
 
-impl Following {
+impl Cursors {
     pub(crate) fn new(tail_bytes: usize) -> Self {
         let tail_events = i64::try_from(tail_bytes / LEAST_EVENT_BYTES).unwrap_or(i64::MAX);
         Self { partitions: BTreeMap::new(), tail_events, patience: FIRST_PATIENCE, look_took: Duration::ZERO }
     }
 
     /// Compares where each partition stands with the log and with progress as it was known when that was asked for.
-    pub(crate) fn on_view(&mut self, view: &LogView, readings: &Readings, now: Instant) -> Vec<Turn> {
+    pub(crate) fn on_view(&mut self, view: &LogView, readings: &Readings, now: Instant) -> Vec<Seek> {
         self.look_took = now.saturating_duration_since(view.listed_at);
-        let mut turns = Vec::new();
+        let mut seeks = Vec::new();
         let mut unknown = Vec::new();
         for (partition, log) in view.watermarks() {
             let Some(progress) = readings.by(log.queried_at) else { continue };
@@ -91,7 +91,7 @@ impl Following {
                 Some(followed) => {
                     if let Some(to) = followed.jump(belongs, log, now) {
                         *followed = Followed::standing_at(to, log);
-                        turns.push(Turn::Jump(to));
+                        seeks.push(Seek::Jump(to));
                     }
                 }
             }
@@ -102,13 +102,13 @@ impl Following {
             let share = (log.high - at.next_offset) as i128 * self.tail_events as i128 / behind.max(1) as i128;
             at.next_offset = at.next_offset.max(log.high - share as i64);
             self.partitions.insert(at.partition, Followed::standing_at(at, log));
-            turns.push(Turn::Begin(at));
+            seeks.push(Seek::Begin(at));
         }
-        turns
+        seeks
     }
 
     /// The consumer is about to be told to stand here.
-    pub(crate) fn stand(&mut self, view: &LogView) -> Vec<(i32, i64)> {
+    pub(crate) fn assign(&mut self, view: &LogView) -> Vec<(i32, i64)> {
         let ends: BTreeMap<i32, Watermarks> = view.watermarks().collect();
         for (partition, followed) in &mut self.partitions {
             followed.heard = false;
@@ -254,123 +254,123 @@ mod tests {
     }
 
     /// Follows one partition from 5, in a log from 0 to 9.
-    fn following(now: Instant) -> Following {
-        let mut following = Following::new(MIB);
-        let turns = following.on_view(&view(&[(0, 9)], now), &progress("log", 0, &[5], now), now);
-        assert_eq!(turns, [Turn::Begin(at(0, 0, 5))]);
-        following
+    fn cursors(now: Instant) -> Cursors {
+        let mut cursors = Cursors::new(MIB);
+        let seeks = cursors.on_view(&view(&[(0, 9)], now), &progress("log", 0, &[5], now), now);
+        assert_eq!(seeks, [Seek::Begin(at(0, 0, 5))]);
+        cursors
     }
 
     #[test]
     fn a_partition_begins_at_progress_or_without_a_row_at_the_low_watermark() {
         let now = Instant::now();
-        let mut following = Following::new(MIB);
-        let turns = following.on_view(&view(&[(0, 9), (3, 4)], now), &progress("log", 0, &[5], now), now);
-        assert_eq!(turns, [Turn::Begin(at(0, 0, 5)), Turn::Begin(at(1, 0, 3))]);
-        let turns = following.on_view(&view(&[(0, 9), (3, 4), (0, 2)], now), &progress("log", 0, &[5], now), now);
-        assert_eq!(turns, [Turn::Begin(at(2, 0, 0))]);
+        let mut cursors = Cursors::new(MIB);
+        let seeks = cursors.on_view(&view(&[(0, 9), (3, 4)], now), &progress("log", 0, &[5], now), now);
+        assert_eq!(seeks, [Seek::Begin(at(0, 0, 5)), Seek::Begin(at(1, 0, 3))]);
+        let seeks = cursors.on_view(&view(&[(0, 9), (3, 4), (0, 2)], now), &progress("log", 0, &[5], now), now);
+        assert_eq!(seeks, [Seek::Begin(at(2, 0, 0))]);
     }
 
     #[test]
     fn what_cannot_fit_the_tail_is_skipped_at_start_in_proportion() {
         let now = Instant::now();
-        let mut following = Following::new(LEAST_EVENT_BYTES * 100);
-        let turns = following.on_view(&view(&[(0, 3_000), (0, 1_000)], now), &progress("log", 0, &[0, 0], now), now);
-        assert_eq!(turns, [Turn::Begin(at(0, 0, 2_925)), Turn::Begin(at(1, 0, 975))]);
+        let mut cursors = Cursors::new(LEAST_EVENT_BYTES * 100);
+        let seeks = cursors.on_view(&view(&[(0, 3_000), (0, 1_000)], now), &progress("log", 0, &[0, 0], now), now);
+        assert_eq!(seeks, [Seek::Begin(at(0, 0, 2_925)), Seek::Begin(at(1, 0, 975))]);
     }
 
     #[test]
     fn a_record_is_taken_once_and_in_order() {
-        let mut following = following(Instant::now());
-        assert_eq!(following.on_record(0, 4), None);
-        assert_eq!(following.on_record(0, 7), Some(Epoch::of("log", 0)));
-        assert_eq!(following.on_record(0, 7), None);
-        assert_eq!(following.on_record(1, 0), None);
-        assert_eq!(following.position(0), Some(8));
+        let mut cursors = cursors(Instant::now());
+        assert_eq!(cursors.on_record(0, 4), None);
+        assert_eq!(cursors.on_record(0, 7), Some(Epoch::of("log", 0)));
+        assert_eq!(cursors.on_record(0, 7), None);
+        assert_eq!(cursors.on_record(1, 0), None);
+        assert_eq!(cursors.position(0), Some(8));
     }
 
     #[test]
     fn what_the_consumer_says_of_its_position_counts_only_once_it_was_heard() {
         let now = Instant::now();
-        let mut following = following(now);
-        following.on_position(0, 9);
-        assert_eq!(following.position(0), Some(5));
-        following.on_record(0, 5);
-        following.on_position(0, 9);
-        assert_eq!(following.position(0), Some(9));
-        following.stand(&view(&[(0, 9)], now));
-        following.on_position(0, 20);
-        assert_eq!(following.position(0), Some(9));
+        let mut cursors = cursors(now);
+        cursors.on_position(0, 9);
+        assert_eq!(cursors.position(0), Some(5));
+        cursors.on_record(0, 5);
+        cursors.on_position(0, 9);
+        assert_eq!(cursors.position(0), Some(9));
+        cursors.assign(&view(&[(0, 9)], now));
+        cursors.on_position(0, 20);
+        assert_eq!(cursors.position(0), Some(9));
     }
 
     #[test]
     fn the_end_of_a_partition_lies_at_or_above_the_watermark_known_before() {
-        let mut following = following(Instant::now());
-        following.on_end_of_partition(0);
-        assert_eq!(following.position(0), Some(9));
+        let mut cursors = cursors(Instant::now());
+        cursors.on_end_of_partition(0);
+        assert_eq!(cursors.position(0), Some(9));
     }
 
     #[test]
     fn an_expired_log_is_gone_on_with_at_its_low_watermark() {
         let now = Instant::now();
-        let turns = following(now).on_view(&view(&[(7, 9)], now), &progress("log", 0, &[5], now), now);
-        assert_eq!(turns, [Turn::Jump(at(0, 0, 7))]);
+        let seeks = cursors(now).on_view(&view(&[(7, 9)], now), &progress("log", 0, &[5], now), now);
+        assert_eq!(seeks, [Seek::Jump(at(0, 0, 7))]);
     }
 
     #[test]
     fn a_log_that_ends_below_the_position_is_believed_when_it_was_asked_again() {
         let (start, second) = (Instant::now(), Duration::from_secs(1));
-        let mut following = following(start);
-        following.on_record(0, 20);
+        let mut cursors = cursors(start);
+        cursors.on_record(0, 20);
         let stale = view(&[(0, 9)], start);
         let known = progress("log", 0, &[5], start);
-        assert_eq!(following.on_view(&stale, &known, start + second), []);
-        assert_eq!(following.on_view(&stale, &known, start + 2 * second), []);
+        assert_eq!(cursors.on_view(&stale, &known, start + second), []);
+        assert_eq!(cursors.on_view(&stale, &known, start + 2 * second), []);
         let fresh = view(&[(0, 9)], start + 3 * second);
-        assert_eq!(following.on_view(&fresh, &known, start + 3 * second), [Turn::Jump(at(0, 0, 5))]);
+        assert_eq!(cursors.on_view(&fresh, &known, start + 3 * second), [Seek::Jump(at(0, 0, 5))]);
     }
 
     #[test]
     fn a_replaced_log_is_followed_from_its_beginning_under_the_next_epoch() {
         let now = Instant::now();
-        let mut following = following(now);
+        let mut cursors = cursors(now);
         // The recorder has not decided yet: its progress lies beyond the new log.
-        let turns = following.on_view(&view(&[(0, 2)], now), &progress("log", 0, &[5], now), now);
-        assert_eq!(turns, [Turn::Jump(at(0, 1, 0))]);
+        let seeks = cursors.on_view(&view(&[(0, 2)], now), &progress("log", 0, &[5], now), now);
+        assert_eq!(seeks, [Seek::Jump(at(0, 1, 0))]);
         // It has: nothing changes for who stands there.
-        let turns = following.on_view(&view(&[(0, 2)], now), &progress("log", 1, &[0], now), now);
-        assert_eq!(turns, []);
+        let seeks = cursors.on_view(&view(&[(0, 2)], now), &progress("log", 1, &[0], now), now);
+        assert_eq!(seeks, []);
         // It goes on in another life of the log.
-        let turns = following.on_view(&view(&[(0, 9)], now), &progress("log", 4, &[3], now), now);
-        assert_eq!(turns, [Turn::Jump(at(0, 4, 3))]);
+        let seeks = cursors.on_view(&view(&[(0, 9)], now), &progress("log", 4, &[3], now), now);
+        assert_eq!(seeks, [Seek::Jump(at(0, 4, 3))]);
     }
 
     #[test]
     fn records_that_do_not_come_make_it_stuck_with_growing_patience() {
         let (start, second) = (Instant::now(), Duration::from_secs(1));
-        let mut following = following(start);
+        let mut cursors = cursors(start);
         let log = view(&[(0, 9)], start);
-        assert!(!following.is_stuck(&log, start));
-        assert!(!following.is_stuck(&log, start + 4 * second));
-        assert!(following.is_stuck(&log, start + 5 * second));
-        assert!(!following.is_stuck(&log, start + 6 * second));
-        assert!(!following.is_stuck(&log, start + 15 * second));
-        assert!(following.is_stuck(&log, start + 16 * second));
-        following.on_record(0, 8);
-        assert!(!following.is_stuck(&log, start + 60 * second));
+        assert!(!cursors.is_stuck(&log, start));
+        assert!(!cursors.is_stuck(&log, start + 4 * second));
+        assert!(cursors.is_stuck(&log, start + 5 * second));
+        assert!(!cursors.is_stuck(&log, start + 6 * second));
+        assert!(!cursors.is_stuck(&log, start + 15 * second));
+        assert!(cursors.is_stuck(&log, start + 16 * second));
+        cursors.on_record(0, 8);
+        assert!(!cursors.is_stuck(&log, start + 60 * second));
         let more = view(&[(0, 10)], start);
-        assert!(!following.is_stuck(&more, start + 60 * second));
-        assert!(following.is_stuck(&more, start + 65 * second));
+        assert!(!cursors.is_stuck(&more, start + 60 * second));
+        assert!(cursors.is_stuck(&more, start + 65 * second));
     }
 
     #[test]
     fn records_of_slow_brokers_are_waited_for_longer() {
         let (start, second) = (Instant::now(), Duration::from_secs(1));
-        let mut following = Following::new(MIB);
+        let mut cursors = Cursors::new(MIB);
         let log = view(&[(0, 9)], start);
-        following.on_view(&log, &progress("log", 0, &[5], start), start + 6 * second);
-        assert!(!following.is_stuck(&log, start + 6 * second));
-        assert!(!following.is_stuck(&log, start + 23 * second));
-        assert!(following.is_stuck(&log, start + 24 * second));
+        cursors.on_view(&log, &progress("log", 0, &[5], start), start + 6 * second);
+        assert!(!cursors.is_stuck(&log, start + 6 * second));
+        assert!(!cursors.is_stuck(&log, start + 23 * second));
+        assert!(cursors.is_stuck(&log, start + 24 * second));
     }
 }

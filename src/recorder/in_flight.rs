@@ -1,5 +1,5 @@
-//! What the recorder's thread and its writer know of each other besides tasks and replies: what is void, and whether
-//! anything is still in hand.
+//! What the recorder's thread and its writer know of each other besides tasks and replies: what is invalid, and whether
+//! anything is still in flight.
 
 use std::{
     collections::BTreeMap,
@@ -9,7 +9,7 @@ use std::{
 
 /// Shared by thread and writer.
 #[derive(Debug, Default)]
-pub(crate) struct Hand {
+pub(crate) struct InFlight {
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -17,7 +17,7 @@ pub(crate) struct Hand {
 #[derive(Debug, Default)]
 struct State {
     /// What carries this number or a lower one is not to be applied any more.
-    void_up_to: u64,
+    invalid_up_to: u64,
     /// The same for single partitions: what goes before it was not applied.
     blocked: BTreeMap<i32, u64>,
     /// How often the writer was given something that it has not done with.
@@ -26,16 +26,16 @@ struct State {
     failing: bool,
 }
 
-impl Hand {
+impl InFlight {
     /// Takes back what was given under these numbers, unless it is being applied this moment.
-    pub(crate) fn void(&self, up_to: u64) {
+    pub(crate) fn invalidate(&self, up_to: u64) {
         let mut state = self.lock();
-        state.void_up_to = state.void_up_to.max(up_to);
+        state.invalid_up_to = state.invalid_up_to.max(up_to);
     }
 
-    /// Whether what carries this number is void.
-    pub(crate) fn is_void(&self, number: u64) -> bool {
-        number <= self.lock().void_up_to
+    /// Whether what carries this number is invalid.
+    pub(crate) fn is_invalid(&self, number: u64) -> bool {
+        number <= self.lock().invalid_up_to
     }
 
     /// Takes back what was given of one partition under these numbers.
@@ -43,19 +43,19 @@ impl Hand {
         self.lock().blocked.insert(partition, up_to);
     }
 
-    /// Whether what was given of this partition under this number is void.
-    pub(crate) fn is_part_void(&self, partition: i32, number: u64) -> bool {
+    /// Whether what was given of this partition under this number is invalid.
+    pub(crate) fn is_partition_invalid(&self, partition: i32, number: u64) -> bool {
         let state = self.lock();
-        number <= state.void_up_to || state.blocked.get(&partition).is_some_and(|blocked| number <= *blocked)
+        number <= state.invalid_up_to || state.blocked.get(&partition).is_some_and(|blocked| number <= *blocked)
     }
 
     /// The writer was given something to do.
-    pub(crate) fn given(&self) {
+    pub(crate) fn started(&self) {
         self.lock().outstanding += 1;
     }
 
     /// The writer is done with it.
-    pub(crate) fn done(&self) {
+    pub(crate) fn finished(&self) {
         self.lock().outstanding -= 1;
         self.changed.notify_all();
     }
@@ -66,7 +66,7 @@ impl Hand {
         self.changed.notify_all();
     }
 
-    /// Waits until nothing is in hand, the writer fails, or the time is over.
+    /// Waits until nothing is in flight, the writer fails, or the time is over.
     pub(crate) fn wait_until_empty(&self, at_most: Duration) {
         let deadline = Instant::now() + at_most;
         let mut state = self.lock();

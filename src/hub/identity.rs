@@ -10,7 +10,7 @@ use crate::{
 
 /// Who a session is, besides its viewer. Cheap enough to be kept for each.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Badge {
+pub struct SessionIdentity {
     /// The `session_id` of its `welcome`.
     pub session_id: Box<str>,
     /// The `jti` of its token.
@@ -29,7 +29,7 @@ pub struct Badge {
 
 /// The sessions that something concerns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Whom<'a> {
+pub enum SessionSelector<'a> {
     /// All of a user.
     User(&'a UserId),
     /// The one of this name.
@@ -44,7 +44,7 @@ pub enum Whom<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionInfo {
     /// Who it is.
-    pub badge: Badge,
+    pub identity: SessionIdentity,
     /// Its user; `None` for a link.
     pub user: Option<UserId>,
     /// How many orders it shows.
@@ -68,11 +68,16 @@ pub struct Shows {
 
 impl Hub {
     /// Ends the sessions of `whom` that `concerns` agrees with. Returns how many.
-    pub fn close(&mut self, whom: Whom<'_>, cause: CloseCause, concerns: impl Fn(&Badge) -> bool) -> usize {
+    pub fn close(
+        &mut self,
+        whom: SessionSelector<'_>,
+        cause: CloseCause,
+        concerns: impl Fn(&SessionIdentity) -> bool,
+    ) -> usize {
         let mut closed = 0;
-        for key in self.wearers(whom) {
+        for key in self.matching(whom) {
             let session = &self.registry.sessions[key];
-            if session.badge.as_ref().is_some_and(&concerns) {
+            if session.identity.as_ref().is_some_and(&concerns) {
                 closed += 1;
                 if session.mailbox.put_close(cause) {
                     self.registry.woken.push(session.mailbox.clone());
@@ -83,8 +88,8 @@ impl Hub {
     }
 
     /// Tells the sessions of `whom` something, once. Returns how many.
-    pub fn announce(&mut self, whom: Whom<'_>, announcement: &Message) -> usize {
-        let keys = self.wearers(whom);
+    pub fn announce(&mut self, whom: SessionSelector<'_>, announcement: &Message) -> usize {
+        let keys = self.matching(whom);
         for key in &keys {
             let mailbox = &self.registry.sessions[*key].mailbox;
             if mailbox.put_announcement(announcement) {
@@ -95,17 +100,17 @@ impl Hub {
     }
 
     /// The sessions of `whom`, at most `limit` of them.
-    pub fn list(&self, whom: Whom<'_>, limit: usize) -> Vec<SessionInfo> {
+    pub fn list(&self, whom: SessionSelector<'_>, limit: usize) -> Vec<SessionInfo> {
         let info = |key: SessionKey| {
             let session = &self.registry.sessions[key];
             Some(SessionInfo {
-                badge: session.badge.clone()?,
+                identity: session.identity.clone()?,
                 user: session.viewer.user().cloned(),
                 orders: session.shown.len(),
                 pending_bytes: session.mailbox.pending_bytes(),
             })
         };
-        self.wearers(whom).into_iter().filter_map(info).take(limit).collect()
+        self.matching(whom).into_iter().filter_map(info).take(limit).collect()
     }
 
     /// The sessions that show an order, at most `limit` of them, and what they show of it.
@@ -115,7 +120,7 @@ impl Hub {
             let session = self.registry.sessions.get(*key)?;
             let shown = session.shown.get(order_id)?;
             Some(Shows {
-                session_id: session.badge.as_ref()?.session_id.clone(),
+                session_id: session.identity.as_ref()?.session_id.clone(),
                 user: session.viewer.user().cloned(),
                 version: shown.version,
                 rev: shown.rev,
@@ -133,21 +138,21 @@ impl Hub {
         expires_at: Timestamp,
     ) {
         self.registry.exchange_token(key, token_id.map(Into::into), issued_at);
-        if let Some(badge) = self.registry.sessions.get_mut(key).and_then(|session| session.badge.as_mut()) {
-            badge.expires_at = expires_at;
+        if let Some(identity) = self.registry.sessions.get_mut(key).and_then(|session| session.identity.as_mut()) {
+            identity.expires_at = expires_at;
         }
     }
 
-    /// Sessions with a badge.
-    fn wearers(&self, whom: Whom<'_>) -> Vec<SessionKey> {
+    /// Sessions with a identity.
+    fn matching(&self, whom: SessionSelector<'_>) -> Vec<SessionKey> {
         let registry = &self.registry;
         let mut keys = match whom {
-            Whom::User(user) => registry.keys_of_user(user),
-            Whom::Session(name) => registry.by_name.get(name).copied().into_iter().collect(),
-            Whom::Token(token_id) => registry.keys_of_token(token_id),
-            Whom::All => registry.sessions.keys().collect(),
+            SessionSelector::User(user) => registry.keys_of_user(user),
+            SessionSelector::Session(name) => registry.by_name.get(name).copied().into_iter().collect(),
+            SessionSelector::Token(token_id) => registry.keys_of_token(token_id),
+            SessionSelector::All => registry.sessions.keys().collect(),
         };
-        keys.retain(|key| registry.sessions[*key].badge.is_some());
+        keys.retain(|key| registry.sessions[*key].identity.is_some());
         keys
     }
 }
@@ -172,7 +177,7 @@ mod tests {
 
     fn join(hub: &mut Hub, user: &str, session_id: &str, token_id: Option<&str>) -> (SessionKey, Arc<Mailbox>) {
         let mailbox = Arc::new(Mailbox::new(65_536));
-        let badge = Badge {
+        let identity = SessionIdentity {
             session_id: session_id.into(),
             token_id: token_id.map(Into::into),
             issued_at: None,
@@ -182,7 +187,7 @@ mod tests {
             expires_at: at(),
         };
         let viewer = Viewer::User { id: UserId::parse(user).unwrap(), only: None };
-        let joining = Joining { viewer, mailbox: mailbox.clone(), start: false, place: None, badge: Some(badge) };
+        let joining = Joining { viewer, mailbox: mailbox.clone(), start: false, place: None, identity: Some(identity) };
         (hub.join(joining).unwrap(), mailbox)
     }
 
@@ -197,12 +202,12 @@ mod tests {
         let (_, two) = join(&mut hub, "u-1", "s-2", Some("t-2"));
         let (_, three) = join(&mut hub, "u-2", "s-3", Some("t-2"));
         let user = UserId::parse("u-1").unwrap();
-        assert_eq!(hub.close(Whom::User(&user), CloseCause::Revoked, |_| false), 0);
-        assert_eq!(hub.close(Whom::Session("s-9"), CloseCause::Disconnected, |_| true), 0);
-        assert_eq!(hub.close(Whom::Session("s-1"), CloseCause::Disconnected, |_| true), 1);
+        assert_eq!(hub.close(SessionSelector::User(&user), CloseCause::Revoked, |_| false), 0);
+        assert_eq!(hub.close(SessionSelector::Session("s-9"), CloseCause::Disconnected, |_| true), 0);
+        assert_eq!(hub.close(SessionSelector::Session("s-1"), CloseCause::Disconnected, |_| true), 1);
         assert_eq!((one.closed(), two.closed(), three.closed()), (Some(CloseCause::Disconnected), None, None));
-        assert_eq!(hub.close(Whom::Token("t-2"), CloseCause::Revoked, |_| true), 2);
-        assert_eq!(hub.close(Whom::User(&user), CloseCause::Disconnected, |_| true), 2);
+        assert_eq!(hub.close(SessionSelector::Token("t-2"), CloseCause::Revoked, |_| true), 2);
+        assert_eq!(hub.close(SessionSelector::User(&user), CloseCause::Disconnected, |_| true), 2);
         assert_eq!(one.closed(), Some(CloseCause::Disconnected), "the first cause counts");
         assert_eq!((two.closed(), three.closed()), (Some(CloseCause::Revoked), Some(CloseCause::Revoked)));
         assert!(!hub.take_woken().is_empty());
@@ -214,11 +219,11 @@ mod tests {
         let (gone, _) = join(&mut hub, "u-1", "s-1", Some("t-1"));
         let (stays, _) = join(&mut hub, "u-1", "s-2", Some("t-1"));
         hub.leave(gone);
-        assert_eq!(hub.list(Whom::Token("t-1"), 9).len(), 1);
+        assert_eq!(hub.list(SessionSelector::Token("t-1"), 9).len(), 1);
         hub.exchange_token(stays, Some("t-2"), Some(at()), at());
-        assert_eq!(hub.list(Whom::Token("t-1"), 9), []);
-        let listed = hub.list(Whom::Token("t-2"), 9);
-        assert_eq!((&*listed[0].badge.session_id, listed[0].badge.issued_at), ("s-2", Some(at())));
+        assert_eq!(hub.list(SessionSelector::Token("t-1"), 9), []);
+        let listed = hub.list(SessionSelector::Token("t-2"), 9);
+        assert_eq!((&*listed[0].identity.session_id, listed[0].identity.issued_at), ("s-2", Some(at())));
         hub.leave(stays);
         assert!(hub.registry.is_empty());
     }
@@ -227,7 +232,7 @@ mod tests {
     fn an_announcement_comes_once_after_the_first_snapshot_and_survives_a_restart_of_the_screen() {
         let mut hub = Hub::new(1 << 20);
         let (key, mailbox) = join(&mut hub, "u-1", "s-1", None);
-        assert_eq!(hub.announce(Whom::All, &announcement()), 1);
+        assert_eq!(hub.announce(SessionSelector::All, &announcement()), 1);
         assert!(matches!(mailbox.take(), Delivery::Nothing), "the first snapshot comes first");
         hub.restart(key);
         let _ = mailbox.put_snapshot(PendingSnapshot::new(at(), false));
@@ -235,7 +240,7 @@ mod tests {
         assert!(matches!(mailbox.take(), Delivery::Updates(frames) if frames == [announcement()]));
         assert!(matches!(mailbox.take(), Delivery::Nothing));
         for _ in 0..100 {
-            hub.announce(Whom::User(&UserId::parse("u-1").unwrap()), &announcement());
+            hub.announce(SessionSelector::User(&UserId::parse("u-1").unwrap()), &announcement());
         }
         assert!(matches!(mailbox.take(), Delivery::Updates(frames) if frames.len() == 8));
     }

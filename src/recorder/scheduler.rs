@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::{
     assignment::{Assignment, Intake},
     batch::RefusedRecord,
-    writing::{Reply, Task},
+    write_task::{Reply, Task},
 };
 use crate::{
     domain::{
@@ -73,7 +73,7 @@ impl Assignment {
         }
     }
 
-    /// Hears what became of a task. Returns the highest number that is void now, if one is.
+    /// Hears what became of a task. Returns the highest number that is invalid now, if one is.
     pub(crate) fn on_reply(&mut self, reply: Reply, now: Instant) -> Option<u64> {
         match reply {
             Reply::Opened { number, progress, read_at } => self.on_progress(number, &progress, read_at),
@@ -138,7 +138,7 @@ impl Assignment {
 /// into that.
 #[derive(Debug, Default)]
 pub(crate) struct Restored {
-    /// Stored progress lay below what this recorder stored when it was read at this moment; no batch was in hand since.
+    /// Stored progress lay below what this recorder stored when it was read at this moment; no batch was in flight since.
     below_at: Option<Instant>,
 }
 
@@ -148,7 +148,7 @@ impl Restored {
         self.below_at = None;
     }
 
-    /// Compares with progress as it was read last; to be asked only while nothing is in hand. Says once that it stands
+    /// Compares with progress as it was read last; to be asked only while nothing is in flight. Says once that it stands
     /// below what was stored.
     pub(crate) fn is_seen(&mut self, assignment: &Assignment, stored: &ProgressView) -> bool {
         let below = assignment.stands_above(&stored.progress);
