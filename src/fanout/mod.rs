@@ -1,7 +1,7 @@
 //! The fanout: Kafka → hub. Reads every partition of the topic, decodes once, and hands the hub what it read, batch by
 //! batch, the moment it is there. Stores nothing, commits nothing and never waits for SQL.
 //!
-//! An OS thread of its own, because a Kafka client blocks. [`state`] decides, [`cursors`] for it where to stand.
+//! An OS thread of its own, because a Kafka client blocks. [`state`] decides, [`cursors`] for it where to read.
 
 pub(crate) mod cursors;
 pub(crate) mod readings;

@@ -76,7 +76,7 @@ impl FanoutState {
     }
 
     /// Acts on a new view. What it returns the hub has to be told before another record; then the consumer has to
-    /// [stand](Self::assign) elsewhere, if there is anything.
+    /// [assigned](Self::assign) anew, if there is anything.
     pub(crate) fn on_log(&mut self, log: &Arc<LogView>, now: Instant) -> Vec<Seek> {
         self.proofs.on_partitions(log.partitions.keys().copied(), log.listed_at);
         let seeks = self.cursors.on_view(log, &self.readings, now);

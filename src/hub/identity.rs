@@ -143,7 +143,7 @@ impl Hub {
         }
     }
 
-    /// Sessions with a identity.
+    /// Sessions with an identity.
     fn matching(&self, whom: SessionSelector<'_>) -> Vec<SessionKey> {
         let registry = &self.registry;
         let mut keys = match whom {
