@@ -177,14 +177,34 @@ fn tests_of(source: &str) -> Vec<String> {
     names
 }
 
-#[test]
-fn links_between_documents_lead_somewhere() {
-    let mut documents: Vec<String> = ["README.md", "CHANGELOG.md", "SECURITY.md"].map(String::from).into();
+/// The documents that people read, by their paths.
+fn documents() -> Vec<String> {
+    let above = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "clients/browser/README.md"];
+    let mut documents: Vec<String> = above.map(String::from).into();
     for directory in ["docs", "docs/decisions"] {
         let found = fs::read_dir(repository(directory)).unwrap().map(|entry| entry.unwrap().file_name());
         let found = found.map(|name| format!("{directory}/{}", name.to_str().unwrap()));
         documents.extend(found.filter(|name| name.ends_with(".md")));
     }
+    documents
+}
+
+/// A change to a longer line cannot be read in a diff.
+#[test]
+fn prose_is_wrapped_at_120_characters() {
+    for document in documents() {
+        let mut in_code = false;
+        for (number, line) in text(&document).lines().enumerate() {
+            in_code ^= line.trim_start().starts_with("```");
+            let is_prose = !in_code && !line.trim_start().starts_with('|') && line.contains(' ');
+            assert!(!is_prose || line.chars().count() <= 120, "{document}:{}: {line}", number + 1);
+        }
+    }
+}
+
+#[test]
+fn links_between_documents_lead_somewhere() {
+    let documents = documents();
     for document in documents {
         let text = text(&document);
         for link in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
