@@ -10,6 +10,7 @@ use crate::{
     hub::Hub,
     ingest::{
         Component, KafkaClients, Policies, ReadsInFlight, audits,
+        cleaning::{self, CleaningParts},
         control::{self, ControlParts, ControlWriter},
         fanout, log_ends, log_watch, progress, recorder, recording, snapshots,
     },
@@ -101,10 +102,18 @@ impl Pipelines {
             metrics: app.metrics.snapshots.clone(),
         });
         let audits = audits::start(app.hub.clone(), session.audits_per_second);
+        let cleaning = app.settings.lifecycle.erase_after.map(|age| {
+            cleaning::start(CleaningParts {
+                store: app.store.clone(),
+                lifecycle: app.decoder.lifecycle().clone(),
+                age,
+                erased: app.metrics.orders_cleaned.clone(),
+            })
+        });
         let heard = listen(signs, control_read, progress_views, app);
         let signs = Component::task("signs", |stop| async move { _ = stop.run_until_cancelled(heard).await });
         Ok(Self {
-            components: vec![
+            components: Vec::from_iter(cleaning.into_iter().chain([
                 signs,
                 recording,
                 control_sweep,
@@ -117,7 +126,7 @@ impl Pipelines {
                 progress,
                 log_ends,
                 log_watch,
-            ],
+            ])),
         })
     }
 

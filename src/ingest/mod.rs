@@ -11,6 +11,7 @@
 //! [`control`]: what one instance tells the others; and [`desk`]: what HTTP asks of SQL.
 
 pub mod audits;
+pub mod cleaning;
 mod client;
 pub mod compaction;
 mod component;
