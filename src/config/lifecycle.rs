@@ -1,6 +1,11 @@
 //! `lifecycle`: the statuses orders go through. Compared without regard to case, `-` and space as `_`.
 
-use super::{reader::Section, rule::text};
+use std::time::Duration;
+
+use super::{
+    reader::Section,
+    rule::{duration, text},
+};
 
 /// Longest status, in characters.
 const MAX_STATUS_CHARS: usize = 64;
@@ -12,12 +17,15 @@ pub struct Lifecycle {
     pub statuses: Vec<String>,
     /// Statuses an order ends in. Default `delivered,cancelled,refunded,returned,completed,done,closed`.
     pub terminal: Vec<String>,
+    /// How long after its end an order is erased; a marker of its version stays. 1 h to 10 years, unset: never.
+    pub erase_after: Option<Duration>,
 }
 
 impl Lifecycle {
     pub(super) fn read(mut section: Section<'_>) -> Self {
         Self {
             statuses: section.list("statuses", "", text(MAX_STATUS_CHARS)),
+            erase_after: section.optional("erase_after", duration("1h", "10y")),
             terminal: section.list(
                 "terminal",
                 "delivered,cancelled,refunded,returned,completed,done,closed",
