@@ -116,7 +116,7 @@ impl Pipelines {
                 store: app.store.clone(),
                 lifecycle: app.decoder.lifecycle().clone(),
                 age,
-                erased: app.metrics.orders_cleaned.clone(),
+                metrics: app.metrics.clone(),
             })
         });
         let heard = listen(signs, control_read, progress_views, app);

@@ -25,12 +25,12 @@ impl Lifecycle {
     pub(super) fn read(mut section: Section<'_>) -> Self {
         Self {
             statuses: section.list("statuses", "", text(MAX_STATUS_CHARS)),
-            erase_after: section.optional("erase_after", duration("1h", "10y")),
             terminal: section.list(
                 "terminal",
                 "delivered,cancelled,refunded,returned,completed,done,closed",
                 text(MAX_STATUS_CHARS),
             ),
+            erase_after: section.optional("erase_after", duration("1h", "10y")),
         }
     }
 }

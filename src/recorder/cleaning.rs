@@ -3,10 +3,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use prometheus_client::metrics::counter::Counter;
 use tokio_util::sync::CancellationToken;
 
-use crate::{domain::Lifecycle, runtime::Component, store::Store};
+use crate::{domain::Lifecycle, runtime::Component, store::Store, telemetry::Metrics};
 
 /// Between two stretches.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -21,8 +20,8 @@ pub struct CleaningParts {
     pub lifecycle: Arc<Lifecycle>,
     /// `lifecycle.erase_after`.
     pub age: Duration,
-    /// Counts what was erased.
-    pub erased: Counter,
+    /// Counts what is erased.
+    pub metrics: Metrics,
 }
 
 /// Starts erasing.
@@ -37,7 +36,7 @@ async fn run(parts: CleaningParts, stop: CancellationToken) {
         let Some(erased) = stop.run_until_cancelled(stretch).await else { return };
         let pause = match erased {
             Ok(erased) => {
-                parts.erased.inc_by(erased.orders);
+                parts.metrics.orders_cleaned.inc_by(erased.orders);
                 after = erased.next;
                 if after.is_some() { PAUSE } else { REST }
             }
