@@ -16,7 +16,11 @@ use crate::{
         Policies,
         kafka::{KafkaClients, log_ends, log_watch},
     },
-    recorder::{self, coverage},
+    recorder::{
+        self,
+        cleaning::{self, CleaningParts},
+        coverage,
+    },
     runtime::Component,
     snapshots::{self, ReadsInFlight, audits, progress},
 };
@@ -107,10 +111,18 @@ impl Pipelines {
             metrics: app.metrics.snapshots.clone(),
         });
         let audits = audits::start(app.hub.clone(), session.audits_per_second);
+        let cleaning = app.settings.lifecycle.erase_after.map(|age| {
+            cleaning::start(CleaningParts {
+                store: app.store.clone(),
+                lifecycle: app.decoder.lifecycle().clone(),
+                age,
+                metrics: app.metrics.clone(),
+            })
+        });
         let heard = listen(signs, control_read, progress_views, app);
         let signs = Component::task("signs", |stop| async move { _ = stop.run_until_cancelled(heard).await });
         Ok(Self {
-            components: vec![
+            components: Vec::from_iter(cleaning.into_iter().chain([
                 signs,
                 recording,
                 control_sweep,
@@ -123,7 +135,7 @@ impl Pipelines {
                 progress,
                 log_ends,
                 log_watch,
-            ],
+            ])),
         })
     }
 

@@ -19,6 +19,7 @@ pub(super) fn check(settings: &Settings, needs: &[Need], reader: &mut Reader) {
     listeners(settings, reader);
     topics(settings, reader);
     keys(settings, reader);
+    ages(settings, reader);
     for need in needs {
         missing(*need, settings, reader);
     }
@@ -46,6 +47,16 @@ fn topics(settings: &Settings, reader: &mut Reader) {
         for (other, _) in topics[..index].iter().filter(|(_, other)| other == topic) {
             reader.refuse(&[other, key], format!("{other} and {key}: must not both be {topic:?}"));
         }
+    }
+}
+
+fn ages(settings: &Settings, reader: &mut Reader) {
+    let (window, age) = (settings.session.terminal_window, settings.lifecycle.erase_after);
+    if age.is_some_and(|age| age <= window) {
+        reader.refuse(
+            &["lifecycle.erase_after", "session.terminal_window"],
+            "lifecycle.erase_after: must be longer than session.terminal_window, for which ended orders are listed",
+        );
     }
 }
 

@@ -1,6 +1,11 @@
 //! `lifecycle`: the statuses orders go through. Compared without regard to case, `-` and space as `_`.
 
-use super::{reader::Section, rule::text};
+use std::time::Duration;
+
+use super::{
+    reader::Section,
+    rule::{duration, text},
+};
 
 /// Longest status, in characters.
 const MAX_STATUS_CHARS: usize = 64;
@@ -12,6 +17,8 @@ pub struct Lifecycle {
     pub statuses: Vec<String>,
     /// Statuses an order ends in. Default `delivered,cancelled,refunded,returned,completed,done,closed`.
     pub terminal: Vec<String>,
+    /// How long after its end an order is erased; a marker of its version stays. 1 h to 10 years, unset: never.
+    pub erase_after: Option<Duration>,
 }
 
 impl Lifecycle {
@@ -23,6 +30,7 @@ impl Lifecycle {
                 "delivered,cancelled,refunded,returned,completed,done,closed",
                 text(MAX_STATUS_CHARS),
             ),
+            erase_after: section.optional("erase_after", duration("1h", "10y")),
         }
     }
 }

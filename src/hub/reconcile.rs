@@ -154,6 +154,7 @@ impl Hub {
         if !sought && !self.registry.orders.contains_key(order_id) {
             return Reconciled::Gone;
         }
+        let history = self.as_shown(order_id, history);
         let correction = self.settle(order_id, history.as_ref(), now);
         if sought {
             self.show_to_all(order_id, history.as_ref(), now);
@@ -170,7 +171,8 @@ impl Hub {
         for order_id in listed.into_iter().flat_map(|listed| &listed.orders).chain(&read.orders) {
             truths.entry(order_id.clone()).or_insert_with(|| {
                 let history = snapshot.history(order_id.as_str()).cloned();
-                Truth { history: self.complete(order_id, history, snapshot), known: true }
+                let history = self.complete(order_id, history, snapshot);
+                Truth { history: self.as_shown(order_id, history), known: true }
             });
         }
         for order_id in read.user.iter().flat_map(|user| self.tail.orders_naming(user, snapshot.positions())) {
@@ -188,6 +190,19 @@ impl Hub {
         #[cfg(test)]
         super::rules::break_off_at(history.as_ref(), "unfoldable");
         history
+    }
+
+    /// An order that was erased for its age alone, by which its own record stands in the marker, stays on the screens that
+    /// show it, as it is: nothing has happened to it.
+    fn as_shown(&self, order_id: &OrderId, history: Option<History>) -> Option<History> {
+        let history = history?;
+        match (&history.known, self.registry.orders.get(order_id)) {
+            (Known::Erased(marker), Some(order)) if marker.stamp == order.state.stamp => Some(History {
+                known: Known::Order(order.state.clone()),
+                timeline: Arc::new(Timeline::of(&order.state)),
+            }),
+            _ => Some(history),
+        }
     }
 
     /// Makes the hub's own state of an order, and every screen that shows it or should, what was proved to be the truth.

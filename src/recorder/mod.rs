@@ -12,6 +12,7 @@
 
 pub(crate) mod assignment;
 pub(crate) mod batch;
+pub mod cleaning;
 pub mod coverage;
 pub mod dead_letters;
 pub(crate) mod in_flight;

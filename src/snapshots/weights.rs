@@ -1,9 +1,10 @@
 //! How much reads are likely to bring, so that no statement and no step under the hub's lock is as large as chance has it.
 //! Pure.
 //!
-//! A read weighs what it names, or what its user's last one listed, and not more than the part it asks for. Of users who have not been read yet that is a guess;
-//! where the guesses were too low, the statement says so in place of an answer, and whose lists are long. Those are asked
-//! for in statements of their own, so that the short ones need not wait for them.
+//! A read weighs what it names, or what its user's last one listed, and not more than the part it asks for. Of users who
+//! have not been read yet that is a guess; where the guesses were too low, the statement says so in place of an answer,
+//! and whose lists are long. Those are asked for in statements of their own, so that the short ones need not wait for
+//! them.
 
 use hashbrown::DefaultHashBuilder;
 use indexmap::IndexMap;

@@ -32,10 +32,10 @@ pub use self::{
     error::{RejectedEvent, StoreError},
     replays::{DeadLetterStore, RecordId, Replay, StoredLetter},
     tickets::{MayCommit, TicketUse, UsedTicket},
-    upkeep::{ListRow, Restated, restate_all},
+    upkeep::{ErasedStretch, ListRow, Restated, restate_all},
 };
 use crate::domain::{
-    Epoch, Halt, LastRecord, Lifecycle, OrderEvent, Position, Progress, Snapshot, SnapshotQuery, Timestamp,
+    Epoch, Halt, LastRecord, Lifecycle, OrderEvent, OrderId, Position, Progress, Snapshot, SnapshotQuery, Timestamp,
 };
 
 /// The store, as recorder, fanout and snapshots use it. Every call may be dropped at an await without harm: what was
@@ -75,6 +75,15 @@ pub trait Store: Send + Sync + 'static {
     /// orders are terminal, and where in its viewers' lists each stands. What is right is only read. Safe beside
     /// recorders, and to be cut off; [`restate_all`] goes through all.
     async fn restate(&self, lifecycle: &Lifecycle, after: Option<&ListRow>) -> Result<Restated, StoreError>;
+
+    /// Erases orders that ended longer ago than `age` and have not changed since, where `lifecycle` calls them terminal, too:
+    /// of a stretch behind `after`. As after a tombstone a marker of the version stays. By the store's own clock.
+    async fn erase_ended(
+        &self,
+        age: Duration,
+        lifecycle: &Lifecycle,
+        after: Option<&OrderId>,
+    ) -> Result<ErasedStretch, StoreError>;
 
     /// Removes markers of orders erased longer ago than `life`, by the store's own clock: an instance whose clock is
     /// wrong must not remove those of all. Returns how many.

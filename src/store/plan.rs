@@ -182,7 +182,7 @@ impl Plan {
     }
 
     /// Whoever is named has the order in its place by when it changed.
-    fn change_viewers(&mut self, old: Option<&OrderState>, new: Option<&OrderState>) {
+    pub(super) fn change_viewers(&mut self, old: Option<&OrderState>, new: Option<&OrderState>) {
         let unordered = old.filter(|old| !old.terminal).into_iter().flat_map(ViewerRow::unordered);
         let old: BTreeSet<ViewerRow> = old.into_iter().flat_map(ViewerRow::of).chain(unordered).collect();
         let new: BTreeSet<ViewerRow> = new.into_iter().flat_map(ViewerRow::of).collect();

@@ -4,8 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hashbrown::HashMap;
 
-use super::{Store, StoreError, plan::Plan, rows::ViewerRow};
-use crate::domain::{History, Lifecycle, OrderId};
+use super::{
+    Store, StoreError,
+    plan::Plan,
+    rows::{MarkerRow, ViewerRow},
+};
+use crate::domain::{History, Known, Lifecycle, Marker, OrderId};
 
 /// Rows of lists in one stretch: few enough that nobody waits for long behind it.
 pub(super) const STRETCH: i64 = 1_000;
@@ -27,6 +31,23 @@ pub struct Restated {
     pub rows: u64,
     /// The last row that was looked at, if others may follow.
     pub next: Option<ListRow>,
+}
+
+/// What became of a stretch of orders.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ErasedStretch {
+    /// Orders that were erased.
+    pub orders: u64,
+    /// The last order that was looked at, if others may follow.
+    pub next: Option<OrderId>,
+}
+
+impl ErasedStretch {
+    /// After these orders were looked at, and what the plan says was done.
+    pub(super) fn of(looked_at: &[String], plan: &Plan) -> Self {
+        let last = looked_at.last().filter(|_| looked_at.len() as i64 == STRETCH);
+        Self { orders: plan.removed.len() as u64, next: last.and_then(|last| OrderId::parse(last).ok()) }
+    }
 }
 
 /// Goes through all lists, stretch by stretch. What was done before an error stays done.
@@ -87,6 +108,24 @@ impl Plan {
                 plan.shown.extend(right);
             }
         }
+        plan
+    }
+
+    /// Erases these orders, which are locked, where `lifecycle` calls them terminal. Their own record stands for the
+    /// tombstone that there is not: whoever still shows that state shows nothing wrong.
+    pub(super) fn erase_ended(stored: impl IntoIterator<Item = (OrderId, History)>, lifecycle: &Lifecycle) -> Self {
+        let mut plan = Self::default();
+        for (order, history) in stored {
+            let Known::Order(state) = &history.known else { continue };
+            if lifecycle.is_terminal(&state.status) {
+                plan.removed.push(order.to_string());
+                plan.marked.push(MarkerRow::of(&order, Marker { version: state.version, stamp: state.stamp }));
+                plan.change_viewers(Some(state), None);
+            }
+        }
+        plan.removed.sort_unstable();
+        plan.marked.sort_unstable_by(|a, b| a.order_id.cmp(&b.order_id));
+        plan.hidden.sort_unstable();
         plan
     }
 

@@ -90,7 +90,8 @@ contract! {
         stored_orders_are_restated_by_other_settings_in_stretches_and_once,
         rows_as_they_were_before_and_rows_of_nothing_are_put_right,
         what_is_told_goes_by_the_settings_of_who_reads,
-        restating_beside_a_recorder_loses_no_row;
+        restating_beside_a_recorder_loses_no_row,
+        orders_that_ended_long_ago_are_erased_and_no_late_event_brings_one_back;
     schema:
         an_empty_database_is_behind_until_migrated,
         a_database_from_the_future_is_left_alone,

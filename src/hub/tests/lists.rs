@@ -1,7 +1,7 @@
 //! Lists that are longer than their bound.
 
 use super::*;
-use crate::domain::ListPlace;
+use crate::domain::{ListPlace, Marker};
 
 fn ann() -> Viewer {
     Viewer::User { id: user("ann"), only: None }
@@ -136,4 +136,27 @@ fn a_part_of_a_list_is_read_behind_a_place_in_it() {
     let snapshot = Snapshot::new(&query, scene.progress().to_vec(), scene.rows.clone());
     scene.settle(&due, &snapshot);
     assert_eq!(snapshot_of(&seat), ("all: A-2 v1/1 A-3 v1/1".into(), Some(place(1, "A-2"))));
+}
+
+#[test]
+fn an_order_that_was_erased_for_its_age_stays_on_open_screens_and_is_no_correction() {
+    let mut scene = four_orders();
+    let seat = scene.live("ann");
+    let history = scene.rows.get_mut(&order("A-4")).unwrap();
+    let known = &history.known;
+    history.known = Known::Erased(Marker { version: known.version(), stamp: known.stamp() });
+    scene.hub.audit(seat.key);
+    assert_eq!(scene.answer(), [Reconciled::Done(vec![])]);
+    assert_eq!(seat.hear(), ["some: A-2 v1/1"], "which comes into the list");
+    let newcomer = scene.join(ann(), true);
+    scene.answer();
+    assert_eq!(snapshot_of(&newcomer).0, "all: A-2 v1/1 A-3 v1/1");
+    scene.set("A-4", 1, &["ann"]);
+    scene.fan();
+    scene.save();
+    scene.answer();
+    assert!(seat.hear().is_empty() && newcomer.hear().is_empty(), "a late one");
+    scene.erase("A-3");
+    scene.fan();
+    assert_eq!(newcomer.hear().last().unwrap(), "-A-3");
 }

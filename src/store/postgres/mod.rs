@@ -21,11 +21,11 @@ use sqlx::postgres::PgConnection;
 use self::connections::Connections;
 pub use self::snapshot::SNAPSHOT;
 use super::{
-    Applied, Batch, DeadLetterStore, HaltFinding, InvalidUrl, KeptDeadLetter, ListRow, MayCommit, PoolLimits,
-    ProgressReading, RecordId, Relocation, Replay, Restated, Store, StoreError, StoredLetter, TicketUse, TopicOpening,
-    UsedTicket, rows::moment,
+    Applied, Batch, DeadLetterStore, ErasedStretch, HaltFinding, InvalidUrl, KeptDeadLetter, ListRow, MayCommit,
+    PoolLimits, ProgressReading, RecordId, Relocation, Replay, Restated, Store, StoreError, StoredLetter, TicketUse,
+    TopicOpening, UsedTicket, rows::moment,
 };
-use crate::domain::{Epoch, Lifecycle, Progress, Snapshot, SnapshotQuery, Timestamp};
+use crate::domain::{Epoch, Lifecycle, OrderId, Progress, Snapshot, SnapshotQuery, Timestamp};
 
 /// A pool of connections to PostgreSQL.
 pub(super) struct PostgresStore {
@@ -88,6 +88,17 @@ impl Store for PostgresStore {
 
     async fn restate(&self, lifecycle: &Lifecycle, after: Option<&ListRow>) -> Result<Restated, StoreError> {
         self.connections.transaction(async |connection| upkeep::restate(connection, lifecycle, after).await).await
+    }
+
+    async fn erase_ended(
+        &self,
+        age: Duration,
+        lifecycle: &Lifecycle,
+        after: Option<&OrderId>,
+    ) -> Result<ErasedStretch, StoreError> {
+        self.connections
+            .transaction(async |connection| upkeep::erase_ended(connection, age, lifecycle, after).await)
+            .await
     }
 
     async fn forget_erased(&self, life: Duration) -> Result<u64, StoreError> {

@@ -1,11 +1,18 @@
 //! Rows that are put right although no record asks for it.
 
-use sqlx::{postgres::PgConnection, query_as};
+use std::time::Duration;
+
+use sqlx::{postgres::PgConnection, query_as, query_scalar};
 
 use super::{apply, write};
 use crate::{
-    domain::Lifecycle,
-    store::{ListRow, Restated, StoreError, plan::Plan, rows::ViewerRow, upkeep::STRETCH},
+    domain::{Lifecycle, OrderId},
+    store::{
+        ErasedStretch, ListRow, Restated, StoreError,
+        plan::Plan,
+        rows::{OrderRow, ViewerRow},
+        upkeep::STRETCH,
+    },
 };
 
 const LIST_ROWS: &str = "
@@ -38,4 +45,40 @@ pub(super) async fn restate(
     let plan = Plan::restate(&rows_of_wrong, &stored, lifecycle);
     write::restate(connection, &plan).await?;
     Ok(Restated::after(&rows).with(&plan))
+}
+
+const ORDER_IDS: &str = "select order_id from orders where order_id > $1 order by order_id limit $2";
+
+const LOCK_ENDED: &str = "
+    select order_id, user_id, viewers, status, terminal, version_number, version_epoch, epoch, partition, log_offset,
+           occurred_at, details, event_id, timeline
+    from orders
+    where order_id = any($1) and terminal and updated_at <= now() - make_interval(secs => $2)
+      and occurred_at <= (extract(epoch from now() - make_interval(secs => $2)) * 1000)::bigint
+    order by order_id for update skip locked";
+
+/// Skips what a recorder holds at this moment: it changes.
+pub(super) async fn erase_ended(
+    connection: &mut PgConnection,
+    age: Duration,
+    lifecycle: &Lifecycle,
+    after: Option<&OrderId>,
+) -> Result<ErasedStretch, StoreError> {
+    let orders: Vec<String> = query_scalar(ORDER_IDS)
+        .persistent(false)
+        .bind(after.map_or("", OrderId::as_str))
+        .bind(STRETCH)
+        .fetch_all(&mut *connection)
+        .await?;
+    let rows: Vec<OrderRow> = query_as(LOCK_ENDED)
+        .persistent(false)
+        .bind(&orders)
+        .bind(age.as_secs_f64())
+        .fetch_all(&mut *connection)
+        .await?;
+    // One that cannot be read stays, and holds up no other.
+    let stored = rows.into_iter().filter_map(|row| Some(row.into_history().ok()?.0));
+    let plan = Plan::erase_ended(stored, lifecycle);
+    write::plan(connection, &plan).await?;
+    Ok(ErasedStretch::of(&orders, &plan))
 }

@@ -21,11 +21,11 @@ use sqlx::{
 
 use self::connections::Connections;
 use super::{
-    Applied, Batch, DeadLetterStore, HaltFinding, InvalidUrl, KeptDeadLetter, ListRow, MayCommit, PoolLimits,
-    ProgressReading, RecordId, Relocation, Replay, Restated, Store, StoreError, StoredLetter, TicketUse, TopicOpening,
-    UsedTicket, rows::moment, schema, tickets::Ending,
+    Applied, Batch, DeadLetterStore, ErasedStretch, HaltFinding, InvalidUrl, KeptDeadLetter, ListRow, MayCommit,
+    PoolLimits, ProgressReading, RecordId, Relocation, Replay, Restated, Store, StoreError, StoredLetter, TicketUse,
+    TopicOpening, UsedTicket, rows::moment, schema, tickets::Ending,
 };
-use crate::domain::{Epoch, Lifecycle, Progress, Snapshot, SnapshotQuery, Timestamp};
+use crate::domain::{Epoch, Lifecycle, OrderId, Progress, Snapshot, SnapshotQuery, Timestamp};
 
 /// A writing connection and some reading ones to one file.
 pub(super) struct SqliteStore {
@@ -105,6 +105,18 @@ impl Store for SqliteStore {
         let restated = upkeep::restate(&mut transaction, lifecycle, after).await?;
         transaction.commit().await?;
         Ok(restated)
+    }
+
+    async fn erase_ended(
+        &self,
+        age: Duration,
+        lifecycle: &Lifecycle,
+        after: Option<&OrderId>,
+    ) -> Result<ErasedStretch, StoreError> {
+        let mut transaction = self.connections.write().await?;
+        let erased = upkeep::erase_ended(&mut transaction, age, lifecycle, after).await?;
+        transaction.commit().await?;
+        Ok(erased)
     }
 
     async fn forget_erased(&self, life: Duration) -> Result<u64, StoreError> {

@@ -8,8 +8,8 @@ use crate::{
 };
 
 /// One statement, as on PostgreSQL: positions (kind 0), orders (1), markers (2), ends of lists (3), and counts of those
-/// that are too long together (4), under the column names of orders. There are no lateral joins, so each viewer's list is one JSON array. `cross join` keeps SQLite from
-/// reading the large table first.
+/// that are too long together (4), under the column names of orders. There are no lateral joins, so each viewer's list
+/// is one JSON array. `cross join` keeps SQLite from reading the large table first.
 const SNAPSHOT: &str = "
     with listed as materialized (
         select viewer.key + 1 as number, viewer.value ->> 'max_orders' as max_orders, place.key + 1 as rank,

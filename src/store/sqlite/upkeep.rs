@@ -1,11 +1,18 @@
 //! Rows that are put right although no record asks for it.
 
-use sqlx::{query_as, sqlite::SqliteConnection};
+use std::time::Duration;
+
+use sqlx::{query_as, query_scalar, sqlite::SqliteConnection};
 
 use super::{apply, write};
 use crate::{
-    domain::Lifecycle,
-    store::{ListRow, Restated, StoreError, plan::Plan, rows::ViewerRow, upkeep::STRETCH},
+    domain::{Lifecycle, OrderId},
+    store::{
+        ErasedStretch, ListRow, Restated, StoreError,
+        plan::Plan,
+        rows::{OrderRow, ViewerRow, json},
+        upkeep::STRETCH,
+    },
 };
 
 const LIST_ROWS: &str = "
@@ -29,4 +36,34 @@ pub(super) async fn restate(
     let plan = Plan::restate(&rows, &apply::stored(connection, &orders).await?, lifecycle);
     write::restate(connection, &plan).await?;
     Ok(Restated::after(&rows).with(&plan))
+}
+
+const ORDER_IDS: &str = "select order_id from orders where order_id > ?1 order by order_id limit ?2";
+
+const ENDED: &str = "
+    select order_id, user_id, viewers, status, terminal, version_number, version_epoch, epoch, partition, log_offset,
+           occurred_at, details, event_id, timeline
+    from json_each(?1) as looked_at cross join orders on order_id = looked_at.value
+    where terminal and updated_at <= cast(unixepoch('subsec') * 1000 as integer) - ?2
+      and occurred_at <= cast(unixepoch('subsec') * 1000 as integer) - ?2";
+
+/// Nobody else writes meanwhile.
+pub(super) async fn erase_ended(
+    connection: &mut SqliteConnection,
+    age: Duration,
+    lifecycle: &Lifecycle,
+    after: Option<&OrderId>,
+) -> Result<ErasedStretch, StoreError> {
+    let orders: Vec<String> = query_scalar(ORDER_IDS)
+        .bind(after.map_or("", OrderId::as_str))
+        .bind(STRETCH)
+        .fetch_all(&mut *connection)
+        .await?;
+    let rows: Vec<OrderRow> =
+        query_as(ENDED).bind(json(&orders)).bind(age.as_millis() as i64).fetch_all(&mut *connection).await?;
+    // One that cannot be read stays, and holds up no other.
+    let stored = rows.into_iter().filter_map(|row| Some(row.into_history().ok()?.0));
+    let plan = Plan::erase_ended(stored, lifecycle);
+    write::plan(connection, &plan).await?;
+    Ok(ErasedStretch::of(&orders, &plan))
 }

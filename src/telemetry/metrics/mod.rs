@@ -58,6 +58,8 @@ pub struct Metrics {
     pub connections: Arc<ConnectionMetrics>,
     /// What is left out of the log.
     pub outside: Arc<OutsideLog>,
+    /// Orders that were erased because they ended long ago.
+    pub orders_cleaned: Counter,
     /// Recorded versions that jumped.
     pub version_jumps: Counter,
     /// Fetches of the key set.
@@ -91,6 +93,11 @@ impl Metrics {
             "version_kind_changed",
             "Events that replaced a version of the other kind, by log order",
             Family::default(),
+        );
+        let orders_cleaned = names.add(
+            "orders_cleaned",
+            "Orders erased because they ended longer ago than lifecycle.erase_after",
+            Counter::default(),
         );
         let version_jumps = names.add(
             "version_jumps",
@@ -245,6 +252,7 @@ impl Metrics {
             sessions: Arc::new(sessions),
             connections: Arc::new(connections),
             outside: Arc::new(outside),
+            orders_cleaned,
             version_jumps,
             key_fetches,
             key_fetch_failures,

@@ -10,10 +10,10 @@ use std::{
 
 use async_trait::async_trait;
 use ordercast::{
-    domain::{Lifecycle, Progress, Snapshot, SnapshotQuery, Timestamp},
+    domain::{Lifecycle, OrderId, Progress, Snapshot, SnapshotQuery, Timestamp},
     store::{
-        Applied, Batch, HaltFinding, KeptDeadLetter, ListRow, MayCommit, ProgressReading, RejectedEvent, Relocation,
-        Restated, Store, StoreError, TicketUse, TopicOpening, UsedTicket,
+        Applied, Batch, ErasedStretch, HaltFinding, KeptDeadLetter, ListRow, MayCommit, ProgressReading, RejectedEvent,
+        Relocation, Restated, Store, StoreError, TicketUse, TopicOpening, UsedTicket,
     },
 };
 
@@ -73,6 +73,15 @@ impl Store for Faulty {
 
     async fn restate(&self, lifecycle: &Lifecycle, after: Option<&ListRow>) -> Result<Restated, StoreError> {
         self.inner.restate(lifecycle, after).await
+    }
+
+    async fn erase_ended(
+        &self,
+        age: Duration,
+        lifecycle: &Lifecycle,
+        after: Option<&OrderId>,
+    ) -> Result<ErasedStretch, StoreError> {
+        self.inner.erase_ended(age, lifecycle, after).await
     }
 
     async fn forget_erased(&self, life: Duration) -> Result<u64, StoreError> {

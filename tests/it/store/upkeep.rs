@@ -1,6 +1,6 @@
 //! Rows that are put right although no record asks for it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use ordercast::{
     domain::{Lifecycle, SnapshotQuery, Timestamp},
@@ -121,4 +121,63 @@ pub(super) async fn restating_beside_a_recorder_loses_no_row(database: &Database
     assert_eq!(counts(&restate_all(&*database.store, &by[0]).await.unwrap()), (0, 0));
     assert_eq!(database.count("order_viewers").await, 2 * ORDERS as u64);
     assert_eq!((listed(database, "u-1").await, listed(database, "m-1").await), (25, 25));
+}
+
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+
+/// Pretends that nothing has changed these orders since long ago.
+async fn age(database: &Database, orders: &str) {
+    let past = if database.is_postgres() { "now() - interval '2 days'" } else { "updated_at - 2 * 86400000" };
+    database.sql(&format!("update orders set updated_at = {past} where order_id like '{orders}'")).await;
+}
+
+/// How many orders are erased, in so many stretches.
+async fn erase_ended(database: &Database, terminal: &[&str]) -> (u64, usize) {
+    let (mut erased, mut stretches, mut after) = (0, 0, None);
+    loop {
+        let stretch = database.store.erase_ended(DAY, &lifecycle(terminal), after.as_ref()).await.unwrap();
+        (erased, stretches) = (erased + stretch.orders, stretches + 1);
+        after = stretch.next;
+        if after.is_none() {
+            return (erased, stretches);
+        }
+    }
+}
+
+pub(super) async fn orders_that_ended_long_ago_are_erased_and_no_late_event_brings_one_back(database: &Database) {
+    database.open(1).await;
+    let store = &database.store;
+    let old = (0..1_200).map(|n| set(&format!("A-{n}"), 3, "done").terminal().seen_by(&["m-1"]));
+    let now = Timestamp::now().as_millis();
+    let others = [
+        set("A-open", 3, "paid"),
+        set("A-ended-now", 3, "done").terminal().at(now),
+        set("B-stored-now", 3, "done").terminal(),
+        set("A-returned", 3, "returned").terminal(),
+    ];
+    let mut part = super::drafts::part(0, 0, old.chain(others));
+    part.dead_letters = vec![ordercast::store::DeadLetter {
+        offset: 7,
+        code: "not_json",
+        message: "is not JSON".into(),
+        timestamp_millis: Some(1),
+        key: Some(b"A-7".to_vec()),
+        held_record: Some(ordercast::store::HeldRecord { value: Some(b"{".to_vec()), headers: Vec::new() }),
+    }];
+    store.apply(&super::drafts::batch([part])).await.unwrap();
+    assert_eq!(erase_ended(database, &["done"]).await.0, 0, "they have just been stored");
+    age(database, "A-%").await;
+    assert_eq!(erase_ended(database, &["done"]).await, (1_200, 2), "in stretches");
+    assert_eq!(erase_ended(database, &["done"]).await, (0, 1));
+    assert_eq!((database.count("orders").await, database.count("erased_orders").await), (4, 1_200));
+    assert_eq!(database.count("order_viewers").await, 4);
+    assert_eq!(database.count("dead_letters where held").await, 1, "a record that stands nowhere else stays");
+
+    // Late and double ones change nothing; a newer one brings the order back, as after a tombstone.
+    let events = [set("A-7", 2, "paid"), set("A-7", 3, "done").terminal(), erase("A-8"), set("A-9", 4, "returning")];
+    let applied = apply(store, 0, 1_204, events).await;
+    assert_eq!((applied.late, applied.nothing_to_erase, applied.applied), (2, 1, 1), "{applied:?}");
+    let snapshot = by_name(store, &["A-7", "A-8", "A-9"]).await;
+    let known = ["A-7", "A-8", "A-9"].map(|order| super::drafts::short(&snapshot, order).unwrap());
+    assert_eq!(known, [(3, "erased".into()), (3, "erased".into()), (4, "returning".into())]);
 }
