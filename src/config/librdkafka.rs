@@ -171,3 +171,8 @@ pub(super) const PROPERTIES: &[(&str, &str)] = &[
     ("transaction.timeout.ms", "1000 .. 2147483647"),
     ("transactional.id", ""),
 ];
+
+/// All that there are.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    PROPERTIES.iter().map(|(name, _)| *name)
+}

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
-    librdkafka::PROPERTIES,
+    librdkafka::{PROPERTIES, names},
     reader::{Section, literal},
     shown::{STARS, plain},
     sources::{Given, Raw},
@@ -131,11 +131,6 @@ pub fn allowed_for(property: &str) -> Option<String> {
         None if range.is_empty() => None,
         None => Some(format!("one of {range}")),
     }
-}
-
-/// All that there are.
-pub(super) fn names() -> impl Iterator<Item = &'static str> {
-    PROPERTIES.iter().map(|(name, _)| *name)
 }
 
 /// Whether nothing that the property holds is secret.

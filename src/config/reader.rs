@@ -13,8 +13,8 @@ use std::{
 use secrecy::SecretString;
 
 use super::{
+    librdkafka,
     problem::Problem,
-    properties,
     rule::Rule,
     shown,
     sources::{Given, Origin, Raw, Sources, is_of_kubernetes, strangers, variable},
@@ -78,7 +78,7 @@ impl Reader {
     /// Notes every variable that would be a setting, were its underscores right. Others may be meant for somebody else.
     fn judge_strangers(&mut self, known: &[String]) {
         let squashed = |name: &str| name.replace('_', "");
-        let properties = properties::names().map(|name| format!("kafka.properties.{name}"));
+        let properties = librdkafka::names().map(|name| format!("kafka.properties.{name}"));
         let properties = properties.flat_map(|key| [format!("{key}_file"), key]);
         let variables: Vec<String> = known.iter().cloned().chain(properties).map(|key| variable(&key)).collect();
         for name in std::mem::take(&mut self.strangers) {

@@ -7,11 +7,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::handover::{Handover, write_private};
+use super::{
+    files::{SECRET, database_url, read_secret, write_private},
+    handover::Handover,
+};
 
 const LOCK: &str = "lock";
-const SECRET: &str = "secret";
-const ORDERS: &str = "orders.db";
 
 /// A data directory that belongs to this process.
 #[derive(Debug)]
@@ -77,17 +78,6 @@ impl DataDirectory {
     pub(super) fn database_url(&self) -> String {
         database_url(&self.path)
     }
-}
-
-/// The database's address in this data directory.
-pub(super) fn database_url(directory: &Path) -> String {
-    let path = directory.join(ORDERS).display().to_string();
-    format!("sqlite:{}", path.replace('%', "%25").replace('?', "%3F").replace('#', "%23"))
-}
-
-/// The secret in this data directory, which was made before.
-pub(super) fn read_secret(directory: &Path) -> io::Result<String> {
-    Ok(fs::read_to_string(directory.join(SECRET))?.trim().to_owned())
 }
 
 #[cfg(test)]

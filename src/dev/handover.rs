@@ -2,13 +2,12 @@
 
 use std::{
     fs, io,
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
 
-use super::directory::{database_url, read_secret};
+use super::files::{database_url, read_secret, write_private};
 
 const FILE: &str = "dev.json";
 
@@ -91,20 +90,6 @@ impl Drop for Published {
             tracing::warn!(%error, path = %self.path.display(), "could not remove the file that says where this ran");
         }
     }
-}
-
-/// Writes a file that its owner alone may read: whole, or not at all.
-pub(super) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let unfinished = path.with_extension("unfinished");
-    // One that a killed process left may have another mode.
-    match fs::remove_file(&unfinished) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
-    io::Write::write_all(&mut file, bytes)?;
-    file.sync_all()?;
-    fs::rename(&unfinished, path)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 mod address;
 mod directory;
+mod files;
 mod greeting;
 mod handover;
 mod page;

@@ -1,17 +1,18 @@
 //! The one place that configures Kafka clients. What they say about themselves goes to [`events`](super::events).
 
-use std::{sync::Arc, thread, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 pub(crate) use rdkafka::error::KafkaError;
 use rdkafka::{
-    ClientConfig, ClientContext,
-    config::{FromClientConfigAndContext, RDKafkaLogLevel},
+    ClientConfig,
+    config::RDKafkaLogLevel,
     consumer::{BaseConsumer, Consumer},
     error::KafkaResult,
 };
 
 use super::{
     events::{ClientEvents, Shared},
+    lifetime::create,
     proof,
     reach::Reach,
     rebalance::{GroupEvents, Rebalance},
@@ -201,22 +202,5 @@ impl KafkaClients {
                 config.set(*name, *value);
             }
         }
-    }
-}
-
-/// Makes a client of this kind.
-pub(crate) fn create<C, T>(config: &ClientConfig, context: C) -> KafkaResult<T>
-where
-    C: ClientContext,
-    T: FromClientConfigAndContext<C>,
-{
-    T::from_config_and_context(config, context)
-}
-
-/// Drops a client on a thread of its own: closing one may wait for brokers. Does not wait for that.
-pub(crate) fn retire(client: impl Send + 'static) {
-    let retiring = thread::Builder::new().name("kafka-retire".into()).spawn(move || drop(client));
-    if let Err(error) = retiring {
-        tracing::warn!(%error, "no thread to close a kafka client on");
     }
 }

@@ -9,8 +9,8 @@ use rdkafka::{
 
 use super::{
     KafkaClients,
-    client::{create, retire},
     events::ClientEvents,
+    lifetime::{create, retire},
 };
 
 const TIMEOUT: Duration = Duration::from_secs(3);

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     KafkaClients,
-    client::create,
+    lifetime::create,
     metadata::{self, NOBODY},
     reader::Reader,
     repeats::Repeats,

@@ -9,6 +9,7 @@ pub mod embedded;
 pub(crate) mod events;
 pub(crate) mod group;
 mod inquirer;
+mod lifetime;
 pub mod log_ends;
 pub mod log_watch;
 pub(crate) mod metadata;

@@ -14,8 +14,8 @@ use rdkafka::{
 
 use super::{
     KafkaClients,
-    client::{create, retire},
     events::ClientEvents,
+    lifetime::{create, retire},
     rights::{MissingRight, Right},
 };
 

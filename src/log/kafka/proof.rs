@@ -10,7 +10,7 @@ use rdkafka::{
 };
 
 use super::{
-    client::{create, retire},
+    lifetime::{create, retire},
     secrets::Secrets,
 };
 use crate::config::{self, Problem, Property, allowed_for};

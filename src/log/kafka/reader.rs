@@ -13,8 +13,8 @@ use rdkafka::{
 };
 
 use super::{
-    client::retire,
     events::ClientEvents,
+    lifetime::retire,
     metadata,
     polling::{self, WallClock},
     record::Record,

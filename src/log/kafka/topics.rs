@@ -10,8 +10,8 @@ use rdkafka::{
 
 use super::{
     KafkaClients,
-    client::{create, retire},
     events::ClientEvents,
+    lifetime::{create, retire},
     reach::is_silence,
     rights::{MissingRight, Right},
 };
