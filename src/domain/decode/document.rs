@@ -10,10 +10,9 @@ use serde::{
 use serde_json::value::RawValue;
 
 use super::{
-    Refusal, RefusalCode,
-    logical::{Logical, Schema},
-    number,
+    Refusal, RefusalCode, number,
     pointer::Pointer,
+    schema::{Logical, Schema},
     text,
     texts::Texts,
 };

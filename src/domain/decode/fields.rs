@@ -8,10 +8,10 @@ use smol_str::SmolStr;
 use super::{
     FieldPointers, InvalidSetting, Refusal, RefusalCode, details,
     document::{Document, Found, kind, present, string},
-    logical::{self, Logical, Unit},
-    number,
+    logical, number,
     occurred_at::{self, Unreadable},
     pointer::Pointer,
+    schema::{Logical, Unit},
 };
 use crate::domain::{OrderId, Timestamp, UserId, ids, version::MAX_VERSION};
 

@@ -39,6 +39,7 @@ mod occurred_at;
 mod options;
 mod pointer;
 mod refusal;
+mod schema;
 mod text;
 mod texts;
 mod unwrap;

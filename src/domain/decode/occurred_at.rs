@@ -4,8 +4,8 @@ use std::iter;
 
 use super::{
     document::{Found, string},
-    logical::{self, Logical, Unit},
-    number,
+    logical, number,
+    schema::{Logical, Unit},
 };
 use crate::domain::Timestamp;
 

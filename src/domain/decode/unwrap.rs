@@ -9,8 +9,8 @@ use super::{
     document::{Document, Object, string, without_mark},
     fields::Fields,
     headers::Headers,
-    logical::Schema,
     occurred_at::{self, Unreadable},
+    schema::Schema,
     texts::Texts,
 };
 use crate::domain::Timestamp;
