@@ -37,7 +37,7 @@ use crate::{
         operations::{Guard, Operations},
         public::Public,
         rate::RequestRate,
-        server::{LOBBY, Listening, Transport, bind, serve_operations, serve_public},
+        server::{Listening, PENDING, Transport, bind, serve_operations, serve_public},
         source::TrustedProxies,
     },
     hub::{Hub, SharedHub},
@@ -270,7 +270,7 @@ impl App {
         let transport = Transport {
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             max_sessions: session.max_total,
-            max_waiting: LOBBY,
+            max_waiting: PENDING,
             // As many as may begin in two seconds: with a slow network they overlap.
             max_waiting_per_address: session.max_handshakes_per_second.get() as usize * 2,
             proxies: TrustedProxies::new(&self.settings.http.trusted_proxies),

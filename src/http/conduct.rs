@@ -24,7 +24,7 @@ use actix_web::{
 use futures_util::{FutureExt, Stream, StreamExt};
 use tokio::time::{Sleep, timeout};
 
-use super::line::Guest;
+use super::line::HttpConnection;
 use crate::transport::websocket::has_body;
 
 /// Largest body of a request.
@@ -45,10 +45,10 @@ where
     S::Error: Into<actix_web::Error>,
     B: MessageBody + 'static,
 {
-    let guest = request.conn_data::<Rc<Guest>>().cloned();
-    let over = guest.as_ref().is_some_and(|guest| guest.is_closing());
-    if let Some(guest) = guest.as_ref().filter(|_| !over) {
-        guest.begin();
+    let connection = request.conn_data::<Rc<HttpConnection>>().cloned();
+    let over = connection.as_ref().is_some_and(|connection| connection.is_closing());
+    if let Some(connection) = connection.as_ref().filter(|_| !over) {
+        connection.begin();
     }
     // Whatever follows a request that asks for a WebSocket, or for a tunnel, has no end of its own.
     let is_stream = !has_body(request.head()) && !matches!(request.payload(), Payload::None);
@@ -72,11 +72,11 @@ where
             if !switched {
                 response.head_mut().set_connection_type(ConnectionType::Close);
             }
-            if let Some(guest) = &guest {
-                guest.close();
+            if let Some(connection) = &connection {
+                connection.close();
             }
         }
-        Ok(response.map_body(|_, body| Answer { body, guest, _unread: unread }))
+        Ok(response.map_body(|_, body| Answer { body, connection, _unread: unread }))
     }
 }
 
@@ -158,7 +158,7 @@ impl Bounded {
 /// The body of an answer.
 pub(super) struct Answer {
     body: BoxBody,
-    guest: Option<Rc<Guest>>,
+    connection: Option<Rc<HttpConnection>>,
     /// While a request's body is held and has not ended, actix-http reads no farther than its buffers, and takes the answer for
     /// the last.
     _unread: Option<Unread>,
@@ -173,8 +173,8 @@ impl MessageBody for Answer {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
         let next = ready!(Pin::new(&mut self.body).poll_next(cx));
-        if let (None, Some(guest)) = (&next, &self.guest) {
-            ready!(guest.poll_written(cx));
+        if let (None, Some(connection)) = (&next, &self.connection) {
+            ready!(connection.poll_written(cx));
         }
         Poll::Ready(next)
     }
@@ -182,8 +182,8 @@ impl MessageBody for Answer {
 
 impl Drop for Answer {
     fn drop(&mut self) {
-        if let Some(guest) = &self.guest {
-            guest.end();
+        if let Some(connection) = &self.connection {
+            connection.end();
         }
     }
 }

@@ -29,7 +29,7 @@ use tokio::{
     time::Sleep,
 };
 
-use super::{lobby::Place, rate::RequestRate};
+use super::{pending::Permit, rate::RequestRate};
 use crate::telemetry::{ConnectionMetrics, Cut};
 
 /// Time a client may take to send a request's head.
@@ -72,11 +72,11 @@ pub(super) struct House {
 
 /// One connection's client: what its [`Line`] and its requests know together.
 #[derive(Debug)]
-pub(super) struct Guest {
+pub(super) struct HttpConnection {
     house: Rc<House>,
     /// Where it comes from; `None`: from a proxy of ours.
     address: Option<IpAddr>,
-    place: Place,
+    permit: Permit,
     phase: Cell<Phase>,
     phase_began: Cell<Instant>,
     /// An answer has said that it is the last.
@@ -87,12 +87,12 @@ pub(super) struct Guest {
     paused: RefCell<Option<Waker>>,
 }
 
-impl Guest {
-    pub(super) fn new(house: Rc<House>, address: Option<IpAddr>, place: Place) -> Rc<Self> {
+impl HttpConnection {
+    pub(super) fn new(house: Rc<House>, address: Option<IpAddr>, permit: Permit) -> Rc<Self> {
         Rc::new(Self {
             house,
             address,
-            place,
+            permit,
             phase: Cell::new(Phase::Head),
             phase_began: Cell::new(Instant::now()),
             closing: Cell::new(false),
@@ -144,7 +144,7 @@ impl Guest {
 
     /// The connection holds a session now.
     pub(super) fn leave(&self) {
-        self.place.leave();
+        self.permit.leave();
         self.enter(Phase::Session);
     }
 
@@ -158,7 +158,7 @@ impl Guest {
 }
 
 /// A head that did not come in time. The server answers the first of a connection itself (408).
-impl Drop for Guest {
+impl Drop for HttpConnection {
     fn drop(&mut self) {
         if self.phase.get() == Phase::Head && self.phase_began.get().elapsed() >= REQUEST_TIMEOUT {
             self.house.metrics.cut(Cut::TooSlow);
@@ -170,7 +170,7 @@ impl Drop for Guest {
 #[derive(Debug)]
 pub(super) struct Line {
     stream: TcpStream,
-    guest: Rc<Guest>,
+    connection: Rc<HttpConnection>,
     /// Ends a head, or a rest, that takes too long; not that of the first head, which the server times itself.
     timer: Option<Pin<Box<Sleep>>>,
     linger: Option<Linger>,
@@ -183,12 +183,12 @@ struct Linger {
 }
 
 impl Line {
-    pub(super) fn new(stream: TcpStream, guest: Rc<Guest>) -> Self {
-        Self { stream, guest, timer: None, linger: None }
+    pub(super) fn new(stream: TcpStream, connection: Rc<HttpConnection>) -> Self {
+        Self { stream, connection, timer: None, linger: None }
     }
 
-    pub(super) fn guest(&self) -> &Rc<Guest> {
-        &self.guest
+    pub(super) fn connection(&self) -> &Rc<HttpConnection> {
+        &self.connection
     }
 
     fn set_timer(&mut self, after: Duration) {
@@ -205,15 +205,15 @@ impl Line {
 
     /// Bytes have come, or the end of them.
     fn on_read(&mut self, bytes: usize) -> Heard {
-        match self.guest.phase.get() {
+        match self.connection.phase.get() {
             Phase::Idle if bytes > 0 => {
-                if !self.guest.place.rise() {
+                if !self.connection.permit.rise() {
                     return Heard::TooLate;
                 }
-                self.guest.enter(Phase::Head);
+                self.connection.enter(Phase::Head);
                 self.set_timer(REQUEST_TIMEOUT);
             }
-            Phase::Request | Phase::Answered => self.guest.ahead.set(self.guest.ahead.get() + bytes),
+            Phase::Request | Phase::Answered => self.connection.ahead.set(self.connection.ahead.get() + bytes),
             _ => {}
         }
         Heard::InTime
@@ -221,17 +221,17 @@ impl Line {
 
     /// All that was handed over has been written.
     fn on_written(&mut self, cx: &mut Context<'_>) {
-        if self.guest.phase.get() != Phase::Answered {
+        if self.connection.phase.get() != Phase::Answered {
             return;
         }
-        if self.guest.is_closing() {
-            self.guest.enter(Phase::Ended);
+        if self.connection.is_closing() {
+            self.connection.enter(Phase::Ended);
             // The server has to see the end even if it was sent more requests.
             cx.waker().wake_by_ref();
         } else {
-            self.guest.enter(Phase::Idle);
-            self.guest.place.rest(cx.waker());
-            self.set_timer(self.guest.house.keep_alive);
+            self.connection.enter(Phase::Idle);
+            self.connection.permit.rest(cx.waker());
+            self.set_timer(self.connection.house.keep_alive);
             if self.is_overdue(cx) {
                 cx.waker().wake_by_ref();
             }
@@ -252,12 +252,12 @@ const END: Poll<io::Result<()>> = Poll::Ready(Ok(()));
 impl AsyncRead for Line {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        match this.guest.phase.get() {
+        match this.connection.phase.get() {
             Phase::Session => this.timer = None,
             Phase::Ended => return END,
-            Phase::Idle if this.guest.place.gave_way() => return END,
-            Phase::Request | Phase::Answered if this.guest.ahead.get() >= READ_AHEAD_BYTES => {
-                this.guest.paused.replace(Some(cx.waker().clone()));
+            Phase::Idle if this.connection.permit.gave_way() => return END,
+            Phase::Request | Phase::Answered if this.connection.ahead.get() >= READ_AHEAD_BYTES => {
+                this.connection.paused.replace(Some(cx.waker().clone()));
                 return Poll::Pending;
             }
             _ => {}
@@ -269,7 +269,7 @@ impl AsyncRead for Line {
             }
             return END;
         }
-        match this.guest.phase.get() {
+        match this.connection.phase.get() {
             Phase::Head | Phase::Idle if this.is_overdue(cx) => END,
             _ => Poll::Pending,
         }
@@ -279,7 +279,7 @@ impl AsyncRead for Line {
 impl AsyncWrite for Line {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        match this.guest.phase.get() {
+        match this.connection.phase.get() {
             Phase::Ended => Poll::Ready(Ok(bytes.len())),
             _ => Pin::new(&mut this.stream).poll_write(cx, bytes),
         }
@@ -296,10 +296,10 @@ impl AsyncWrite for Line {
     /// Ends our side and, behind a last answer, waits a moment for the client's: bytes that are still unread when a socket is
     /// closed reset the connection, and a reset may overtake the answer. Sessions have waited already.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { stream, guest, linger, .. } = self.get_mut();
+        let Self { stream, connection, linger, .. } = self.get_mut();
         if linger.is_none() {
             ready!(Pin::new(&mut *stream).poll_shutdown(cx))?;
-            if guest.phase.get() == Phase::Session || !guest.is_closing() {
+            if connection.phase.get() == Phase::Session || !connection.is_closing() {
                 return END;
             }
         }

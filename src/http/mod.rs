@@ -1,6 +1,6 @@
 //! HTTP: the public listener with its WebSockets, and the operations listener.
 //!
-//! A connection takes a place in the [`lobby`]; `line` bounds what is read of it, and `conduct` each of its requests, on both
+//! A connection takes a place in the [`pending`]; `line` bounds what is read of it, and `conduct` each of its requests, on both
 //! listeners alike. A request then goes from `access` (which page, which token) to `upgrade` or `orders`; whoever is turned
 //! away gets a [`refusal`].
 
@@ -10,10 +10,10 @@ mod conduct;
 mod front;
 mod headers;
 mod line;
-pub mod lobby;
 pub mod operations;
 mod orders;
 mod page;
+pub mod pending;
 pub mod public;
 pub mod rate;
 pub mod refusal;

@@ -26,10 +26,10 @@ use actix_web::{
 use super::{
     conduct::conduct,
     front::admit,
-    line::{Guest, House, Line, REQUEST_TIMEOUT},
-    lobby::{Entrance, Lobby},
+    line::{House, HttpConnection, Line, REQUEST_TIMEOUT},
     operations::{self, Operations},
     orders,
+    pending::{Entered, PendingConnections},
     public::Public,
     rate::RequestRate,
     refusal::Refusal,
@@ -43,7 +43,7 @@ use crate::telemetry::{Cut, Metrics, OutsideLine, OutsideLog};
 /// answer to be one write, and so little that a session's deliveries stay in its mailbox until the socket takes them.
 const WRITE_BUFFER_BYTES: usize = 1024;
 /// Connections without a session that the public listener takes.
-pub const LOBBY: usize = 4096;
+pub const PENDING: usize = 4096;
 /// A listener that is being served. Dropping it does not stop it: see [`stop`](Listening::stop).
 pub struct Listening {
     /// The address it was given, or took.
@@ -115,7 +115,7 @@ where
     B: MessageBody + 'static,
 {
     let address = listener.local_addr()?;
-    let lobby = Lobby::new(transport.max_waiting, transport.max_waiting_per_address);
+    let pending = PendingConnections::new(transport.max_waiting, transport.max_waiting_per_address);
     let builder = Server::build()
         .workers(transport.workers)
         // Out of reach for each worker: here the listener would just stop to accept. Who gave way is there for a moment.
@@ -140,16 +140,16 @@ where
             .client_request_timeout(REQUEST_TIMEOUT)
             // The end of a connection is the line's, too.
             .client_disconnect_timeout(Duration::ZERO)
-            .on_connect_ext(|line: &Line, extensions| _ = extensions.insert(line.guest().clone()))
+            .on_connect_ext(|line: &Line, extensions| _ = extensions.insert(line.connection().clone()))
             .h1(map_config(bounded, move |()| AppConfig::default()));
-        let door = Rc::new(Door::new(&transport, lobby.clone()));
+        let door = Rc::new(Door::new(&transport, pending.clone()));
         apply_fn_factory(http, move |stream: TcpStream, http| {
-            let admitted = door.admit(stream).map(|(line, peer)| (line.guest().clone(), http.call((line, peer))));
+            let admitted = door.admit(stream).map(|(line, peer)| (line.connection().clone(), http.call((line, peer))));
             async move {
-                let Some((guest, served)) = admitted else { return Ok(()) };
+                let Some((connection, served)) = admitted else { return Ok(()) };
                 let ended = served.await;
                 if let Err(DispatchError::Parse(_)) = ended {
-                    guest.on_unreadable();
+                    connection.on_unreadable();
                 }
                 ended
             }
@@ -161,18 +161,18 @@ where
 /// Where connections come in, on one worker.
 struct Door {
     house: Rc<House>,
-    lobby: Arc<Lobby>,
+    pending: Arc<PendingConnections>,
     outside: Arc<OutsideLog>,
     proxies: TrustedProxies,
     send_timeout: Duration,
 }
 
 impl Door {
-    fn new(transport: &Transport, lobby: Arc<Lobby>) -> Self {
+    fn new(transport: &Transport, pending: Arc<PendingConnections>) -> Self {
         let Transport { keep_alive, rate, metrics, proxies, send_timeout, .. } = transport.clone();
         let Metrics { connections, outside, .. } = metrics;
         let house = House { keep_alive, rate, metrics: connections };
-        Self { house: Rc::new(house), lobby, outside, proxies, send_timeout }
+        Self { house: Rc::new(house), pending, outside, proxies, send_timeout }
     }
 
     fn prepare(&self, stream: &TcpStream) {
@@ -191,15 +191,15 @@ impl Door {
         let entrance = if address.is_some_and(|address| self.house.rate.shuts_out(address)) {
             Err(Cut::ShutOut)
         } else {
-            self.lobby.enter(address).ok_or(Cut::NoPlace)
+            self.pending.enter(address).ok_or(Cut::NoPlace)
         };
         match entrance {
-            Ok(Entrance { place, displaced }) => {
+            Ok(Entered { permit, displaced }) => {
                 if displaced {
                     self.house.metrics.cut(Cut::GaveWay);
                 }
                 self.prepare(&stream);
-                Some((Line::new(stream, Guest::new(self.house.clone(), address, place)), peer))
+                Some((Line::new(stream, HttpConnection::new(self.house.clone(), address, permit)), peer))
             }
             Err(why) => {
                 self.house.metrics.cut(why);

@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::{
     access::{self, Admission},
-    line::Guest,
+    line::HttpConnection,
     public::Public,
     refusal::Refusal,
 };
@@ -117,8 +117,8 @@ pub fn accept(
     handler: impl ConnectionHandler,
 ) -> Result<HttpResponse, Refusal> {
     let response = websocket::accept(request, payload, rules, send_timeout, handler)?;
-    if let Some(guest) = request.conn_data::<Rc<Guest>>() {
-        guest.leave();
+    if let Some(connection) = request.conn_data::<Rc<HttpConnection>>() {
+        connection.leave();
     }
     Ok(response)
 }
