@@ -141,17 +141,19 @@ async fn a_foreign_consumer_that_takes_half_of_the_partitions_is_named_and_scree
     let many = (0..6_000)
         .map(|n| json!({"order_id": format!("X-{n}"), "user_id": "somebody", "status": "created", "version": 1}));
     let many = many.chain([event("C-1", "created", 1)]).map(|event| record(&event).partition(taken[0]));
-    world.topic.produce_all(&many.collect::<Vec<_>>()).await;
-    screen.expect_status("C-1", "created").await;
+    let many: Vec<_> = many.collect();
+    // Who is not listened to does not answer the instance's Pings either.
+    tokio::join!(world.topic.produce_all(&many), screen.expect_status("C-1", "created"));
     eventually("the lag grows", async || lag(&instance, taken[0]).await == 6_002.0).await;
     let mut newcomer = world.watch(&instance, "u-1").await;
     newcomer.until("it says so", |screen| screen.is_stale_for("catching_up")).await;
     assert_eq!(lines(&instance), 1, "not more often than once a minute");
 
-    foreigner.leave().await;
-    // Who is not listened to does not answer the instance's Pings either.
-    let heard = newcomer.until("it is fresh", |screen| screen.stale.is_none());
-    tokio::join!(until_all_is_recorded(&world, &instance, 4, 9), heard);
+    let left = async {
+        foreigner.leave().await;
+        until_all_is_recorded(&world, &instance, 4, 9).await;
+    };
+    tokio::join!(left, newcomer.until("it is fresh", |screen| screen.stale.is_none()));
     assert_eq!(world.database.number("select count(*) from orders").await, Some(6_009));
     newcomer.expect_status(&format!("B-{}", taken[0]), "created").await;
     eventually("the log says so", async || instance.log().contains("every partition is recorded again")).await;
