@@ -19,13 +19,15 @@ use serde_json::json;
 use super::{event, nimble_on};
 use crate::{
     parts::{kafka::shared_broker, postgres::Database, topic::Topic},
-    world::{Instance, World, eventually, record},
+    world::{Instance, World, eventually, record, scrape, value_of},
 };
 
 const ALARM: &str = "ordercast_partitions_not_recorded";
 
-async fn lag(instance: &Instance, partition: i32) -> f64 {
-    instance.metric(&format!("ordercast_lag_records{{pipeline=\"recorder\",partition=\"{partition}\"}}")).await
+/// `None`: it was not looked at yet.
+async fn lag(instance: &Instance, partition: i32) -> Option<f64> {
+    let name = format!("ordercast_lag_records{{pipeline=\"recorder\",partition=\"{partition}\"}}");
+    value_of(&scrape(instance.operations).await.unwrap(), &name)
 }
 
 /// How often the log says so.
@@ -46,7 +48,7 @@ async fn until_all_is_recorded(world: &World, instance: &Instance, partitions: i
     .await;
     eventually("there is no alarm", async || instance.metric(ALARM).await == 0.0).await;
     for partition in 0..partitions {
-        eventually("nothing is left", async || lag(instance, partition).await == 0.0).await;
+        eventually("nothing is left", async || lag(instance, partition).await == Some(0.0)).await;
     }
 }
 
@@ -124,7 +126,7 @@ async fn a_foreign_consumer_that_takes_half_of_the_partitions_is_named_and_scree
     eventually("the alarm is raised", async || instance.metric(ALARM).await == 2.0).await;
     for partition in 0..4 {
         let expected = if taken.contains(&partition) { 1.0 } else { 0.0 };
-        eventually("its lag is seen, whoever has it", async || lag(&instance, partition).await == expected).await;
+        eventually("its lag is seen, whoever has it", async || lag(&instance, partition).await == Some(expected)).await;
     }
     eventually("the log says so", async || lines(&instance) > 0).await;
     let log = instance.log();
@@ -144,7 +146,7 @@ async fn a_foreign_consumer_that_takes_half_of_the_partitions_is_named_and_scree
     let many: Vec<_> = many.collect();
     // Who is not listened to does not answer the instance's Pings either.
     tokio::join!(world.topic.produce_all(&many), screen.expect_status("C-1", "created"));
-    eventually("the lag grows", async || lag(&instance, taken[0]).await == 6_002.0).await;
+    eventually("the lag grows", async || lag(&instance, taken[0]).await == Some(6_002.0)).await;
     let mut newcomer = world.watch(&instance, "u-1").await;
     newcomer.until("it says so", |screen| screen.is_stale_for("catching_up")).await;
     assert_eq!(lines(&instance), 1, "not more often than once a minute");
@@ -176,7 +178,7 @@ async fn two_deployments_with_databases_of_their_own_in_one_group_raise_an_alarm
     }
     for partition in 0..4 {
         let lags = [lag(&one, partition).await, lag(&two, partition).await];
-        assert!(lags == [0.0, 1.0] || lags == [1.0, 0.0], "{partition}: {lags:?}");
+        assert!(lags == [Some(0.0), Some(1.0)] || lags == [Some(1.0), Some(0.0)], "{partition}: {lags:?}");
     }
     // The one that came second has never recorded half of the partitions, and its screens are true as well.
     for (world, instance) in [(&world, &one), (&other, &two)] {
