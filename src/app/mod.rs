@@ -140,7 +140,7 @@ impl App {
                 instance: instance.clone(),
                 verifier,
                 revocations: revocations.clone(),
-                rules: Arc::new(SessionConfig {
+                config: Arc::new(SessionConfig {
                     heartbeat_interval: settings.session.heartbeat_interval,
                     snapshot_timeout: settings.session.snapshot_timeout,
                     snapshot_page: settings.session.snapshot_page,

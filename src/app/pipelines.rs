@@ -11,10 +11,10 @@ use crate::{
     domain::Halts,
     fanout,
     hub::Hub,
-    log::progress::ProgressViews,
     log::{
         Policies,
         kafka::{KafkaClients, log_ends, log_watch},
+        progress::ProgressViews,
     },
     recorder::{
         self,

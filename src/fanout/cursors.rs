@@ -41,7 +41,7 @@ pub(crate) struct Cursors {
 struct Followed {
     epoch: Epoch,
     position: i64,
-    /// Something came from the broker since the consumer was last told where to stand. Before that, what it says of
+    /// Something came from the broker since the client was last told where to read. Before that, what it says of
     /// its position may be about the place before.
     heard: bool,
     /// The high watermark known when the consumer was told: an end of partition that comes after that lies there or
@@ -107,7 +107,7 @@ impl Cursors {
         seeks
     }
 
-    /// The consumer is about to be told to stand here.
+    /// Where the client is about to be told to read.
     pub(crate) fn assign(&mut self, view: &LogView) -> Vec<(i32, i64)> {
         let ends: BTreeMap<i32, Watermarks> = view.watermarks().collect();
         for (partition, followed) in &mut self.partitions {

@@ -33,14 +33,13 @@ use crate::{
             KafkaClients, StartError,
             reader::{From, Polled, Reader},
             record::Record,
-            repeats::Repeats,
         },
         progress::ProgressViews,
         view::{LogEndViews, LogViews},
     },
     protocol::Staleness,
     runtime::Component,
-    telemetry::Metrics,
+    telemetry::{Metrics, Reminder},
 };
 
 /// Records handed to the hub in one step at most.
@@ -51,8 +50,6 @@ const POLL_TIMEOUT: Duration = Duration::from_millis(50);
 const TICK: Duration = Duration::from_millis(100);
 /// How long it may take to become ready without a word.
 const SILENT_START: Duration = Duration::from_secs(10);
-/// How often the same is mentioned.
-const REMINDER_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What the fanout works with.
 pub struct FanoutParts {
@@ -100,7 +97,7 @@ pub fn start(parts: FanoutParts) -> Result<(Component, FanoutSigns), StartError>
         reader,
         state: FanoutState::new(Cursors::new(parts.tail_bytes), Proofs::new(parts.stale_after), parts.policies),
         started_at: Instant::now(),
-        said: Repeats::every(REMINDER_INTERVAL),
+        told: Reminder::default(),
         ready,
         staleness,
         parts,
@@ -114,7 +111,7 @@ struct Fanout {
     reader: Reader,
     state: FanoutState,
     started_at: Instant,
-    said: Repeats,
+    told: Reminder,
     ready: watch::Sender<bool>,
     staleness: watch::Sender<Staleness>,
 }
@@ -248,7 +245,7 @@ impl Fanout {
             self.ready.send_replace(true);
         } else if self.started_at.elapsed() >= SILENT_START
             && let Some(waiting) = self.state.waits_for()
-            && self.said.admit("waiting", Instant::now()).is_some()
+            && self.told.is_due("waiting", Instant::now())
         {
             tracing::warn!("not ready yet, waiting for {waiting}");
         }
@@ -291,7 +288,7 @@ impl Fanout {
         let open: Vec<(i32, i64)> = self.state.open_transactions(now).collect();
         self.parts.metrics.open_transactions.set(open.len() as i64);
         for (partition, offset) in open {
-            if self.said.admit(&format!("transaction in {partition}"), now).is_some() {
+            if self.told.is_due(&format!("transaction in {partition}"), now) {
                 tracing::warn!(
                     kafka.topic = self.parts.topic,
                     kafka.partition = partition,

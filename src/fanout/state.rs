@@ -81,7 +81,7 @@ impl FanoutState {
         self.proofs.on_partitions(log.partitions.keys().copied(), log.listed_at);
         let seeks = self.cursors.on_view(log, &self.readings, now);
         for seek in &seeks {
-            // The hub goes by the turn, so it is told of the position behind it even if that was told before.
+            // The hub goes by the seek, so it is told of the position behind it even if that was told before.
             let (Seek::Begin(at) | Seek::Jump(at)) = seek;
             self.told_positions.remove(&at.partition);
             match *seek {
@@ -113,7 +113,7 @@ impl FanoutState {
         }
     }
 
-    /// The consumer is about to be told to stand here.
+    /// Where the client is about to be told to read.
     pub(crate) fn assign(&mut self) -> Vec<(i32, i64)> {
         match &self.view {
             Some(view) => self.cursors.assign(view),

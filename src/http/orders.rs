@@ -18,11 +18,10 @@ use super::{
     public::Public,
     refusal::Refusal,
 };
-use crate::protocol::{Delivery, PendingSnapshot};
 use crate::{
     domain::{ListPlace, OrderId},
     hub::{Joining, Mailbox, SessionKey, SharedHub},
-    protocol::StaleReasons,
+    protocol::{Delivery, PendingSnapshot, StaleReasons},
 };
 
 /// Answers `GET /orders`, one page of them.
@@ -30,11 +29,11 @@ pub(super) async fn list(request: HttpRequest, public: web::Data<Public>) -> Res
     let listed = async {
         let (admission, answer) = begin(&request, &public).await?;
         let after = access::query(&request, "after").map(|after| parse_place(&after)).transpose()?;
-        let part = Asked::Part(after.clone(), public.viewers.rules.snapshot_page);
+        let part = Asked::Part(after.clone(), public.viewers.config.snapshot_page);
         let (snapshot, stale) = read(&public, &admission, part).await?;
         let as_of = snapshot.as_of;
         let list = snapshot.orders.into_values().collect();
-        let cut = Cut::of(list, after.as_ref(), snapshot.list_end, public.viewers.rules.snapshot_page);
+        let cut = Cut::of(list, after.as_ref(), snapshot.list_end, public.viewers.config.snapshot_page);
         let now = Instant::now();
         let page = Page::new(answer, cut, after, now)?;
         admission.redeem(&public).await?;
@@ -123,6 +122,6 @@ async fn read(
         _ => Poll::Pending,
     });
     let snapshot =
-        timeout(public.viewers.rules.snapshot_timeout, snapshot).await.map_err(|_| Refusal::SnapshotUnavailable)?;
+        timeout(public.viewers.config.snapshot_timeout, snapshot).await.map_err(|_| Refusal::SnapshotUnavailable)?;
     Ok((snapshot, public.viewers.instance.staleness().reasons.union(mailbox.doubts())))
 }

@@ -5,10 +5,9 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use super::{Answer, Hub, OrderRead, Phase, Rule, Session, SessionKey, SessionRead, ShownOrder};
-use crate::protocol::PendingSnapshot;
 use crate::{
     domain::{History, Known, Listed, OrderId, Snapshot, Stamp, Timeline, Timestamp},
-    protocol::OrderView,
+    protocol::{OrderView, PendingSnapshot},
 };
 
 /// What became of a read.

@@ -1,8 +1,10 @@
 //! A session goes on with other eyes: the same user, or a link, whose token lists other orders now.
 
 use super::{Hub, Phase, SessionKey};
-use crate::domain::{OrderId, Timestamp, Viewer};
-use crate::protocol::PendingSnapshot;
+use crate::{
+    domain::{OrderId, Timestamp, Viewer},
+    protocol::PendingSnapshot,
+};
 
 impl Hub {
     /// Changes whose eyes a session serves. What these may not see leaves the screen at once; what they may see besides

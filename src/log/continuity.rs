@@ -3,10 +3,10 @@
 //! The recorder asks before it reads a partition, the fanout to know where to stand, and every instance once a second,
 //! to tell its screens. What a replaced or expired log means for a partition is decided here and nowhere else.
 
-use crate::log::view::Watermarks;
 use crate::{
     config::{OnLogGap, OnLogRegression},
     domain::{Epoch, Halt, LastRecord, Position, Progress},
+    log::view::Watermarks,
     protocol::StaleReason,
 };
 

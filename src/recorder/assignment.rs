@@ -41,7 +41,7 @@ pub(crate) struct Assignment {
     last_number: u64,
     /// The positions the consumer reads from are not those it was told last.
     stands_elsewhere: bool,
-    /// Partitions that something came from since the consumer was told where to stand. Before that, what it says of a
+    /// Partitions that something came from since the client was told where to read. Before that, what it says of a
     /// position may be about the place before.
     heard: BTreeSet<i32>,
     /// Records the store refused, with what it said: dead letters when they come again.
@@ -322,7 +322,7 @@ impl Assignment {
         Some(untold)
     }
 
-    /// Where the consumer has to stand, if not where it was told last: partitions that are not read are not named.
+    /// Where the client has to read, if not where it was told last: partitions that are not read are not named.
     pub(crate) fn take_places(&mut self) -> Option<Vec<(i32, i64)>> {
         if !std::mem::take(&mut self.stands_elsewhere) {
             return None;

@@ -4,7 +4,7 @@
 //! ```text
 //!   consumer ─► assignment ─► batches ──bounded channel──► writer ─► dead-letter topic, then one transaction
 //!       ▲            ▲                                        │
-//!       └── stand ───┴────────────── replies ◄────────────────┘
+//!       └── assign ──┴────────────── replies ◄────────────────┘
 //! ```
 //!
 //! An OS thread with the consumer, a task with the store, which stores a large batch in two transactions at once.
@@ -30,9 +30,8 @@ use std::{
 use tokio::sync::watch;
 
 use self::{dead_letters::delivery::DeadLetters, in_flight::InFlight, thread::RecorderThread, writer::Writer};
-use crate::domain::Halts;
 use crate::{
-    domain::decode::Decoder,
+    domain::{Halts, decode::Decoder},
     log::{
         Policies,
         kafka::{KafkaClients, StartError, producer::Producer},

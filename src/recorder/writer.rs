@@ -19,6 +19,7 @@ use super::{
 use crate::{
     domain::Change,
     log::kafka::producer::ProduceError,
+    runtime::Backoff,
     store::{Batch, DeadLetter, Store, StoreError},
     telemetry::Reminder,
 };
@@ -62,7 +63,7 @@ impl Writer {
 
     async fn perform(&self, task: Task) -> Reply {
         let mut write_task = WriteTask::new(task);
-        let mut backoff = Backoff::default();
+        let (mut backoff, mut told) = (Backoff::between(FIRST_BACKOFF, LAST_BACKOFF), Reminder::default());
         loop {
             let (answer, what) = match write_task.next(&self.in_flight) {
                 Next::Done(reply) => return reply,
@@ -98,7 +99,16 @@ impl Writer {
             };
             match answer {
                 Ok(reply) => return reply,
-                Err(error) => self.pause(&mut backoff, &error, what).await,
+                Err(error) => {
+                    self.in_flight.set_failing(true);
+                    if told.is_due(&error.to_string(), Instant::now()) {
+                        match error.needs_somebody() {
+                            true => tracing::error!(%error, "{what}; trying again"),
+                            false => tracing::warn!(%error, "{what}; trying again"),
+                        }
+                    }
+                    tokio::time::sleep(backoff.next_pause()).await;
+                }
             }
         }
     }
@@ -117,17 +127,6 @@ impl Writer {
                 "a record that cannot be used cannot be kept as a dead letter either: the partition waits"
             );
         }
-    }
-
-    async fn pause(&self, backoff: &mut Backoff, error: &StoreError, what: &str) {
-        self.in_flight.set_failing(true);
-        if backoff.is_due(error) {
-            match error.needs_somebody() {
-                true => tracing::error!(%error, "{what}; trying again"),
-                false => tracing::warn!(%error, "{what}; trying again"),
-            }
-        }
-        tokio::time::sleep(backoff.next()).await;
     }
 }
 
@@ -148,24 +147,4 @@ fn tell_of_resets(batch: &Batch) {
 async fn given_up(stop: &CancellationToken) {
     stop.cancelled().await;
     tokio::time::sleep(LAST_BACKOFF).await;
-}
-
-/// Growing pauses with jitter, so that recorders do not come back all at once.
-#[derive(Default)]
-struct Backoff {
-    last: Option<Duration>,
-    told: Reminder,
-}
-
-impl Backoff {
-    /// Whether this error is to be told.
-    fn is_due(&mut self, error: &StoreError) -> bool {
-        self.told.is_due(&error.to_string(), Instant::now())
-    }
-
-    fn next(&mut self) -> Duration {
-        let pause = self.last.map_or(FIRST_BACKOFF, |pause| (pause * 2).min(LAST_BACKOFF));
-        self.last = Some(pause);
-        pause.mul_f64(rand::random_range(0.5..1.0))
-    }
 }

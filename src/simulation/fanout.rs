@@ -20,9 +20,9 @@ impl Instance {
             self.fanout_state.on_ends(&ends);
         }
         if let Some(view) = self.view.as_ref().filter(|_| std::mem::take(&mut self.log_for_fanout)) {
-            let turns = self.fanout_state.on_log(view, now);
-            if !turns.is_empty() {
-                self.hub.step(|hub| turns.into_iter().for_each(|turn| turn.tell(hub)));
+            let seeks = self.fanout_state.on_log(view, now);
+            if !seeks.is_empty() {
+                self.hub.step(|hub| seeks.into_iter().for_each(|seek| seek.tell(hub)));
                 self.fanout.assign(self.fanout_state.assign());
             }
         }

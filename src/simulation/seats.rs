@@ -6,11 +6,10 @@ use super::{
     flaws::{Flaw, Flaws},
     instance::{Clock, Instance},
 };
-use crate::protocol::Delivery;
 use crate::{
     domain::{Timestamp, UserId, Viewer},
     hub::{Joining, Mailbox, SessionKey},
-    protocol::{ClientMessage, CloseCause},
+    protocol::{ClientMessage, CloseCause, Delivery},
     session::{HubRequest, Opening, Output, Request, Session, SessionConfig},
 };
 

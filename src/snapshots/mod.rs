@@ -30,10 +30,9 @@ use self::{
 use crate::{
     domain::{Lifecycle, Snapshot, Timestamp, UserId},
     hub::{DueReads, Gathering, Hub, SharedHub},
-    log::kafka::repeats::Repeats,
-    runtime::Component,
+    runtime::{Backoff, Component},
     store::{Store, StoreError},
-    telemetry::SnapshotMetrics,
+    telemetry::{Reminder, SnapshotMetrics},
 };
 
 #[cfg(test)]
@@ -46,8 +45,6 @@ const STATEMENTS_IN_FLIGHT: usize = 3;
 const REACH_INTERVAL: Duration = Duration::from_millis(2);
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LAST_BACKOFF: Duration = Duration::from_secs(2);
-/// How often the same is mentioned.
-const REMINDER_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What the coalescer works with.
 #[derive(Clone)]
@@ -83,7 +80,7 @@ async fn run(parts: SnapshotParts, stop: CancellationToken) {
     let mut coalescer = Coalescer::new(parts);
     let mut tasks: JoinSet<Outcome> = JoinSet::new();
     let mut waits: JoinSet<()> = JoinSet::new();
-    let mut backoff = Backoff::default();
+    let mut backoff = Backoff::between(FIRST_BACKOFF, LAST_BACKOFF);
     let (mut window, mut gathered_at) = (BatchWindow::default(), None);
     'running: loop {
         tokio::select! {
@@ -94,11 +91,11 @@ async fn run(parts: SnapshotParts, stop: CancellationToken) {
                     Outcome { handed_back: true, ..Outcome::default() }
                 });
                 if coalescer.on_outcome(outcome, &mut waits) {
-                    backoff = Backoff::default();
+                    backoff.reset();
                 } else {
                     tokio::select! {
                         () = stop.cancelled() => break 'running,
-                        () = sleep(backoff.next()) => {}
+                        () = sleep(backoff.next_pause()) => {}
                     }
                 }
             }
@@ -134,7 +131,7 @@ struct Coalescer {
     parts: SnapshotParts,
     apart: Apart,
     weights: Weights,
-    said: Repeats,
+    told: Reminder,
     reads_per_statement: usize,
     /// Held by each task for long lists: fewer than all, so that short ones are never behind them.
     long: Arc<()>,
@@ -146,14 +143,23 @@ impl Coalescer {
             parts,
             apart: Apart::default(),
             weights: Weights::default(),
-            said: Repeats::every(REMINDER_INTERVAL),
+            told: Reminder::default(),
             reads_per_statement: MAX_READS_PER_STATEMENT,
             long: Arc::default(),
         }
     }
 
     fn due(&self, lists: Lists) -> usize {
-        self.parts.hub.look(|hub| hub.due_among(|user| self.weights.is_long(user) == (lists == Lists::Long)))
+        // Mostly no list is known to be long, and nobody has to be looked up.
+        match (self.weights.is_empty(), lists) {
+            (true, Lists::Short) => self.parts.hub.look(Hub::due_reads),
+            (true, Lists::Long) => 0,
+            (false, _) => self.parts.hub.look(|hub| hub.due_among(|user| self.is_among(lists, user))),
+        }
+    }
+
+    fn is_among(&self, lists: Lists, user: Option<&UserId>) -> bool {
+        self.weights.is_long(user) == (lists == Lists::Long)
     }
 
     fn may_send_long(&self) -> bool {
@@ -162,7 +168,7 @@ impl Coalescer {
 
     /// Takes what is due and starts to ask for it. Returns how many reads share a statement.
     fn send(&mut self, lists: Lists, now: Instant, tasks: &mut JoinSet<Outcome>, waits: &mut JoinSet<()>) -> usize {
-        let is_among = |user: Option<&UserId>| self.weights.is_long(user) == (lists == Lists::Long);
+        let is_among = |user: Option<&UserId>| self.is_among(lists, user);
         let mut gathering = Gathering::up_to(self.reads_per_statement, MAX_ORDERS_PER_STATEMENT);
         while self.parts.step(|hub| hub.gather(&mut gathering, is_among, |read| self.weights.of(read))) {}
         let sorted = self.apart.sort(gathering.due, now);
@@ -228,7 +234,7 @@ impl Coalescer {
                 }
             }
             Fault::Store(error) => {
-                if self.said.admit("refused", now).is_some() {
+                if self.told.is_due("refused", now) {
                     tracing::error!(%error, "the database refuses to read a snapshot; trying again");
                 }
             }
@@ -292,17 +298,6 @@ impl SnapshotParts {
         while !self.hub.look(|hub| hub.has_reached(snapshot)) && Instant::now() < deadline {
             sleep(REACH_INTERVAL).await;
         }
-    }
-}
-
-#[derive(Default)]
-struct Backoff(Option<Duration>);
-
-impl Backoff {
-    fn next(&mut self) -> Duration {
-        let pause = self.0.map_or(FIRST_BACKOFF, |pause| (pause * 2).min(LAST_BACKOFF));
-        self.0 = Some(pause);
-        pause.mul_f64(rand::random_range(0.5..1.0))
     }
 }
 

@@ -11,10 +11,10 @@ use std::{
 use tokio::{sync::watch, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use crate::log::progress::{ProgressView, ProgressViews};
 use crate::{
     domain::{Position, Progress, Stamp},
     hub::SharedHub,
+    log::progress::{ProgressView, ProgressViews},
     runtime::Component,
     store::{MAX_DEAD_LETTERS_READ, ProgressReading, RefusedRecord, Store, StoreError},
     telemetry::Reminder,

@@ -74,7 +74,7 @@ pub(super) struct Outcome {
     pub(super) too_much: Vec<(Taken, Vec<(UserId, usize)>)>,
 }
 
-/// a task and what is left of it.
+/// A task, and what is left of it.
 pub(super) struct ReadTask {
     parts: SnapshotParts,
     statements: Statements,

@@ -63,6 +63,11 @@ impl Weights {
         }
     }
 
+    /// Whether no list is known to be long.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether this user's list is known to be long, or may be.
     pub(super) fn is_long(&self, user: Option<&UserId>) -> bool {
         user.is_some_and(|user| self.0.contains_key(user))

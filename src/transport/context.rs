@@ -22,8 +22,8 @@ pub struct ViewerContext {
     pub verifier: Arc<Verifier>,
     /// Which good tokens are good no more.
     pub revocations: Arc<RevocationList>,
-    /// The rules of every session.
-    pub rules: Arc<SessionConfig>,
+    /// What the settings say of every session.
+    pub config: Arc<SessionConfig>,
     /// The limits of every session.
     pub limits: SessionLimits,
     /// Counts sessions and refusals.

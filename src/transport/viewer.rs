@@ -62,7 +62,7 @@ impl ViewerConnection {
             identity: Some(identity),
         };
         let registration = Registration::join(context, joining, opening.session_id.clone())?;
-        let session = Session::open(context.rules.clone(), opening, now);
+        let session = Session::open(context.config.clone(), opening, now);
         Ok(Self { session, registration, context: context.clone() })
     }
 

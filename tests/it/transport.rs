@@ -116,7 +116,7 @@ impl Server {
             instance: Arc::new(Instance::new(stale)),
             verifier: Arc::new(Verifier::new(&settings.auth).unwrap()),
             revocations: revocations.clone(),
-            rules: Arc::new(SessionConfig {
+            config: Arc::new(SessionConfig {
                 heartbeat_interval: session.heartbeat_interval,
                 snapshot_timeout: session.snapshot_timeout,
                 snapshot_page: session.snapshot_page,

@@ -17,11 +17,10 @@ use super::{
     mix::Feature,
     world::World,
 };
-use crate::protocol::Delivery;
 use crate::{
     domain::{OrderId, Rev, Timestamp, Viewer},
     hub::{Joining, Mailbox, SessionKey},
-    protocol::PageLimits,
+    protocol::{Delivery, PageLimits},
 };
 
 /// A session and its client.

@@ -16,8 +16,11 @@ use super::{
     KafkaClients, StartError,
     inquirer::{Inquirer, Place, STOP_INTERVAL, pause},
 };
-use crate::log::view::{LogEndViews, LogEnds};
-use crate::{config, runtime::Component};
+use crate::{
+    config,
+    log::view::{LogEndViews, LogEnds},
+    runtime::Component,
+};
 
 /// How often the ends are asked for.
 const INTERVAL: Duration = Duration::from_secs(1);

@@ -22,8 +22,11 @@ use super::{
     reach::is_silence,
     topics::Topics,
 };
-use crate::log::view::{LogView, LogViews, LookNow};
-use crate::{config, log::view::Watermarks, runtime::Component};
+use crate::{
+    config,
+    log::view::{LogView, LogViews, LookNow, Watermarks},
+    runtime::Component,
+};
 
 /// How often the topic is looked at.
 const INTERVAL: Duration = Duration::from_secs(1);

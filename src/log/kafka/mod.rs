@@ -20,7 +20,7 @@ pub(crate) mod reach;
 pub(crate) mod reader;
 pub(crate) mod rebalance;
 pub(crate) mod record;
-pub(crate) mod repeats;
+mod repeats;
 pub mod rights;
 mod secrets;
 pub mod topics;
