@@ -47,7 +47,7 @@ const LAST_BACKOFF: Duration = Duration::from_secs(2);
 
 /// What the coalescer works with.
 #[derive(Clone)]
-pub struct SnapshotParts {
+pub struct SnapshotDependencies {
     /// Where rows and progress are read.
     pub store: Arc<dyn Store>,
     /// The source topic.
@@ -69,14 +69,14 @@ pub struct SnapshotParts {
 }
 
 /// Starts the coalescer.
-pub fn start(parts: SnapshotParts) -> Component {
-    Component::task("snapshots", |stop| run(parts, stop))
+pub fn start(dependencies: SnapshotDependencies) -> Component {
+    Component::task("snapshots", |stop| run(dependencies, stop))
 }
 
 /// Inputs: reads due in the hub, the time for which they are gathered, ends of tasks and of waits of reads that failed,
 /// stop.
-async fn run(parts: SnapshotParts, stop: CancellationToken) {
-    let mut coalescer = Coalescer::new(parts);
+async fn run(dependencies: SnapshotDependencies, stop: CancellationToken) {
+    let mut coalescer = Coalescer::new(dependencies);
     let mut tasks: JoinSet<Outcome> = JoinSet::new();
     let mut waits: JoinSet<()> = JoinSet::new();
     let mut backoff = Backoff::between(FIRST_BACKOFF, LAST_BACKOFF);
@@ -99,13 +99,13 @@ async fn run(parts: SnapshotParts, stop: CancellationToken) {
                 }
             }
             Some(_) = waits.join_next() => {}
-            () = coalescer.parts.hub.reads_due(), if tasks.len() < STATEMENTS_IN_FLIGHT => {}
+            () = coalescer.dependencies.hub.reads_due(), if tasks.len() < STATEMENTS_IN_FLIGHT => {}
             () = at(gathered_at), if gathered_at.is_some() => {}
         }
         gathered_at = None;
         while tasks.len() < STATEMENTS_IN_FLIGHT {
             let now = Instant::now();
-            let wait = match coalescer.parts.hub.look(Hub::due_short_reads) {
+            let wait = match coalescer.dependencies.hub.look(Hub::due_short_reads) {
                 0 => break,
                 due => window.wait(due, now),
             };
@@ -127,7 +127,7 @@ async fn run(parts: SnapshotParts, stop: CancellationToken) {
 
 /// What the coalescer knows of the reads it takes.
 struct Coalescer {
-    parts: SnapshotParts,
+    dependencies: SnapshotDependencies,
     apart: Apart,
     told: Reminder,
     reads_per_statement: usize,
@@ -136,9 +136,9 @@ struct Coalescer {
 }
 
 impl Coalescer {
-    fn new(parts: SnapshotParts) -> Self {
+    fn new(dependencies: SnapshotDependencies) -> Self {
         Self {
-            parts,
+            dependencies,
             apart: Apart::default(),
             told: Reminder::default(),
             reads_per_statement: MAX_READS_PER_STATEMENT,
@@ -151,11 +151,11 @@ impl Coalescer {
     }
 
     fn long(&self) -> Gathering {
-        Gathering::long(self.reads_per_statement, MAX_ORDERS_PER_STATEMENT, self.parts.max_orders)
+        Gathering::long(self.reads_per_statement, MAX_ORDERS_PER_STATEMENT, self.dependencies.max_orders)
     }
 
     fn has_long_to_send(&self) -> bool {
-        Arc::strong_count(&self.long) < STATEMENTS_IN_FLIGHT && self.parts.hub.look(Hub::due_long_reads) > 0
+        Arc::strong_count(&self.long) < STATEMENTS_IN_FLIGHT && self.dependencies.hub.look(Hub::due_long_reads) > 0
     }
 
     /// Takes what is due and starts to ask for it. Returns how many reads share a statement.
@@ -166,18 +166,18 @@ impl Coalescer {
         tasks: &mut JoinSet<Outcome>,
         waits: &mut JoinSet<()>,
     ) -> usize {
-        while self.parts.step(|hub| hub.gather(&mut gathering)) {}
+        while self.dependencies.step(|hub| hub.gather(&mut gathering)) {}
         let long = gathering.is_long().then(|| self.long.clone());
         let sorted = self.apart.sort(gathering.due, now);
         for (wait, read) in sorted.later {
-            self.wait(wait, Taken::new(&self.parts.hub, read), waits);
+            self.wait(wait, Taken::new(&self.dependencies.hub, read), waits);
         }
         if !sorted.alone.is_empty() {
-            tasks.spawn(ReadTask::apart(&self.parts, sorted.alone).run());
+            tasks.spawn(ReadTask::apart(&self.dependencies, sorted.alone).run());
         }
         let together = sorted.together.len();
         if together > 0 {
-            let read_task = ReadTask::together(&self.parts, sorted.together);
+            let read_task = ReadTask::together(&self.dependencies, sorted.together);
             tasks.spawn(async move {
                 let outcome = read_task.run().await;
                 drop(long);
@@ -241,7 +241,7 @@ async fn at(moment: Option<Instant>) {
     }
 }
 
-impl SnapshotParts {
+impl SnapshotDependencies {
     /// A step of the hub that may take long, measured.
     fn step<T>(&self, step: impl FnOnce(&mut Hub) -> T) -> T {
         let (result, held) = self.hub.step(|hub| {
