@@ -15,7 +15,7 @@ use crate::{
         KafkaClients,
         topics::{Prepared, Topics},
     },
-    store,
+    store::{self, Restated},
 };
 
 /// Prepares all; running it again changes nothing.
@@ -58,7 +58,18 @@ async fn migrate(settings: &Settings) -> Result<(), CommandError> {
         )),
         None => {}
     }
-    Ok(())
+    match restated.unreadable.is_empty() {
+        true => Ok(()),
+        false => Err(CommandError::failed(unreadable(&restated))),
+    }
+}
+
+/// One line each. All else was done.
+fn unreadable(restated: &Restated) -> String {
+    let lines = restated.unreadable.iter().map(|(order, error)| {
+        format!("the stored row of the order {order} cannot be read, so it was not restated: {error}")
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 fn did(prepared: Prepared) -> &'static str {

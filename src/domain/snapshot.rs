@@ -56,6 +56,8 @@ pub struct Listed {
     pub orders: Vec<OrderId>,
     /// The list goes on behind this place; `None`: that is all.
     pub end: Option<ListPlace>,
+    /// It was not read, because it is longer than each list of its statement might be.
+    pub too_long: bool,
 }
 
 /// What a snapshot is read for.
@@ -71,8 +73,8 @@ pub struct SnapshotQuery {
     pub orders: Vec<OrderId>,
     /// Terminal orders that changed at or before this moment are not listed.
     pub terminal_since: Option<Timestamp>,
-    /// Where the lists have more orders than this together, none is answered.
-    pub most_listed: Option<usize>,
+    /// A list that is to have more orders than this and does is [too long](Listed::too_long); `None`: none is.
+    pub most_of_each: Option<usize>,
     /// By which stored statuses count as terminal, as those of records do that come; `None`: as they were stored.
     pub lifecycle: Option<Arc<Lifecycle>>,
 }
@@ -111,6 +113,7 @@ impl Snapshot {
             let states: Vec<_> = behind.by_ref().take(part.max_orders).collect();
             let last = states.last().filter(|_| behind.next().is_some());
             Listed {
+                too_long: query.most_of_each.is_some_and(|most| states.len() > most),
                 end: last.map(|state| ListPlace::of(state)),
                 orders: states.into_iter().map(|state| state.order_id.clone()).collect(),
             }
@@ -130,6 +133,14 @@ impl Snapshot {
             };
             listed.orders.retain(is_read);
             listed.end = Some(end);
+        }
+        self
+    }
+
+    /// Notes that a list was not read, because it is too long.
+    pub fn too_long(mut self, part: &ListPart) -> Self {
+        if let Some(listed) = self.listed.get_mut(part) {
+            listed.too_long = true;
         }
         self
     }

@@ -44,7 +44,7 @@ pub use self::{
     identity::{SessionIdentity, SessionInfo, SessionSelector, Shows},
     mailbox::{Mailbox, Put},
     places::{Place, TooManySessions},
-    reads::{DueReads, Gathering, OrderRead, SessionRead},
+    reads::{DueReads, Gathering, OrderRead, SHORT_LIST, SessionRead},
     reconcile::{Correction, Reconciled, Revision},
     registry::SessionKey,
     shared::SharedHub,
@@ -325,6 +325,7 @@ impl Hub {
             queued: false,
             refreshed: false,
             half_shown: false,
+            too_long: false,
             part: None,
             list_end: None,
         });

@@ -6,6 +6,9 @@ use indexmap::IndexSet;
 use super::{Hub, HubRule, SessionEntry, SessionKey, SessionPhase};
 use crate::domain::{ListPart, Listed, OrderId, Position, Snapshot, UserId};
 
+/// Orders in a list that is short, so that many may share a statement.
+pub const SHORT_LIST: usize = 40;
+
 /// A read for one session. What it asks for is fixed now; what the session shows later is not part of it.
 #[derive(Debug, Clone)]
 pub struct SessionRead {
@@ -17,6 +20,8 @@ pub struct SessionRead {
     pub part: Option<ListPart>,
     /// Orders asked for by name.
     pub orders: Vec<OrderId>,
+    /// It was taken among others whose lists are long.
+    pub is_long: bool,
 }
 
 impl SessionRead {
@@ -26,13 +31,6 @@ impl SessionRead {
             Some(part) => snapshot.part(part),
             None => snapshot.list_of(self.user.as_ref()?),
         }
-    }
-
-    /// How long its user's list is, where that is all of what a screen shows.
-    pub fn list_len(&self, snapshot: &Snapshot) -> Option<usize> {
-        let listed = self.listed(snapshot)?;
-        let is_whole = self.part.as_ref().is_none_or(|part| part.after.is_none() && listed.end.is_none());
-        is_whole.then_some(listed.orders.len())
     }
 }
 
@@ -98,12 +96,30 @@ pub struct Gathering {
     orders: usize,
     most_reads: usize,
     most_orders: usize,
+    longest: Option<usize>,
 }
 
 impl Gathering {
-    /// Nothing yet. A read that brings more than `most_orders` is taken alone.
-    pub fn up_to(most_reads: usize, most_orders: usize) -> Self {
-        Self { due: DueReads::default(), orders: 0, most_reads, most_orders }
+    /// Those that are not known to be long, and of orders. A read that brings more than `most_orders` is taken alone.
+    pub fn short(most_reads: usize, most_orders: usize) -> Self {
+        Self { due: DueReads::default(), orders: 0, most_reads, most_orders, longest: None }
+    }
+
+    /// The others, each of which may list `longest` orders, unless it asks for a part.
+    pub fn long(most_reads: usize, most_orders: usize, longest: usize) -> Self {
+        Self { longest: Some(longest), ..Self::short(most_reads, most_orders) }
+    }
+
+    /// Whether it is of long lists.
+    pub fn is_long(&self) -> bool {
+        self.longest.is_some()
+    }
+
+    /// How many orders a read may bring.
+    fn weigh(&self, read: &SessionRead) -> usize {
+        let listed =
+            self.longest.map_or(SHORT_LIST, |longest| read.part.as_ref().map_or(longest, |part| part.max_orders));
+        listed.max(read.orders.len())
     }
 
     fn is_full(&self) -> bool {
@@ -119,6 +135,8 @@ impl Gathering {
 #[derive(Debug, Default)]
 pub(super) struct ReadQueue {
     sessions: IndexSet<SessionKey, DefaultHashBuilder>,
+    /// Sessions whose lists are long. They are found among the others when these are taken.
+    long: IndexSet<SessionKey, DefaultHashBuilder>,
     orders: IndexSet<OrderId, DefaultHashBuilder>,
     /// Point reads under way.
     reading: HashSet<OrderId>,
@@ -180,14 +198,24 @@ impl ReadQueue {
     }
 
     fn is_empty(&self) -> bool {
-        self.sessions.is_empty() && self.orders.is_empty()
+        self.sessions.is_empty() && self.long.is_empty() && self.orders.is_empty()
     }
 }
 
 impl Hub {
     /// How many reads are due.
     pub fn due_reads(&self) -> usize {
+        self.due_short_reads() + self.due_long_reads()
+    }
+
+    /// How many of them are not known to be of long lists.
+    pub fn due_short_reads(&self) -> usize {
         self.reads.sessions.len() + self.reads.orders.len()
+    }
+
+    /// How many are.
+    pub fn due_long_reads(&self) -> usize {
+        self.reads.long.len()
     }
 
     /// How many orders are waiting for a read, or being read.
@@ -201,40 +229,32 @@ impl Hub {
         !self.reads.is_empty()
     }
 
-    /// Takes at most `max` due reads, sessions first.
+    /// Takes at most `max` due reads, sessions first, and long ones only where there are no others.
     pub fn take_due_reads(&mut self, max: usize) -> DueReads {
-        let mut gathering = Gathering::up_to(max, usize::MAX);
-        while self.gather(&mut gathering, |_| true, |_| 1) {}
+        let mut gathering = Gathering::short(max, usize::MAX);
+        while self.gather(&mut gathering) {}
+        if gathering.due.is_empty() {
+            gathering = Gathering::long(max, usize::MAX, 1);
+            while self.gather(&mut gathering) {}
+        }
         gathering.due
-    }
-
-    /// How many reads of these sessions are due, and of orders where `None` is among them. See [`gather`](Self::gather).
-    pub fn due_among(&self, is_among: impl Fn(Option<&UserId>) -> bool) -> usize {
-        let sessions = self.reads.sessions.iter().filter(|key| is_among(self.user_of(**key))).count();
-        sessions + if is_among(None) { self.reads.orders.len() } else { 0 }
     }
 
     /// Takes due reads, sessions first: as many as still fit, and no more than is good for one step. Returns whether
     /// there may be more to take.
-    ///
-    /// `is_among` says which sessions, by user; `None` stands for links, and for all that is read for no session. `weigh`
-    /// says how many orders a read is likely to bring.
-    pub fn gather(
-        &mut self,
-        gathering: &mut Gathering,
-        is_among: impl Fn(Option<&UserId>) -> bool,
-        weigh: impl Fn(&SessionRead) -> usize,
-    ) -> bool {
-        let (mut passed, mut names, mut is_cut) = (HashSet::new(), 0, false);
-        for key in &self.reads.sessions {
+    pub fn gather(&mut self, gathering: &mut Gathering) -> bool {
+        let among_long = gathering.is_long();
+        let queue = if among_long { &self.reads.long } else { &self.reads.sessions };
+        let (mut passed, mut long, mut names, mut is_cut) = (0, Vec::new(), 0, false);
+        for key in queue {
             if names >= MAX_NAMES_PER_STEP || gathering.is_full() {
                 break;
             }
-            if !is_among(self.user_of(*key)) {
-                continue;
-            }
-            if let Some(read) = self.session_read(*key) {
-                let orders = weigh(&read);
+            if !among_long && self.registry.sessions.get(*key).is_some_and(SessionEntry::is_long) {
+                long.push(*key);
+                names += 1;
+            } else if let Some(read) = self.session_read(*key, among_long) {
+                let orders = gathering.weigh(&read);
                 if !gathering.has_room_for(orders) {
                     is_cut = true;
                     break;
@@ -243,10 +263,12 @@ impl Hub {
                 gathering.orders += orders;
                 gathering.due.sessions.push(read);
             }
-            passed.insert(*key);
+            passed += 1;
         }
-        self.reads.sessions.retain(|key| !passed.contains(key));
-        while is_among(None) && names < MAX_NAMES_PER_STEP && !gathering.is_full() && !self.reads.orders.is_empty() {
+        let queue = if among_long { &mut self.reads.long } else { &mut self.reads.sessions };
+        queue.drain(..passed);
+        self.reads.long.extend(long);
+        while !among_long && names < MAX_NAMES_PER_STEP && !gathering.is_full() && !self.reads.orders.is_empty() {
             let room = (gathering.most_reads - gathering.due.len()).min(gathering.most_orders - gathering.orders);
             let many = room.min(MAX_NAMES_PER_STEP - names).min(self.reads.orders.len());
             let ReadQueue { orders, sought, reading, .. } = &mut self.reads;
@@ -258,10 +280,6 @@ impl Hub {
             names += many;
         }
         names >= MAX_NAMES_PER_STEP && !is_cut && !gathering.is_full()
-    }
-
-    fn user_of(&self, key: SessionKey) -> Option<&UserId> {
-        self.registry.sessions.get(key).and_then(|session| session.viewer.user())
     }
 
     /// The reads could not be done: they are due again.
@@ -288,7 +306,7 @@ impl Hub {
         }
         self.restart(read.key);
         self.reads.sessions.shift_remove(&read.key);
-        self.session_read(read.key).unwrap_or(read)
+        self.session_read(read.key, read.is_long).unwrap_or(read)
     }
 
     /// Lets reads that waited for a proof try again, if a snapshot at `progress` would be proved.
@@ -308,7 +326,7 @@ impl Hub {
     /// reads, so they must not pile up.
     pub(super) fn sweep_reads(&mut self) {
         let Self { reads, registry, .. } = self;
-        for keys in [&mut reads.sessions, &mut reads.postponed_sessions] {
+        for keys in [&mut reads.sessions, &mut reads.long, &mut reads.postponed_sessions] {
             keys.retain(|key| registry.sessions.contains_key(*key));
         }
         for orders in [&mut reads.orders, &mut reads.postponed_orders] {
@@ -316,7 +334,7 @@ impl Hub {
         }
     }
 
-    fn session_read(&self, key: SessionKey) -> Option<SessionRead> {
+    fn session_read(&self, key: SessionKey, is_long: bool) -> Option<SessionRead> {
         let session = self.registry.sessions.get(key)?;
         // An overflowed session asks again once its socket has drained.
         if session.phase == SessionPhase::Overflowed {
@@ -326,6 +344,6 @@ impl Hub {
         let user = session.viewer.user().cloned();
         let part = user.clone().zip(session.part.clone());
         let part = part.map(|(user, (after, max_orders))| ListPart { user, after, max_orders });
-        Some(SessionRead { key, serial: session.serial, user, part, orders })
+        Some(SessionRead { key, serial: session.serial, user, part, orders, is_long })
     }
 }

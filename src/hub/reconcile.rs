@@ -17,6 +17,8 @@ pub enum Reconciled {
     Gone,
     /// The snapshot could not be proved complete. The read is kept until a proof may hold.
     Unverified,
+    /// The list is longer than might be read of it. It is due again, among the long ones.
+    TooLong,
     /// The screens are the truth now. The corrections should be none.
     Done(Vec<Correction>),
 }
@@ -94,8 +96,13 @@ impl Hub {
         if session.serial != read.serial {
             return Reconciled::Gone;
         }
-        session.queued = false;
         let listed = read.listed(snapshot);
+        session.too_long = listed.is_some_and(|listed| listed.too_long);
+        if session.too_long {
+            self.reads.session_due(key);
+            return Reconciled::TooLong;
+        }
+        session.queued = false;
         let truths = self.truths(read, listed, snapshot);
         let Some(session) = self.registry.sessions.get_mut(key) else { return Reconciled::Gone };
         if !verified {

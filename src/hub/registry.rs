@@ -13,6 +13,7 @@ use super::{
     identity::SessionIdentity,
     mailbox::{Mailbox, Put},
     places::Standing,
+    reads::SHORT_LIST,
     rules::{HubRule, HubRules},
 };
 use crate::{
@@ -77,6 +78,8 @@ pub(super) struct SessionEntry {
     pub(super) refreshed: bool,
     /// Its screen is being made the truth. Where that broke off, nobody knows what the screen shows.
     pub(super) half_shown: bool,
+    /// Its list was too long to be read among short ones.
+    pub(super) too_long: bool,
     /// Where the part of the list begins that alone it asks for, and how long it may be; `None`: a screen's list.
     pub(super) part: Option<(Option<ListPlace>, usize)>,
     /// The list was not read further than to here, so orders behind it may be missing on the screen.
@@ -166,6 +169,11 @@ impl SessionEntry {
         orders.extend(self.viewer.listed_orders().into_iter().flat_map(|orders| orders.iter()));
         orders.extend(self.subscription.iter().flatten());
         orders.into_iter().cloned().collect()
+    }
+
+    /// Whether it is read among others whose lists are long.
+    pub(super) fn is_long(&self) -> bool {
+        self.too_long || self.shown.len() > SHORT_LIST
     }
 
     /// Whether it sees all that is in its viewer's list.

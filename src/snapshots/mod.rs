@@ -10,7 +10,6 @@ mod batch_window;
 pub mod progress;
 mod read_task;
 mod statements;
-mod weights;
 
 use std::{
     sync::Arc,
@@ -25,10 +24,10 @@ use self::{
     apart::Apart,
     batch_window::BatchWindow,
     read_task::{Fault, Outcome, ReadTask, Taken},
-    weights::{MAX_ORDERS_PER_STATEMENT, MAX_READS_PER_STATEMENT, Weights},
+    statements::{MAX_ORDERS_PER_STATEMENT, MAX_READS_PER_STATEMENT},
 };
 use crate::{
-    domain::{Lifecycle, Snapshot, Timestamp, UserId},
+    domain::{Lifecycle, Snapshot, Timestamp},
     hub::{DueReads, Gathering, Hub, SharedHub},
     runtime::{Backoff, Component},
     store::{Store, StoreError},
@@ -106,7 +105,7 @@ async fn run(dependencies: SnapshotDependencies, stop: CancellationToken) {
         gathered_at = None;
         while tasks.len() < STATEMENTS_IN_FLIGHT {
             let now = Instant::now();
-            let wait = match coalescer.due(Lists::Short) {
+            let wait = match coalescer.dependencies.hub.look(Hub::due_short_reads) {
                 0 => break,
                 due => window.wait(due, now),
             };
@@ -114,11 +113,11 @@ async fn run(dependencies: SnapshotDependencies, stop: CancellationToken) {
                 gathered_at = Some(now + wait);
                 break;
             }
-            window.sent(coalescer.send(Lists::Short, now, &mut tasks, &mut waits), now);
+            window.sent(coalescer.send(coalescer.short(), now, &mut tasks, &mut waits), now);
         }
         // Each waits for its turn anyway, so there is no need to gather.
-        while tasks.len() < STATEMENTS_IN_FLIGHT && coalescer.may_send_long() && coalescer.due(Lists::Long) > 0 {
-            coalescer.send(Lists::Long, Instant::now(), &mut tasks, &mut waits);
+        while tasks.len() < STATEMENTS_IN_FLIGHT && coalescer.has_long_to_send() {
+            coalescer.send(coalescer.long(), Instant::now(), &mut tasks, &mut waits);
         }
     }
     // What they have not answered goes back to the hub.
@@ -130,7 +129,6 @@ async fn run(dependencies: SnapshotDependencies, stop: CancellationToken) {
 struct Coalescer {
     dependencies: SnapshotDependencies,
     apart: Apart,
-    weights: Weights,
     told: Reminder,
     reads_per_statement: usize,
     /// Held by each task for long lists: fewer than all, so that short ones are never behind them.
@@ -142,35 +140,34 @@ impl Coalescer {
         Self {
             dependencies,
             apart: Apart::default(),
-            weights: Weights::default(),
             told: Reminder::default(),
             reads_per_statement: MAX_READS_PER_STATEMENT,
             long: Arc::default(),
         }
     }
 
-    fn due(&self, lists: Lists) -> usize {
-        // Mostly no list is known to be long, and nobody has to be looked up.
-        match (self.weights.is_empty(), lists) {
-            (true, Lists::Short) => self.dependencies.hub.look(Hub::due_reads),
-            (true, Lists::Long) => 0,
-            (false, _) => self.dependencies.hub.look(|hub| hub.due_among(|user| self.is_among(lists, user))),
-        }
+    fn short(&self) -> Gathering {
+        Gathering::short(self.reads_per_statement, MAX_ORDERS_PER_STATEMENT)
     }
 
-    fn is_among(&self, lists: Lists, user: Option<&UserId>) -> bool {
-        self.weights.is_long(user) == (lists == Lists::Long)
+    fn long(&self) -> Gathering {
+        Gathering::long(self.reads_per_statement, MAX_ORDERS_PER_STATEMENT, self.dependencies.max_orders)
     }
 
-    fn may_send_long(&self) -> bool {
-        Arc::strong_count(&self.long) < STATEMENTS_IN_FLIGHT
+    fn has_long_to_send(&self) -> bool {
+        Arc::strong_count(&self.long) < STATEMENTS_IN_FLIGHT && self.dependencies.hub.look(Hub::due_long_reads) > 0
     }
 
     /// Takes what is due and starts to ask for it. Returns how many reads share a statement.
-    fn send(&mut self, lists: Lists, now: Instant, tasks: &mut JoinSet<Outcome>, waits: &mut JoinSet<()>) -> usize {
-        let is_among = |user: Option<&UserId>| self.is_among(lists, user);
-        let mut gathering = Gathering::up_to(self.reads_per_statement, MAX_ORDERS_PER_STATEMENT);
-        while self.dependencies.step(|hub| hub.gather(&mut gathering, is_among, |read| self.weights.of(read))) {}
+    fn send(
+        &self,
+        mut gathering: Gathering,
+        now: Instant,
+        tasks: &mut JoinSet<Outcome>,
+        waits: &mut JoinSet<()>,
+    ) -> usize {
+        while self.dependencies.step(|hub| hub.gather(&mut gathering)) {}
+        let long = gathering.is_long().then(|| self.long.clone());
         let sorted = self.apart.sort(gathering.due, now);
         for (wait, read) in sorted.later {
             self.wait(wait, Taken::new(&self.dependencies.hub, read), waits);
@@ -180,7 +177,6 @@ impl Coalescer {
         }
         let together = sorted.together.len();
         if together > 0 {
-            let long = (lists == Lists::Long).then(|| self.long.clone());
             let read_task = ReadTask::together(&self.dependencies, sorted.together);
             tasks.spawn(async move {
                 let outcome = read_task.run().await;
@@ -195,12 +191,6 @@ impl Coalescer {
     fn on_outcome(&mut self, outcome: Outcome, waits: &mut JoinSet<()>) -> bool {
         let now = Instant::now();
         outcome.answered.iter().for_each(|name| self.apart.on_answer(name));
-        outcome.listed.into_iter().for_each(|(user, orders)| self.weights.on_answer(user, orders));
-        for (taken, listed) in outcome.too_much {
-            self.weights.on_too_much(taken.users(), listed);
-            // Due again at once.
-            drop(taken);
-        }
         for (taken, fault) in outcome.refused {
             self.tell(&fault, now);
             if let Some(name) = taken.name() {
@@ -243,15 +233,6 @@ impl Coalescer {
     }
 }
 
-/// Which reads share a statement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Lists {
-    /// All but those of users whose lists are known to be long.
-    Short,
-    /// These.
-    Long,
-}
-
 /// Waits for a moment, or for ever.
 async fn at(moment: Option<Instant>) {
     match moment {
@@ -285,8 +266,6 @@ impl SnapshotDependencies {
                 self.metrics.answered(snapshot.order_count(), sent.elapsed());
                 self.metrics.unreadable_values.inc_by(snapshot.unreadable_values());
             }
-            // Nothing is wrong; it is asked for in dependencies.
-            Err(StoreError::TooMuch { .. }) => {}
             Err(_) => drop(self.metrics.failures.inc()),
         }
         snapshot

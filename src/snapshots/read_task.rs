@@ -9,9 +9,13 @@ use std::{
 
 use futures_util::FutureExt;
 
-use super::{SnapshotDependencies, apart::Name, statements::Statements, weights::reads_of_a_step};
+use super::{
+    SnapshotDependencies,
+    apart::Name,
+    statements::{Statements, reads_of_a_step},
+};
 use crate::{
-    domain::{Position, Snapshot, Timestamp, UserId},
+    domain::{Position, Snapshot, Timestamp},
     hub::{Correction, DueReads, Hub, Reconciled, SharedHub},
     store::StoreError,
 };
@@ -26,11 +30,6 @@ pub(super) struct Taken {
 impl Taken {
     pub(super) fn new(hub: &Arc<SharedHub>, reads: DueReads) -> Self {
         Self { hub: hub.clone(), reads }
-    }
-
-    /// The users whose lists are asked for.
-    pub(super) fn users(&self) -> Vec<UserId> {
-        self.reads.sessions.iter().filter_map(|read| read.user.clone()).collect()
     }
 
     pub(super) fn name(&self) -> Option<Name> {
@@ -68,10 +67,6 @@ pub(super) struct Outcome {
     pub(super) refused: Vec<(Taken, Fault)>,
     /// Reads that were asked for alone, and answered.
     pub(super) answered: Vec<Name>,
-    /// Users whose lists were read, and how long they are.
-    pub(super) listed: Vec<(UserId, usize)>,
-    /// Reads whose users' lists were too long together, and what is known of these.
-    pub(super) too_much: Vec<(Taken, Vec<(UserId, usize)>)>,
 }
 
 /// A task, and what is left of it.
@@ -108,11 +103,6 @@ impl ReadTask {
                 Ok(snapshot) => {
                     self.parts.wait_until_reached(&snapshot).await;
                     self.statements.on_answer();
-                    let lists = self.under_way.sessions.iter().filter_map(|read| {
-                        let orders = read.list_len(&snapshot)?;
-                        Some((read.user.clone()?, orders))
-                    });
-                    self.outcome.listed.extend(lists);
                     self.fold(&snapshot);
                 }
                 Err(fault) => self.on_fault(fault),
@@ -127,13 +117,6 @@ impl ReadTask {
 
     fn on_fault(&mut self, fault: Fault) {
         let due = std::mem::take(&mut self.under_way);
-        let fault = match fault {
-            Fault::Store(StoreError::TooMuch { listed, .. }) => {
-                self.statements.on_answer();
-                return self.outcome.too_much.push((Taken::new(&self.parts.hub, due), listed));
-            }
-            fault => fault,
-        };
         let is_retryable = match &fault {
             Fault::Store(error) if error.is_retryable() => {
                 tracing::warn!(%error, reads = due.len(), "a snapshot could not be read; trying again");

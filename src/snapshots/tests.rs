@@ -181,3 +181,24 @@ async fn reads_of_a_coalescer_that_ends_are_due_again() {
     let _component = start(room.parts.clone());
     assert_eq!(first_snapshot(&ann).await, ["created"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_is_too_long_to_share_a_statement_with_many_is_read_in_full() {
+    let mut room = Room::open().await;
+    let many = 99;
+    for n in 0..=MAX_ORDERS_PER_STATEMENT / (many + 1) {
+        room.publish(&format!("A-{n}"), "merchant", "created").await;
+    }
+    for n in 0..many {
+        room.publish(&format!("B-{n}"), &format!("u-{n}"), "created").await;
+    }
+    // All in one statement.
+    let merchant = room.join("merchant");
+    let others: Vec<_> = (0..many).map(|n| room.join(&format!("u-{n}"))).collect();
+    let component = start(room.parts.clone());
+    for other in &others {
+        assert_eq!(first_snapshot(other).await, ["created"]);
+    }
+    assert_eq!(first_snapshot(&merchant).await.len(), MAX_ORDERS_PER_STATEMENT / (many + 1) + 1);
+    component.stop(PATIENCE).await.unwrap();
+}

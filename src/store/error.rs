@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use sqlx::{error::DatabaseError, migrate::MigrateError, postgres::PgDatabaseError};
 
 use super::away::{self, Away};
-use crate::domain::{Stamp, UserId};
+use crate::domain::Stamp;
 
 /// Why the store could not do as asked.
 #[derive(Debug, thiserror::Error)]
@@ -53,14 +53,6 @@ pub enum StoreError {
         found: i64,
         /// What this binary knows.
         known: i64,
-    },
-    /// The lists that were asked for have more orders than was allowed.
-    #[error("the lists of these users have more than {most} orders")]
-    TooMuch {
-        /// What was allowed.
-        most: usize,
-        /// Some of them, and how many orders each has at least.
-        listed: Vec<(UserId, usize)>,
     },
     /// The stored row of an order cannot be read: this program has not written it so.
     #[error("the stored row of the order {order} cannot be read: {error}")]

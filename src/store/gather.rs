@@ -5,7 +5,7 @@ use sqlx::{ColumnIndex, Decode, Error, FromRow, Row, Type};
 
 use super::{
     StoreError,
-    lists::{CountRow, EndRow, Lists},
+    lists::{EndRow, Lists},
     rows::{MarkerRow, OrderRow, unreadable},
 };
 use crate::domain::{Epoch, Position, Snapshot, SnapshotQuery};
@@ -22,8 +22,7 @@ pub(super) struct PositionRow {
     next_offset: i64,
 }
 
-/// Sorts rows by their `kind`: positions (0), orders (1), markers (2), ends of lists (3), and how much is listed where
-/// that was too much (4).
+/// Sorts rows by their `kind`: positions (0), orders (1), markers (2), and ends of lists (3).
 pub(super) fn gather<'r, R: Row>(asked: &SnapshotQuery, lists: &Lists, rows: &'r [R]) -> Result<Snapshot, StoreError>
 where
     for<'q> &'q str: ColumnIndex<R>,
@@ -33,9 +32,8 @@ where
     OrderRow: FromRow<'r, R>,
     MarkerRow: FromRow<'r, R>,
     EndRow: FromRow<'r, R>,
-    CountRow: FromRow<'r, R>,
 {
-    let (mut positions, mut ends, mut counts) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut positions, mut ends) = (Vec::new(), Vec::new());
     let (mut histories, mut unreadable_values) = (HashMap::with_capacity(rows.len()), 0);
     for row in rows {
         match row.try_get("kind")? {
@@ -52,15 +50,11 @@ where
                 unreadable_values += unreadable;
             }
             3 => ends.push(EndRow::from_row(row)?),
-            4 => counts.push(CountRow::from_row(row)?),
             _ => {
                 let history = MarkerRow::from_row(row).and_then(MarkerRow::into_history).map_err(of_order(row))?;
                 histories.extend([history]);
             }
         }
-    }
-    if let Some(most) = asked.most_listed.filter(|_| !counts.is_empty()) {
-        return Err(StoreError::TooMuch { most, listed: lists.counted(counts) });
     }
     positions.sort_unstable_by_key(|position| position.partition);
     Ok(lists.cut(Snapshot::new(asked, positions, histories), ends).with_unreadable_values(unreadable_values))

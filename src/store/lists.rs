@@ -4,7 +4,7 @@ use serde::Serialize;
 use sqlx::FromRow;
 
 use super::rows::OPEN;
-use crate::domain::{ListPart, ListPlace, OrderId, Snapshot, SnapshotQuery, UserId};
+use crate::domain::{ListPart, ListPlace, OrderId, Snapshot, SnapshotQuery};
 
 /// Behind every id.
 const LAST_ID: &str = "\u{10ffff}";
@@ -25,7 +25,7 @@ pub(super) struct Viewer<'q> {
 #[derive(Debug)]
 pub(super) struct Lists {
     parts: Vec<ListPart>,
-    most_listed: Option<usize>,
+    most_of_each: usize,
 }
 
 /// A row that tells the place of an order at the end of a part, or behind it.
@@ -42,60 +42,36 @@ pub(super) struct EndRow {
     order_id: String,
 }
 
-/// A row that tells how many orders of a part were counted.
-#[derive(Debug, FromRow)]
-pub(super) struct CountRow {
-    /// Counted from 1.
-    #[sqlx(rename = "version_number")]
-    number: i64,
-    #[sqlx(rename = "log_offset")]
-    orders: i64,
-}
-
 impl Lists {
     pub(super) fn of(asked: &SnapshotQuery) -> Self {
-        Self { parts: asked.lists().collect(), most_listed: asked.most_listed }
+        Self { parts: asked.lists().collect(), most_of_each: asked.most_of_each.unwrap_or(usize::MAX) }
     }
 
     pub(super) fn viewers(&self) -> Vec<Viewer<'_>> {
-        fn viewer(part: &ListPart) -> Viewer<'_> {
-            let ListPart { user, after, max_orders } = part;
+        let viewers = self.parts.iter().map(|ListPart { user, after, max_orders }| {
             let before = after.as_ref().map_or(i64::MAX, |after: &ListPlace| after.changed_at);
             Viewer {
                 user_id: user.as_str(),
                 before_open: before.saturating_add(OPEN),
                 before_ended: before.min(OPEN / 2),
                 before_id: after.as_ref().map_or(LAST_ID, |after| after.order_id.as_str()),
-                max_orders: rows(*max_orders),
+                max_orders: rows((*max_orders).min(self.most_of_each)),
             }
-        }
-        self.parts.iter().map(viewer).collect()
+        });
+        viewers.collect()
     }
 
-    /// Rows to read of a part at most: one more than any of them may have, to know whether there are more, and no more
-    /// than are too many.
+    /// Rows to read of a part at most: one more than any of them may have, to know whether there are more.
     pub(super) fn limit(&self) -> i64 {
-        let longest = self.parts.iter().map(|part| rows(part.max_orders)).max().unwrap_or(0);
-        (longest + 1).min(self.too_many())
-    }
-
-    /// How many listed orders are too many.
-    pub(super) fn too_many(&self) -> i64 {
-        rows(self.most_listed.unwrap_or(usize::MAX)) + 1
-    }
-
-    /// Whose parts were found to be too long together, and how many orders each has at least.
-    pub(super) fn counted(&self, counts: Vec<CountRow>) -> Vec<(UserId, usize)> {
-        let counted =
-            |row: CountRow| Some((self.numbered(row.number)?.user.clone(), usize::try_from(row.orders).ok()?));
-        counts.into_iter().filter_map(counted).collect()
+        let longest = self.parts.iter().map(|part| part.max_orders.min(self.most_of_each)).max().unwrap_or(0);
+        rows(longest) + 1
     }
 
     fn numbered(&self, number: i64) -> Option<&ListPart> {
         self.parts.get(usize::try_from(number - 1).ok()?)
     }
 
-    /// Tells the snapshot where parts were cut.
+    /// Tells the snapshot where parts were cut, and which were not read.
     pub(super) fn cut(&self, mut snapshot: Snapshot, mut ends: Vec<EndRow>) -> Snapshot {
         ends.sort_unstable_by_key(|row| (row.number, row.rank));
         for pair in ends.windows(2) {
@@ -104,7 +80,10 @@ impl Lists {
                 && last.number == more.number
                 && let Ok(order_id) = OrderId::parse(&last.order_id)
             {
-                snapshot = snapshot.cut_at(part, ListPlace { changed_at: last.changed_at, order_id });
+                snapshot = match part.max_orders > self.most_of_each {
+                    true => snapshot.too_long(part),
+                    false => snapshot.cut_at(part, ListPlace { changed_at: last.changed_at, order_id }),
+                };
             }
         }
         snapshot

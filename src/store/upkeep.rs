@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 use super::{
     Store, StoreError,
     plan::Plan,
-    rows::{MarkerRow, ViewerRow},
+    rows::{MarkerRow, OrderRow, ViewerRow},
 };
 use crate::domain::{History, Known, Lifecycle, Marker, OrderId};
 
@@ -29,6 +29,8 @@ pub struct Restated {
     pub orders: u64,
     /// Rows of lists that stood elsewhere, or for nothing.
     pub rows: u64,
+    /// Orders whose rows cannot be read, and what is wrong with each. They stay as they are, and so do their places in lists.
+    pub unreadable: BTreeMap<String, String>,
     /// The last row that was looked at, if others may follow.
     pub next: Option<ListRow>,
 }
@@ -57,6 +59,7 @@ pub async fn restate_all(store: &dyn Store, lifecycle: &Lifecycle) -> Result<Res
         let stretch = store.restate(lifecycle, all.next.as_ref()).await?;
         all.orders += stretch.orders;
         all.rows += stretch.rows;
+        all.unreadable.extend(stretch.unreadable);
         all.next = stretch.next;
         if all.next.is_none() {
             return Ok(all);
@@ -74,6 +77,25 @@ impl Restated {
             order_id: row.order_id.clone(),
         });
         Self { next, ..Self::default() }
+    }
+
+    /// What these rows of orders say, and notes those that cannot be read.
+    pub(super) fn reading(mut self, rows: Vec<OrderRow>) -> (HashMap<OrderId, History>, Self) {
+        let mut stored = HashMap::with_capacity(rows.len());
+        for row in rows {
+            let order = row.order_id.clone();
+            match row.into_history() {
+                Ok((history, _)) => stored.extend([history]),
+                Err(error) => _ = self.unreadable.insert(order, error.to_string()),
+            }
+        }
+        (stored, self)
+    }
+
+    /// Without the rows of orders that cannot be read.
+    pub(super) fn readable(&self, mut rows: Vec<ViewerRow>) -> Vec<ViewerRow> {
+        rows.retain(|row| !self.unreadable.contains_key(&row.order_id));
+        rows
     }
 
     /// Counts what was changed.

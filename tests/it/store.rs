@@ -60,8 +60,7 @@ contract! {
         a_list_goes_on_behind_rows_that_stand_for_nothing,
         orders_asked_by_name_are_answered_at_any_age,
         an_order_of_several_users_is_listed_for_each,
-        lists_that_are_too_long_together_are_told_and_not_read,
-        what_is_behind_the_end_of_a_list_is_not_too_much,
+        a_list_that_is_too_long_to_be_read_among_others_says_so_and_holds_up_none,
         what_no_client_could_read_makes_no_snapshot_unreadable,
         a_snapshot_is_one_view_under_concurrent_writers;
     progress:
@@ -89,6 +88,7 @@ contract! {
     upkeep:
         stored_orders_are_restated_by_other_settings_in_stretches_and_once,
         rows_as_they_were_before_and_rows_of_nothing_are_put_right,
+        an_order_that_cannot_be_read_stays_as_it_is_is_named_and_holds_up_no_other,
         what_is_told_goes_by_the_settings_of_who_reads,
         restating_beside_a_recorder_loses_no_row,
         orders_that_ended_long_ago_are_erased_and_no_late_event_brings_one_back;

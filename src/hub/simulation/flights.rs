@@ -65,12 +65,14 @@ impl World {
     /// The database answers.
     pub(super) fn run_statement(&mut self, place: usize) {
         let flight = &mut self.flights[place];
+        let is_among_short = flight.due.sessions.iter().any(|read| !read.is_long);
         let named = flight.due.sessions.iter().flat_map(|read| &read.orders);
         let query = SnapshotQuery {
             users: flight.due.sessions.iter().filter_map(|read| read.user.clone()).collect(),
             orders: flight.due.orders.iter().map(|read| &read.order_id).chain(named).cloned().collect(),
             terminal_since: Some(terminal_since()),
             max_orders: self.max_orders,
+            most_of_each: (is_among_short && self.rng.random_bool(0.2)).then_some(1),
             ..SnapshotQuery::default()
         };
         flight.snapshot = Some(self.database.snapshot(&query));

@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// Names, on a replayed record, the dead letter: `partition:offset:timestamp`. Where that one becomes a dead
-/// dead letter as well, it tells that it has been tried before.
+/// letter as well, it tells that it has been tried before.
 pub const REPLAY_HEADER: &str = "ordercast-replay-of";
 
 const TOPIC: &str = "kafka_dlt-original-topic";

@@ -70,13 +70,8 @@ async fn apply_events(
 }
 
 /// The orders among these, as they are now.
-pub(super) async fn stored(
-    connection: &mut PgConnection,
-    orders: &[&str],
-) -> Result<HashMap<OrderId, History>, StoreError> {
-    let rows: Vec<OrderRow> = query_as(READ_ORDERS).persistent(false).bind(orders).fetch_all(connection).await?;
-    let histories: Result<HashMap<_, _>, _> = rows.into_iter().map(|row| Ok(row.into_history()?.0)).collect();
-    histories
+pub(super) async fn rows(connection: &mut PgConnection, orders: &[&str]) -> Result<Vec<OrderRow>, StoreError> {
+    Ok(query_as(READ_ORDERS).persistent(false).bind(orders).fetch_all(connection).await?)
 }
 
 pub(super) async fn lock_stored(

@@ -12,15 +12,14 @@ use crate::{
 
 /// The snapshot statement; $1 topic, $2 users, $3 the moment up to which terminal orders are left out, $4 order ids, $5
 /// the most rows of a list; $6, $7, $8 where in the list of each user to begin, among those that have not ended, among
-/// others, and the id; $9 how many orders of each list; $10 how many listed orders are too many: then they are counted up
-/// to there, and not read.
+/// others, and the id; $9 how many orders of each list.
 ///
 /// One plain statement sees one state of the database, so all that belongs to a snapshot is in it: rows of positions
-/// (kind 0), of orders (1), of markers (2), of the ends of lists (3) and, of lists that are too long together, of how many
-/// orders are in each (4), under the column names of orders. Either half of a list, and each order, is fetched by its
-/// index up to a limit, whatever the planner believes about numbers: the tables may be far larger than what is asked, and
-/// freshly loaded ones have no statistics. One row of each list tells only that there are more. The large numbers are
-/// `rows::OPEN` and half of it. Of an upper bound for `terminal_at` the scan would not begin at the lower of two.
+/// (kind 0), of orders (1), of markers (2) and of the ends of lists (3), under the column names of orders. Either half of
+/// a list, and each order, is fetched by its index up to a limit, whatever the planner believes about numbers: the tables
+/// may be far larger than what is asked, and freshly loaded ones have no statistics. One row of each list tells only that
+/// there are more. The large numbers are `rows::OPEN` and half of it. Of an upper bound for `terminal_at` the scan would
+/// not begin at the lower of two.
 pub const SNAPSHOT: &str = "
     with listed as materialized (
         select viewer.number, viewer.max_orders, list.order_id, list.changed_at, list.rank
@@ -42,9 +41,6 @@ pub const SNAPSHOT: &str = "
             ) as halves
         ) as list
         where list.rank <= viewer.max_orders + 1
-        limit $10 + cardinality($2)
-    ), total as materialized (
-        select count(*) as orders from listed where rank <= max_orders
     )
     select 0 as kind, log_id as order_id, null as user_id, null as viewers, null as status, null::boolean as terminal,
            generation::bigint as version_number, null::bigint as version_epoch, null::bigint as epoch, partition,
@@ -54,7 +50,7 @@ pub const SNAPSHOT: &str = "
     select 1, o.order_id, o.user_id, o.viewers, o.status, o.terminal, o.version_number, o.version_epoch, o.epoch,
            o.partition, o.log_offset, o.occurred_at, o.details, o.event_id, o.timeline
     from (
-        select order_id from listed where rank <= max_orders and (select orders from total) < $10
+        select order_id from listed where rank <= max_orders
         union
         select unnest($4::text[])
     ) as wanted
@@ -66,10 +62,7 @@ pub const SNAPSHOT: &str = "
     cross join lateral (select * from erased_orders where order_id = named.order_id limit 1) as e
     union all
     select 3, order_id, null, null, null, null, number, null, null, null, rank, changed_at, null, null, null
-    from listed where rank >= max_orders
-    union all
-    select 4, null, null, null, null, null, number, null, null, null, count(*), null, null, null, null
-    from listed where rank <= max_orders and (select orders from total) >= $10 group by number";
+    from listed where rank >= max_orders";
 
 pub(super) async fn read(
     connection: &mut PgConnection,
@@ -90,7 +83,6 @@ pub(super) async fn read(
         .bind(viewers.iter().map(|viewer| viewer.before_ended).bind_iter())
         .bind(viewers.iter().map(|viewer| viewer.before_id).bind_iter())
         .bind(viewers.iter().map(|viewer| viewer.max_orders).bind_iter())
-        .bind(lists.too_many())
         .fetch_all(connection)
         .await?;
     gather(asked, &lists, &rows)

@@ -34,17 +34,19 @@ pub(super) async fn restate(
         .fetch_all(&mut *connection)
         .await?;
     let orders: Vec<&str> = rows.iter().map(|row| row.order_id.as_str()).collect();
-    let read = Plan::restate(&rows, &apply::stored(connection, &orders).await?, lifecycle);
+    let (stored, restated) = Restated::after(&rows).reading(apply::rows(connection, &orders).await?);
+    let rows = restated.readable(rows);
+    let read = Plan::restate(&rows, &stored, lifecycle);
     let wrong = read.touched();
     if wrong.is_empty() {
-        return Ok(Restated::after(&rows));
+        return Ok(restated);
     }
     let stored = apply::lock_stored(connection, &wrong).await?;
     let rows_of_wrong: Vec<ViewerRow> =
-        rows.iter().filter(|row| wrong.binary_search(&row.order_id.as_str()).is_ok()).cloned().collect();
+        rows.into_iter().filter(|row| wrong.binary_search(&row.order_id.as_str()).is_ok()).collect();
     let plan = Plan::restate(&rows_of_wrong, &stored, lifecycle);
     write::restate(connection, &plan).await?;
-    Ok(Restated::after(&rows).with(&plan))
+    Ok(restated.with(&plan))
 }
 
 const ORDER_IDS: &str = "select order_id from orders where order_id > $1 order by order_id limit $2";

@@ -50,17 +50,16 @@ async fn apply_events(
 }
 
 /// What is known of these orders.
-pub(super) async fn stored(
-    connection: &mut SqliteConnection,
-    orders: &[&str],
-) -> Result<HashMap<OrderId, History>, StoreError> {
-    let orders = json(&orders);
+pub(super) async fn rows(connection: &mut SqliteConnection, orders: &[&str]) -> Result<Vec<OrderRow>, StoreError> {
+    Ok(query_as(ORDERS).bind(json(&orders)).fetch_all(connection).await?)
+}
+
+async fn stored(connection: &mut SqliteConnection, orders: &[&str]) -> Result<HashMap<OrderId, History>, StoreError> {
     let mut stored: HashMap<OrderId, History> = HashMap::new();
-    let rows: Vec<OrderRow> = query_as(ORDERS).bind(&orders).fetch_all(&mut *connection).await?;
-    for row in rows {
+    for row in rows(connection, orders).await? {
         stored.extend([row.into_history()?.0]);
     }
-    let rows: Vec<MarkerRow> = query_as(MARKERS).bind(&orders).fetch_all(connection).await?;
+    let rows: Vec<MarkerRow> = query_as(MARKERS).bind(json(&orders)).fetch_all(connection).await?;
     for row in rows {
         stored.extend([row.into_history()?]);
     }

@@ -7,9 +7,9 @@ use crate::{
     store::{StoreError, gather::gather, lists::Lists, rows::json},
 };
 
-/// One statement, as on PostgreSQL: positions (kind 0), orders (1), markers (2), ends of lists (3), and counts of those
-/// that are too long together (4), under the column names of orders. There are no lateral joins, so each viewer's list
-/// is one JSON array. `cross join` keeps SQLite from reading the large table first.
+/// One statement, as on PostgreSQL: positions (kind 0), orders (1), markers (2) and ends of lists (3), under the column
+/// names of orders. There are no lateral joins, so each viewer's list is one JSON array. `cross join` keeps SQLite from
+/// reading the large table first.
 const SNAPSHOT: &str = "
     with listed as materialized (
         select viewer.key + 1 as number, viewer.value ->> 'max_orders' as max_orders, place.key + 1 as rank,
@@ -40,9 +40,6 @@ const SNAPSHOT: &str = "
             )
         )) as place
         where place.key <= viewer.value ->> 'max_orders'
-        limit ?6 + json_array_length(?2)
-    ), total as materialized (
-        select count(*) as orders from listed where rank <= max_orders
     )
     select 0 as kind, log_id as order_id, null as user_id, null as viewers, null as status, null as terminal,
            generation as version_number, null as version_epoch, null as epoch, partition,
@@ -52,7 +49,7 @@ const SNAPSHOT: &str = "
     select 1, o.order_id, o.user_id, o.viewers, o.status, o.terminal, o.version_number, o.version_epoch, o.epoch,
            o.partition, o.log_offset, o.occurred_at, o.details, o.event_id, o.timeline
     from (
-        select order_id from listed where rank <= max_orders and (select orders from total) < ?6
+        select order_id from listed where rank <= max_orders
         union
         select value from json_each(?4)
     ) as wanted
@@ -64,10 +61,7 @@ const SNAPSHOT: &str = "
     cross join erased_orders e on e.order_id = named.value
     union all
     select 3, order_id, null, null, null, null, number, null, null, null, rank, changed_at, null, null, null
-    from listed where rank >= max_orders
-    union all
-    select 4, null, null, null, null, null, number, null, null, null, count(*), null, null, null, null
-    from listed where rank <= max_orders and (select orders from total) >= ?6 group by number";
+    from listed where rank >= max_orders";
 
 pub(super) async fn read(
     connection: &mut SqliteConnection,
@@ -81,7 +75,6 @@ pub(super) async fn read(
         .bind(asked.terminal_since.map_or(i64::MIN, |since| since.as_millis()))
         .bind(json(&asked.orders))
         .bind(lists.limit())
-        .bind(lists.too_many())
         .fetch_all(connection)
         .await?;
     gather(asked, &lists, &rows)

@@ -33,9 +33,10 @@ pub(super) async fn restate(
         .fetch_all(&mut *connection)
         .await?;
     let orders: Vec<&str> = rows.iter().map(|row| row.order_id.as_str()).collect();
-    let plan = Plan::restate(&rows, &apply::stored(connection, &orders).await?, lifecycle);
+    let (stored, restated) = Restated::after(&rows).reading(apply::rows(connection, &orders).await?);
+    let plan = Plan::restate(&restated.readable(rows), &stored, lifecycle);
     write::restate(connection, &plan).await?;
-    Ok(Restated::after(&rows).with(&plan))
+    Ok(restated.with(&plan))
 }
 
 const ORDER_IDS: &str = "select order_id from orders where order_id > ?1 order by order_id limit ?2";

@@ -1,9 +1,9 @@
-//! A database that answers, and will not be written.
+//! A database that answers, and will not be written, or holds what cannot be read.
 
-use super::{nimble, rounds, until_stored_once, viewers};
+use super::{event, nimble, rounds, until_stored_once, viewers};
 use crate::{
     parts::{kafka::shared_broker, postgres::Database},
-    world::{Crowd, Shop, eventually},
+    world::{Crowd, Shop, World, eventually},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -42,4 +42,28 @@ async fn a_database_that_refuses_every_row_is_waited_for_and_nothing_becomes_a_d
     crowd.settle(shop).await;
     assert_eq!(instance.metric("ordercast_reconcile_corrections_total").await, 0.0);
     instance.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn migrate_does_all_it_can_then_names_the_orders_that_cannot_be_read_and_fails() {
+    let mut world = World::on(&shared_broker(), Database::create().await).await;
+    let instance = world.start().await;
+    world.publish_all(&["A-1", "A-2", "A-3"].map(|order| event(order, "packed", 1))).await;
+    let orders = "select count(*) from orders";
+    eventually("all are stored", async || world.database.number(orders).await == Some(3)).await;
+    instance.stop().await;
+    world.database.run("update orders set viewers = '{' where order_id = 'A-2'").await;
+    world.set("lifecycle.terminal", "packed");
+    for restated in [2, 0] {
+        let migrated = world.call(&["migrate"]).await;
+        assert_eq!(migrated.code, Some(1), "{}", migrated.stdout);
+        assert!(migrated.stdout.contains(&format!("terminal: {restated}, ")), "{}", migrated.stdout);
+        assert!(migrated.stdout.contains("the control topic"), "{}", migrated.stdout);
+        assert_eq!(migrated.stderr.lines().count(), 1, "{}", migrated.stderr);
+        assert!(
+            migrated.stderr.starts_with("error: the stored row of the order A-2 cannot be read"),
+            "{}",
+            migrated.stderr
+        );
+    }
 }

@@ -5,10 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use ordercast::{
-    domain::{ListPart, SnapshotQuery, Timestamp},
-    store::StoreError,
-};
+use ordercast::domain::{ListPart, Listed, SnapshotQuery, Timestamp};
 
 use super::{
     databases::{Database, TOPIC},
@@ -158,56 +155,38 @@ pub(super) async fn an_order_of_several_users_is_listed_for_each(database: &Data
     assert_eq!(counts, [1, 2, 1, 2]);
 }
 
-pub(super) async fn lists_that_are_too_long_together_are_told_and_not_read(database: &Database) {
+pub(super) async fn a_list_that_is_too_long_to_be_read_among_others_says_so_and_holds_up_none(database: &Database) {
     database.open(1).await;
     let store = &database.store;
-    let drafts = (0..7).map(|n| set(["a", "b", "c", "d", "e", "f", "g"][n], 1, "created").of(["m-1", "m-2"][n % 2]));
-    apply(store, 0, 0, drafts).await;
-    let query = |users_: &[&str], most| SnapshotQuery {
-        users: users(users_),
-        orders: orders(&["a", "b"]),
-        most_listed: Some(most),
-        ..SnapshotQuery::default()
+    let drafts = |user: &'static str, many: i64| {
+        (0..many).map(move |n| set(&format!("{user}-{n}"), 1, "paid").at(1_000 + n).of(user))
     };
-    let too_much = store.snapshot(TOPIC, &query(&["m-1", "m-2"], 6)).await.unwrap_err();
-    assert!(!too_much.is_retryable());
-    let StoreError::TooMuch { most: 6, listed } = too_much else { panic!("{too_much}") };
-    assert_eq!(listed.iter().map(|(_, orders)| orders).sum::<usize>(), 7);
-    assert!(listed.iter().all(|(user, orders)| *orders <= [4, 3][usize::from(user.as_str() == "m-2")]), "{listed:?}");
-    let all = store.snapshot(TOPIC, &query(&["m-1", "m-2"], 7)).await.unwrap();
-    assert_eq!(all.order_count(), 7);
-    let one = store.snapshot(TOPIC, &query(&["m-1"], 4)).await.unwrap();
-    assert_eq!(one.listed_for(&users(&["m-1"])[0]).len(), 4);
-    assert_eq!(one.order_count(), 5, "what is asked for by name is no part of a list");
-}
-
-/// What stands behind the end of a list is neither read nor counted, however long the list is.
-pub(super) async fn what_is_behind_the_end_of_a_list_is_not_too_much(database: &Database) {
-    database.open(1).await;
-    let store = &database.store;
-    let drafts =
-        |user: &'static str| (0..9).map(move |n| set(&format!("{user}-{n}"), 1, "paid").at(1_000 + n).of(user));
-    apply(store, 0, 0, drafts("m-1").chain(drafts("m-2"))).await;
-    let [m1, m2] = ["m-1", "m-2"].map(|user| users(&[user]).remove(0));
-    let query = |max_orders, parts: &[usize], most| SnapshotQuery {
-        users: vec![m1.clone(), m2.clone()],
+    apply(store, 0, 0, drafts("m-1", 9).chain(drafts("m-2", 3)).chain(drafts("m-3", 4))).await;
+    let [m1, m2, m3] = ["m-1", "m-2", "m-3"].map(|user| users(&[user]).remove(0));
+    let query = |max_orders, most| SnapshotQuery {
+        users: vec![m1.clone(), m2.clone(), m3.clone()],
         max_orders: Some(max_orders),
-        parts: parts.iter().map(|&max_orders| ListPart { user: m2.clone(), after: None, max_orders }).collect(),
-        most_listed: Some(most),
+        parts: [2, 8].map(|max_orders| ListPart { user: m1.clone(), after: None, max_orders }).to_vec(),
+        orders: orders(&["m-1-8"]),
+        most_of_each: most,
         ..SnapshotQuery::default()
     };
-    let exactly = query(4, &[2], 10);
-    let snapshot = store.snapshot(TOPIC, &exactly).await.unwrap();
-    let listed = |user| snapshot.list_of(user).unwrap();
-    assert_eq!([&m1, &m2].map(|user| (listed(user).orders.len(), listed(user).end.is_some())), [(4, true); 2]);
-    let part = snapshot.part(&exactly.parts[0]).unwrap();
-    assert_eq!((part.orders.len(), part.end.is_some()), (2, true));
-    assert_eq!(snapshot.order_count(), 8);
-    for (query, most_of_one) in [(query(4, &[2], 9), 4), (query(9, &[], 17), 9), (query(100_000, &[], 3), 4)] {
-        let most = query.most_listed.unwrap();
-        let StoreError::TooMuch { listed, .. } = store.snapshot(TOPIC, &query).await.unwrap_err() else { panic!() };
-        assert!(listed.iter().map(|(_, orders)| orders).sum::<usize>() > most, "{most}: {listed:?}");
-        assert!(listed.iter().all(|(_, orders)| (1..=most_of_one).contains(orders)), "{most}: {listed:?}");
+    for (max_orders, most, whole, parts) in [
+        (100, Some(3), [None, Some(3), None], [Some(2), None]),
+        (100, Some(4), [None, Some(3), Some(4)], [Some(2), None]),
+        // It is cut where it ends, however long it is.
+        (3, Some(3), [Some(3); 3], [Some(2), None]),
+        (100, Some(9), [Some(9), Some(3), Some(4)], [Some(2), Some(8)]),
+        (100, None, [Some(9), Some(3), Some(4)], [Some(2), Some(8)]),
+    ] {
+        let query = query(max_orders, most);
+        let snapshot = store.snapshot(TOPIC, &query).await.unwrap();
+        let told = |listed: Option<&Listed>| listed.filter(|listed| !listed.too_long).map(|listed| listed.orders.len());
+        assert_eq!([&m1, &m2, &m3].map(|user| told(snapshot.list_of(user))), whole, "{max_orders} {most:?}");
+        assert_eq!([0, 1].map(|n| told(snapshot.part(&query.parts[n]))), parts, "{max_orders} {most:?}");
+        let most = most.unwrap_or(9);
+        assert!(snapshot.order_count() <= 3 * most, "what is behind the bound is not read");
+        assert!(snapshot.history("m-1-8").is_some());
     }
 }
 

@@ -82,6 +82,24 @@ pub(super) async fn rows_as_they_were_before_and_rows_of_nothing_are_put_right(d
     assert_eq!(counts(&restate_all(&**store, &lifecycle(&[])).await.unwrap()), (0, 0));
 }
 
+pub(super) async fn an_order_that_cannot_be_read_stays_as_it_is_is_named_and_holds_up_no_other(database: &Database) {
+    database.open(1).await;
+    let store = &database.store;
+    apply(store, 0, 0, (0..1_100).map(|n| set(&format!("A-{n}"), 1, "done").seen_by(&["m-1"]))).await;
+    database.sql("update orders set viewers = '{' where order_id in ('A-3', 'A-1099')").await;
+    let places = "order_viewers where order_id in ('A-3', 'A-1099')";
+    for restated_orders in [1_098, 0] {
+        let restated = restate_all(&**store, &lifecycle(&["done"])).await.unwrap();
+        assert_eq!(restated.orders, restated_orders);
+        assert_eq!(restated.unreadable.keys().collect::<Vec<_>>(), ["A-1099", "A-3"]);
+        assert!(restated.unreadable.values().all(|error| error.contains("viewers")), "{restated:?}");
+        assert_eq!(database.count(places).await, 4);
+    }
+    database.sql("update orders set viewers = '[\"m-1\"]' where viewers = '{'").await;
+    let restated = restate_all(&**store, &lifecycle(&["done"])).await.unwrap();
+    assert_eq!((restated.orders, restated.unreadable.len()), (2, 0));
+}
+
 pub(super) async fn what_is_told_goes_by_the_settings_of_who_reads(database: &Database) {
     database.open(1).await;
     apply(&database.store, 0, 0, [set("A-1", 1, "completed"), set("A-2", 1, "returned").terminal()]).await;
