@@ -242,6 +242,20 @@ fn links_between_documents_lead_somewhere() {
     }
 }
 
+/// As the repository's, or below `src`. A name without a directory is one beside another that was named.
+#[test]
+fn files_that_documents_name_in_backticks_exist() {
+    for document in documents() {
+        for name in text(&document).split('`').skip(1).step_by(2) {
+            let is_file = [".rs", ".js", ".mjs", ".yaml", ".toml"].iter().any(|ending| name.ends_with(ending));
+            if is_file && name.contains('/') && !name.contains(['<', '*', ' ', '\n']) {
+                let there = [name.to_owned(), format!("src/{name}")].iter().any(|path| repository(path).exists());
+                assert!(there, "{document} names {name}, which is not there");
+            }
+        }
+    }
+}
+
 #[test]
 fn every_test_that_the_table_of_faults_names_exists() {
     let sources: String = ["src", "tests/it"].into_iter().flat_map(sources_of).map(|(_, text)| text).collect();
