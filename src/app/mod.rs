@@ -47,7 +47,7 @@ use crate::{
     session::SessionConfig,
     store::{
         self, Store,
-        gateway::{self, GatewayParts, StoreHandle},
+        gateway::{self, GatewayDependencies, StoreHandle},
     },
     telemetry::Metrics,
     transport::{Instance, SessionLimits, ViewerContext},
@@ -80,7 +80,7 @@ pub struct App {
     keys: Component,
     /// What lists of sessions call this instance.
     name: String,
-    signs: Signs,
+    status: Status,
     public: std::net::TcpListener,
     operations: std::net::TcpListener,
     public_state: web::Data<Public>,
@@ -88,7 +88,7 @@ pub struct App {
 }
 
 /// What the instance says about itself, from before its pipelines run.
-struct Signs {
+struct Status {
     ready: watch::Sender<bool>,
     staleness: watch::Sender<Staleness>,
     progress_read_at: watch::Sender<Option<Instant>>,
@@ -133,7 +133,7 @@ impl App {
         let instance = Arc::new(Instance::new(staleness_seen));
         let revocations = Arc::new(RevocationList::new(settings.auth.leeway));
         let (store_handle, requests) = StoreHandle::open();
-        let gateway_parts = GatewayParts { store: store.clone(), topic: settings.kafka.topic.clone() };
+        let gateway_parts = GatewayDependencies { store: store.clone(), topic: settings.kafka.topic.clone() };
         let public_state = web::Data::new(Public {
             viewers: Arc::new(ViewerContext {
                 hub: hub.clone(),
@@ -155,7 +155,7 @@ impl App {
         Ok(Self {
             public: bind(settings.http.listen, "http.listen")?,
             operations: bind(settings.operations.listen, "operations.listen")?,
-            signs: Signs { ready, staleness, progress_read_at },
+            status: Status { ready, staleness, progress_read_at },
             settings,
             metrics,
             store,
@@ -185,7 +185,7 @@ impl App {
 
     /// Tells when the instance has caught up with the log, and knows what is revoked, for the first time.
     pub fn ready(&self) -> watch::Receiver<bool> {
-        self.signs.ready.subscribe()
+        self.status.ready.subscribe()
     }
 
     /// What this instance counts.
@@ -276,10 +276,10 @@ impl App {
         };
         let public =
             serve_public(self.public.try_clone()?, self.public_state.clone(), transport, move |config| extra(config))?;
-        let read_at = self.signs.progress_read_at.subscribe();
+        let read_at = self.status.progress_read_at.subscribe();
         let operations = Operations {
             instance: self.instance.clone(),
-            ready: self.signs.ready.subscribe(),
+            ready: self.status.ready.subscribe(),
             database_answers: Box::new(move || read_at.borrow().is_some_and(|at| at.elapsed() < ACQUIRE_TIMEOUT)),
             metrics: self.metrics.clone(),
             name: self.name.clone(),

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::{App, RunError};
 use crate::{
-    control::{self, ControlParts, ControlWriter},
+    control::{self, ControlDependencies, ControlWriter},
     domain::Halts,
     fanout,
     hub::Hub,
@@ -18,7 +18,7 @@ use crate::{
     },
     recorder::{
         self,
-        cleaning::{self, CleaningParts},
+        cleaning::{self, CleaningDependencies},
         coverage,
     },
     runtime::Component,
@@ -42,7 +42,7 @@ impl Pipelines {
 
         let (log_watch, log, look_now) = log_watch::start(&clients, kafka)?;
         let (log_ends, ends) = log_ends::start(&clients, kafka)?;
-        let (progress, progress_views) = progress::start(progress::ProgressParts {
+        let (progress, progress_views) = progress::start(progress::ProgressDependencies {
             store: app.store.clone(),
             topic: kafka.topic.clone(),
             hub: app.hub.clone(),
@@ -51,7 +51,7 @@ impl Pipelines {
         });
         let (halts, halts_seen) = watch::channel(Halts::new());
         let (writer, recorder) = recorder::start(
-            recorder::RecorderParts {
+            recorder::RecorderDependencies {
                 clients: clients.clone(),
                 topic: kafka.topic.clone(),
                 dead_letter_topic: kafka.dead_letter_topic.clone(),
@@ -68,7 +68,7 @@ impl Pipelines {
             },
             halts,
         )?;
-        let recording = coverage::start(coverage::CoverageParts {
+        let recording = coverage::start(coverage::CoverageDependencies {
             clients: clients.clone(),
             topic: kafka.topic.clone(),
             group_id: kafka.group_id.clone(),
@@ -77,7 +77,7 @@ impl Pipelines {
             progress: progress_views.clone(),
             metrics: app.metrics.clone(),
         });
-        let ([control, control_sweep], control_read) = control::start(ControlParts {
+        let ([control, control_sweep], control_read) = control::start(ControlDependencies {
             clients: clients.clone(),
             topic: kafka.control_topic.clone(),
             revocations: app.revocations.clone(),
@@ -85,7 +85,7 @@ impl Pipelines {
             writer: control_writer,
             metrics: app.metrics.control.clone(),
         })?;
-        let (fanout, signs) = fanout::start(fanout::FanoutParts {
+        let (fanout, status) = fanout::start(fanout::FanoutDependencies {
             clients,
             topic: kafka.topic.clone(),
             decoder: app.decoder.clone(),
@@ -99,7 +99,7 @@ impl Pipelines {
             stale_after: kafka.stale_after,
             metrics: app.metrics.clone(),
         })?;
-        let snapshots = snapshots::start(snapshots::SnapshotParts {
+        let snapshots = snapshots::start(snapshots::SnapshotDependencies {
             store: app.store.clone(),
             topic: kafka.topic.clone(),
             hub: app.hub.clone(),
@@ -112,18 +112,18 @@ impl Pipelines {
         });
         let audits = audits::start(app.hub.clone(), session.audits_per_second);
         let cleaning = app.settings.lifecycle.erase_after.map(|age| {
-            cleaning::start(CleaningParts {
+            cleaning::start(CleaningDependencies {
                 store: app.store.clone(),
                 lifecycle: app.decoder.lifecycle().clone(),
                 age,
                 metrics: app.metrics.clone(),
             })
         });
-        let heard = listen(signs, control_read, progress_views, app);
-        let signs = Component::task("signs", |stop| async move { _ = stop.run_until_cancelled(heard).await });
+        let heard = listen(status, control_read, progress_views, app);
+        let status = Component::task("status", |stop| async move { _ = stop.run_until_cancelled(heard).await });
         Ok(Self {
             components: Vec::from_iter(cleaning.into_iter().chain([
-                signs,
+                status,
                 recording,
                 control_sweep,
                 control,
@@ -158,15 +158,15 @@ impl Pipelines {
 
 /// Passes on what the pipelines say about this instance: to health, metrics and every open session.
 fn listen(
-    signs: fanout::FanoutSigns,
+    status: fanout::FanoutStatus,
     control_read: watch::Receiver<bool>,
     progress: ProgressViews,
     app: &App,
 ) -> impl Future<Output = ()> + use<> {
     let (hub, metrics) = (app.hub.clone(), app.metrics.sessions.clone());
-    let (ready, staleness) = (app.signs.ready.clone(), app.signs.staleness.clone());
-    let progress_read_at = app.signs.progress_read_at.clone();
-    let fanout::FanoutSigns { ready: mut is_ready, staleness: mut is_fresh } = signs;
+    let (ready, staleness) = (app.status.ready.clone(), app.status.staleness.clone());
+    let progress_read_at = app.status.progress_read_at.clone();
+    let fanout::FanoutStatus { ready: mut is_ready, staleness: mut is_fresh } = status;
     let (mut progress, mut control_read) = (progress, control_read);
     async move {
         loop {

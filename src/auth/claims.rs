@@ -13,7 +13,7 @@ pub const MAX_ORDERS: usize = 500;
 /// Whom a token speaks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
-    /// Whose eyes.
+    /// Who looks.
     pub viewer: Viewer,
     /// When a session with this token ends. May have just passed: the leeway is for the handshake only.
     pub expires_at: Timestamp,

@@ -34,7 +34,7 @@ use crate::{
 
 /// What control works with.
 #[derive(Clone)]
-pub struct ControlParts {
+pub struct ControlDependencies {
     /// Makes its clients.
     pub clients: KafkaClients,
     /// `kafka.control_topic`.
@@ -62,18 +62,18 @@ impl SharedFold {
 
 /// Starts reading and sweeping. The receiver says whether the topic was read to its end once: a latch. Has to be called
 /// within the runtime.
-pub fn start(parts: ControlParts) -> Result<([Component; 2], watch::Receiver<bool>), StartError> {
+pub fn start(dependencies: ControlDependencies) -> Result<([Component; 2], watch::Receiver<bool>), StartError> {
     let (caught_up, caught_up_seen) = watch::channel(false);
     let fold = Arc::<SharedFold>::default();
     let reader = Reader::new(
-        KafkaReader::new("control", &parts.topic, parts.clients.control_client()?),
-        Topics::new(&parts.clients)?,
-        parts.clone(),
+        KafkaReader::new("control", &dependencies.topic, dependencies.clients.control_client()?),
+        Topics::new(&dependencies.clients)?,
+        dependencies.clone(),
         fold.clone(),
         caught_up,
     );
     let runtime = tokio::runtime::Handle::current();
     let reader = Component::thread("control", move |stop| reader.run(&stop, &runtime))?;
-    let sweep = Component::task("control-sweep", |stop| sweep::run(parts, fold, stop));
+    let sweep = Component::task("control-sweep", |stop| sweep::run(dependencies, fold, stop));
     Ok(([reader, sweep], caught_up_seen))
 }

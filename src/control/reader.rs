@@ -9,7 +9,7 @@ use tokio::{runtime::Handle, sync::watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ControlMessage, ControlParts, SharedFold,
+    ControlDependencies, ControlMessage, SharedFold,
     fold::{ControlRecord, Meaning},
 };
 use crate::{
@@ -87,7 +87,7 @@ async fn keep_asking(topics: Arc<Topics>, topic: String) {
 pub(super) struct Reader {
     reader: reader::Reader,
     topics: Arc<Topics>,
-    parts: ControlParts,
+    dependencies: ControlDependencies,
     fold: Arc<SharedFold>,
     caught_up: watch::Sender<bool>,
     watchdog: Watchdog,
@@ -97,19 +97,19 @@ impl Reader {
     pub(super) fn new(
         reader: reader::Reader,
         topics: Topics,
-        parts: ControlParts,
+        dependencies: ControlDependencies,
         fold: Arc<SharedFold>,
         caught_up: watch::Sender<bool>,
     ) -> Self {
         let topics = Arc::new(topics);
-        Self { reader, topics, parts, fold, caught_up, watchdog: Watchdog::new(WATCHDOG_INTERVAL) }
+        Self { reader, topics, dependencies, fold, caught_up, watchdog: Watchdog::new(WATCHDOG_INTERVAL) }
     }
 
     /// Inputs: records and ends of the partition from the consumer, the clock, stop.
     pub(super) fn run(mut self, stop: &CancellationToken, runtime: &Handle) {
         let Some(policy) = self.wait_until_fit(stop, runtime) else { return };
         if policy == Policy::Untold {
-            let asking = keep_asking(self.topics.clone(), self.parts.topic.clone());
+            let asking = keep_asking(self.topics.clone(), self.dependencies.topic.clone());
             runtime.spawn(stop.clone().run_until_cancelled_owned(asking));
         }
         self.reader.begin();
@@ -119,7 +119,7 @@ impl Reader {
             match self.reader.poll(POLL_TIMEOUT) {
                 Some(Polled::Record(record)) => {
                     self.watchdog.reset();
-                    self.parts.take(&self.fold, &record);
+                    self.dependencies.take(&self.fold, &record);
                 }
                 Some(Polled::End(_)) => self.on_end(),
                 // What matters of it, the watchdog sees.
@@ -143,7 +143,7 @@ impl Reader {
                 // That the brokers do not answer is said once for all clients.
                 Err(Unfit::Silent(error)) if is_silence(&error) => {}
                 Err(unfit) if told.as_ref() != Some(&unfit) => {
-                    let topic = &self.parts.topic;
+                    let topic = &self.dependencies.topic;
                     tracing::error!(kafka.topic = topic, "{unfit}; not ready before that");
                     told = Some(unfit);
                 }
@@ -155,8 +155,8 @@ impl Reader {
     }
 
     fn check(&self, runtime: &Handle) -> Result<Policy, Unfit> {
-        let topic = &self.parts.topic;
-        let rights = self.parts.clients.rights();
+        let topic = &self.dependencies.topic;
+        let rights = self.dependencies.clients.rights();
         let partitions = self.reader.partitions(QUERY_TIMEOUT).map_err(|error| match error {
             TopicError::Missing => Unfit::Missing,
             TopicError::Forbidden(_) => Unfit::Forbidden(rights.on_topic(Right::Read, topic)),
@@ -183,7 +183,7 @@ impl Reader {
     fn on_end(&mut self) {
         self.watchdog.reset();
         if self.fold.step(|fold| fold.on_end()) {
-            tracing::info!(kafka.topic = self.parts.topic, "the control topic was read");
+            tracing::info!(kafka.topic = self.dependencies.topic, "the control topic was read");
             self.caught_up.send_replace(true);
         }
     }
@@ -203,7 +203,7 @@ impl Reader {
 
     /// A new client takes the place of this one.
     fn rebuild(&mut self, why: &str) {
-        self.reader.replace(why, self.parts.clients.control_client());
+        self.reader.replace(why, self.dependencies.clients.control_client());
         self.watchdog.reset();
         self.assign(match self.fold.step(|fold| fold.next_offset()) {
             0 => From::Beginning,
@@ -216,7 +216,7 @@ impl Reader {
     }
 }
 
-impl ControlParts {
+impl ControlDependencies {
     fn take(&self, fold: &SharedFold, read: &Record<'_>) {
         let now = Timestamp::now();
         let sent_at = read.timestamp().unwrap_or(now);

@@ -11,14 +11,14 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-use super::{ControlParts, SharedFold};
+use super::{ControlDependencies, SharedFold};
 use crate::domain::Timestamp;
 
 /// How long from one look to the next, at random: two instances that started together must not stay together.
 const INTERVAL_SECONDS: std::ops::Range<u64> = 30..90;
 
 /// Inputs: the clock, stop.
-pub(super) async fn run(parts: ControlParts, fold: Arc<SharedFold>, stop: CancellationToken) {
+pub(super) async fn run(dependencies: ControlDependencies, fold: Arc<SharedFold>, stop: CancellationToken) {
     let started = (Instant::now(), Timestamp::now());
     loop {
         let pause = Duration::from_secs(rand::random_range(INTERVAL_SECONDS));
@@ -28,10 +28,10 @@ pub(super) async fn run(parts: ControlParts, fold: Arc<SharedFold>, stop: Cancel
         }
         let now = vouched_for(Timestamp::now(), started.1, started.0.elapsed());
         let mut keys = fold.step(|fold| fold.over(now));
-        keys.extend(parts.revocations.read(|revocations| revocations.spent(now)));
+        keys.extend(dependencies.revocations.read(|revocations| revocations.spent(now)));
         tokio::select! {
             () = stop.cancelled() => return,
-            erased = parts.writer.erase(&keys) => {
+            erased = dependencies.writer.erase(&keys) => {
                 if let Err(error) = erased {
                     tracing::warn!(%error, "records of the control topic that are over could not be taken back");
                 }

@@ -9,7 +9,7 @@ use super::{OrderId, OrderState, UserId};
 /// Orders a token lists.
 pub type OrderList = Arc<HashSet<OrderId>>;
 
-/// Whose eyes a session serves. Comes from the token, never from a message of the client.
+/// Who a session serves. Comes from the token, never from a message of the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Viewer {
     /// Sees the orders whose newest event names the user; of these only `only`, where the token has such a list.

@@ -52,7 +52,7 @@ const TICK: Duration = Duration::from_millis(100);
 const SILENT_START: Duration = Duration::from_secs(10);
 
 /// What the fanout works with.
-pub struct FanoutParts {
+pub struct FanoutDependencies {
     /// Makes its consumer.
     pub clients: KafkaClients,
     /// The source topic.
@@ -81,7 +81,7 @@ pub struct FanoutParts {
 
 /// What the fanout says about itself.
 #[derive(Debug, Clone)]
-pub struct FanoutSigns {
+pub struct FanoutStatus {
     /// Whether it has passed the watermarks it saw at start. A latch.
     pub ready: watch::Receiver<bool>,
     /// Whether this instance is up to date.
@@ -89,25 +89,29 @@ pub struct FanoutSigns {
 }
 
 /// Starts the fanout.
-pub fn start(parts: FanoutParts) -> Result<(Component, FanoutSigns), StartError> {
-    let reader = Reader::new("fanout", &parts.topic, parts.clients.fanout_client()?);
+pub fn start(dependencies: FanoutDependencies) -> Result<(Component, FanoutStatus), StartError> {
+    let reader = Reader::new("fanout", &dependencies.topic, dependencies.clients.fanout_client()?);
     let (ready, ready_seen) = watch::channel(false);
     let (staleness, staleness_seen) = watch::channel(freshness::unproved(Timestamp::now()));
     let fanout = Fanout {
         reader,
-        state: FanoutState::new(Cursors::new(parts.tail_bytes), Proofs::new(parts.stale_after), parts.policies),
+        state: FanoutState::new(
+            Cursors::new(dependencies.tail_bytes),
+            Proofs::new(dependencies.stale_after),
+            dependencies.policies,
+        ),
         started_at: Instant::now(),
         told: Reminder::default(),
         ready,
         staleness,
-        parts,
+        dependencies,
     };
     let component = Component::thread("fanout", move |stop| fanout.run(&stop))?;
-    Ok((component, FanoutSigns { ready: ready_seen, staleness: staleness_seen }))
+    Ok((component, FanoutStatus { ready: ready_seen, staleness: staleness_seen }))
 }
 
 struct Fanout {
-    parts: FanoutParts,
+    dependencies: FanoutDependencies,
     reader: Reader,
     state: FanoutState,
     started_at: Instant,
@@ -141,13 +145,13 @@ impl Fanout {
     /// Acts on new views: begins partitions, goes on elsewhere in others.
     fn look(&mut self) {
         // In this order: the log is compared with progress.
-        if let Some(progress) = changed(&mut self.parts.progress) {
+        if let Some(progress) = changed(&mut self.dependencies.progress) {
             self.state.on_progress(&progress);
         }
-        if let Some(ends) = changed(&mut self.parts.ends) {
+        if let Some(ends) = changed(&mut self.dependencies.ends) {
             self.state.on_ends(&ends);
         }
-        let Some(log) = changed(&mut self.parts.log) else { return };
+        let Some(log) = changed(&mut self.dependencies.log) else { return };
         let seeks = self.state.on_log(&log, Instant::now());
         if !seeks.is_empty() {
             self.seek(&seeks);
@@ -156,7 +160,7 @@ impl Fanout {
     }
 
     fn seek(&mut self, seeks: &[Seek]) {
-        self.parts.hub.step(|hub| seeks.iter().for_each(|seek| (*seek).tell(hub)));
+        self.dependencies.hub.step(|hub| seeks.iter().for_each(|seek| (*seek).tell(hub)));
         for seek in seeks {
             match seek {
                 Seek::Begin(at) => tracing::info!(
@@ -184,7 +188,7 @@ impl Fanout {
 
     /// Takes what is there, waiting a moment for the first record only.
     fn take_batch(&mut self) {
-        let Self { reader, state, parts, .. } = self;
+        let Self { reader, state, dependencies, .. } = self;
         let mut seen = Vec::new();
         let mut timeout = POLL_TIMEOUT;
         let received_at = Timestamp::now();
@@ -195,7 +199,7 @@ impl Fanout {
             match polled {
                 Polled::Record(record) => {
                     let Some(log) = state.on_record(record.partition(), record.offset()) else { continue };
-                    seen.push(decode(parts, &record, &log, received_at));
+                    seen.push(decode(dependencies, &record, &log, received_at));
                 }
                 Polled::End(partition) => {
                     let end = state.on_end_of_partition(partition);
@@ -206,13 +210,13 @@ impl Fanout {
             }
         }
         if !seen.is_empty() {
-            let held = parts.hub.step(|hub| {
+            let held = dependencies.hub.step(|hub| {
                 let began = Instant::now();
                 for seen in &seen {
                     match seen {
                         Seen::Event(event) => {
                             if let Some(verdict) = hub.on_record(event) {
-                                parts.metrics.fanout.judged(&verdict);
+                                dependencies.metrics.fanout.judged(&verdict);
                             }
                         }
                         Seen::Passed(partition, next_offset) => hub.advance(*partition, *next_offset),
@@ -220,7 +224,7 @@ impl Fanout {
                 }
                 began.elapsed()
             });
-            parts.metrics.hub.held(held);
+            dependencies.metrics.hub.held(held);
         }
     }
 
@@ -255,27 +259,27 @@ impl Fanout {
         let positions = self.state.on_positions(self.reader.positions());
         if !positions.is_empty() {
             let advance = |hub: &mut Hub| positions.iter().for_each(|(partition, end)| hub.advance(*partition, *end));
-            self.parts.hub.step(advance);
+            self.dependencies.hub.step(advance);
         }
     }
 
     /// A new consumer takes the place of this one.
     fn rebuild(&mut self, why: &str) {
-        if self.reader.replace(why, self.parts.clients.fanout_client()) {
+        if self.reader.replace(why, self.dependencies.clients.fanout_client()) {
             self.assign();
         }
     }
 
     fn measure(&self) {
-        let metrics = &self.parts.metrics;
-        let (counters, (events, bytes)) = self.parts.hub.step(|hub| (hub.take_counters(), hub.tail_size()));
+        let metrics = &self.dependencies.metrics;
+        let (counters, (events, bytes)) = self.dependencies.hub.step(|hub| (hub.take_counters(), hub.tail_size()));
         metrics.hub.deliveries.inc_by(counters.deliveries);
         metrics.hub.coalesced.inc_by(counters.coalesced);
         metrics.hub.overflows.inc_by(counters.overflows);
         metrics.hub.tail_events.set(events as i64);
         metrics.hub.tail_bytes.set(bytes as i64);
         let Some(view) = self.state.view() else { return };
-        metrics.fanout.kafka_up.set(i64::from(view.listed_at.elapsed() <= self.parts.stale_after));
+        metrics.fanout.kafka_up.set(i64::from(view.listed_at.elapsed() <= self.dependencies.stale_after));
         for (partition, log) in view.watermarks() {
             let behind = self.state.position(partition).map_or(0, |at| (log.high - at).max(0));
             metrics.fanout.set_lag(partition, behind);
@@ -286,11 +290,11 @@ impl Fanout {
     fn tell_transactions(&mut self) {
         let now = Instant::now();
         let open: Vec<(i32, i64)> = self.state.open_transactions(now).collect();
-        self.parts.metrics.open_transactions.set(open.len() as i64);
+        self.dependencies.metrics.open_transactions.set(open.len() as i64);
         for (partition, offset) in open {
             if self.told.is_due(&format!("transaction in {partition}"), now) {
                 tracing::warn!(
-                    kafka.topic = self.parts.topic,
+                    kafka.topic = self.dependencies.topic,
                     kafka.partition = partition,
                     kafka.offset = offset,
                     "a transaction that began at this offset stays open: nothing behind it can be read"
@@ -300,7 +304,7 @@ impl Fanout {
     }
 
     fn publish(&self) {
-        let reasons = self.state.reasons(&self.parts.halts.borrow(), Instant::now());
+        let reasons = self.state.reasons(&self.dependencies.halts.borrow(), Instant::now());
         let changed = freshness::change(*self.staleness.borrow(), reasons, Timestamp::now());
         if let Some(staleness) = changed {
             let named: Vec<&str> = reasons.iter().map(|reason| reason.as_str()).collect();
@@ -319,16 +323,16 @@ fn changed<T>(views: &mut watch::Receiver<Option<Arc<T>>>) -> Option<Arc<T>> {
     is_new.then(|| views.borrow_and_update().clone()).flatten()
 }
 
-fn decode(parts: &FanoutParts, record: &Record<'_>, log: &LogContext, received_at: Timestamp) -> Seen {
+fn decode(dependencies: &FanoutDependencies, record: &Record<'_>, log: &LogContext, received_at: Timestamp) -> Seen {
     let headers = record.headers();
-    match parts.decoder.decode(&record.raw(&headers, received_at), log) {
+    match dependencies.decoder.decode(&record.raw(&headers, received_at), log) {
         Ok(decoded) => {
-            parts.metrics.fanout.occurred_at_unreadable.inc_by(u64::from(decoded.occurred_at_unreadable));
+            dependencies.metrics.fanout.occurred_at_unreadable.inc_by(u64::from(decoded.occurred_at_unreadable));
             Seen::Event(decoded.event)
         }
         // The recorder keeps it as a dead letter.
         Err(refusal) => {
-            parts.metrics.fanout.refused(refusal.code);
+            dependencies.metrics.fanout.refused(refusal.code);
             Seen::Passed(record.partition(), record.offset() + 1)
         }
     }

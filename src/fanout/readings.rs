@@ -13,7 +13,7 @@ use std::{
 
 use crate::log::{
     progress::ProgressView,
-    rules::{Rule, Rules},
+    rules::{LogRule, LogRules},
 };
 
 /// Readings that come faster take each other's place.
@@ -25,11 +25,11 @@ const KEPT: usize = 120;
 #[derive(Debug, Default)]
 pub(crate) struct Readings {
     kept: VecDeque<Arc<ProgressView>>,
-    rules: Rules,
+    rules: LogRules,
 }
 
 impl Readings {
-    pub(crate) fn new(rules: Rules) -> Self {
+    pub(crate) fn new(rules: LogRules) -> Self {
         Self { kept: VecDeque::new(), rules }
     }
 
@@ -58,7 +58,7 @@ impl Readings {
 
     /// The newest that had been read by then.
     pub(crate) fn by(&self, moment: Instant) -> Option<&ProgressView> {
-        let from = if self.rules.hold(Rule::OlderReading) { 0 } else { self.kept.len().saturating_sub(1) };
+        let from = if self.rules.hold(LogRule::OlderReading) { 0 } else { self.kept.len().saturating_sub(1) };
         self.kept.range(from..).rev().find(|reading| reading.read_at <= moment).map(Arc::as_ref)
     }
 

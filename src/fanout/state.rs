@@ -29,7 +29,7 @@ pub(crate) struct FanoutState {
     accepts_unversioned: bool,
     readings: Readings,
     /// Where everything stood when the hub was last told.
-    told_positions: BTreeMap<i32, i64>,
+    reported_positions: BTreeMap<i32, i64>,
     /// The watermarks seen first: to have passed them is to be ready.
     ends_at_start: Option<Vec<(i32, i64)>>,
     /// The view last acted upon.
@@ -51,7 +51,7 @@ impl FanoutState {
             proofs,
             policies,
             accepts_unversioned: false,
-            told_positions: BTreeMap::new(),
+            reported_positions: BTreeMap::new(),
             ends_at_start: None,
             view: None,
             ends: None,
@@ -83,7 +83,7 @@ impl FanoutState {
         for seek in &seeks {
             // The hub goes by the seek, so it is told of the position behind it even if that was told before.
             let (Seek::Begin(at) | Seek::Jump(at)) = seek;
-            self.told_positions.remove(&at.partition);
+            self.reported_positions.remove(&at.partition);
             match *seek {
                 Seek::Begin(at) => self.proofs.on_position(at.partition, at.next_offset),
                 Seek::Jump(to) => self.proofs.on_jump(to.partition, to.next_offset, now),
@@ -142,7 +142,7 @@ impl FanoutState {
         let mut moved = Vec::new();
         for (partition, offset) in self.cursors.positions() {
             self.proofs.on_position(partition, offset);
-            if self.told_positions.insert(partition, offset) != Some(offset) {
+            if self.reported_positions.insert(partition, offset) != Some(offset) {
                 moved.push((partition, offset));
             }
         }
@@ -166,10 +166,10 @@ impl FanoutState {
         if self.readings.newest().is_none() {
             return Some(Waiting::Progress);
         }
-        let untold = view.partitions.iter().filter(|(_, log)| log.is_none());
-        let untold: Vec<i32> = untold.map(|(partition, _)| *partition).collect();
-        if !untold.is_empty() {
-            return Some(Waiting::Ends(untold));
+        let unknown = view.partitions.iter().filter(|(_, log)| log.is_none());
+        let unknown: Vec<i32> = unknown.map(|(partition, _)| *partition).collect();
+        if !unknown.is_empty() {
+            return Some(Waiting::Ends(unknown));
         }
         let not_begun = view.partitions.keys().filter(|partition| self.position(**partition).is_none());
         let not_begun: Vec<i32> = not_begun.copied().collect();

@@ -44,7 +44,7 @@ const LINGER_BYTES: usize = 256 * 1024;
 
 /// What a connection is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+enum LinePhase {
     /// A request is awaited, or its head is being read; nothing gives way here.
     Head,
     /// A request is answered.
@@ -77,7 +77,7 @@ pub(super) struct HttpConnection {
     /// Where it comes from; `None`: from a proxy of ours.
     address: Option<IpAddr>,
     permit: Permit,
-    phase: Cell<Phase>,
+    phase: Cell<LinePhase>,
     phase_began: Cell<Instant>,
     /// An answer has said that it is the last.
     closing: Cell<bool>,
@@ -93,7 +93,7 @@ impl HttpConnection {
             house,
             address,
             permit,
-            phase: Cell::new(Phase::Head),
+            phase: Cell::new(LinePhase::Head),
             phase_began: Cell::new(Instant::now()),
             closing: Cell::new(false),
             ahead: Cell::new(0),
@@ -101,7 +101,7 @@ impl HttpConnection {
         })
     }
 
-    fn enter(&self, phase: Phase) {
+    fn enter(&self, phase: LinePhase) {
         self.phase.set(phase);
         self.phase_began.set(Instant::now());
         self.ahead.set(0);
@@ -112,7 +112,7 @@ impl HttpConnection {
 
     /// A request begins.
     pub(super) fn begin(&self) {
-        self.enter(Phase::Request);
+        self.enter(LinePhase::Request);
     }
 
     /// Its answer says that it is the connection's last.
@@ -127,14 +127,14 @@ impl HttpConnection {
 
     /// The answer was handed over.
     pub(super) fn end(&self) {
-        if self.phase.get() == Phase::Request {
-            self.enter(Phase::Answered);
+        if self.phase.get() == LinePhase::Request {
+            self.enter(LinePhase::Answered);
         }
     }
 
     /// Waits until the last answer is written; what the server says after that is not.
     pub(super) fn poll_written(&self, cx: &Context<'_>) -> Poll<()> {
-        if !self.is_closing() || matches!(self.phase.get(), Phase::Session | Phase::Ended) {
+        if !self.is_closing() || matches!(self.phase.get(), LinePhase::Session | LinePhase::Ended) {
             return Poll::Ready(());
         }
         self.end();
@@ -145,7 +145,7 @@ impl HttpConnection {
     /// The connection holds a session now.
     pub(super) fn leave(&self) {
         self.permit.leave();
-        self.enter(Phase::Session);
+        self.enter(LinePhase::Session);
     }
 
     /// What came could not be read as a request.
@@ -160,7 +160,7 @@ impl HttpConnection {
 /// A head that did not come in time. The server answers the first of a connection itself (408).
 impl Drop for HttpConnection {
     fn drop(&mut self) {
-        if self.phase.get() == Phase::Head && self.phase_began.get().elapsed() >= REQUEST_TIMEOUT {
+        if self.phase.get() == LinePhase::Head && self.phase_began.get().elapsed() >= REQUEST_TIMEOUT {
             self.house.metrics.cut(Cut::TooSlow);
         }
     }
@@ -206,14 +206,14 @@ impl Line {
     /// Bytes have come, or the end of them.
     fn on_read(&mut self, bytes: usize) -> Heard {
         match self.connection.phase.get() {
-            Phase::Idle if bytes > 0 => {
+            LinePhase::Idle if bytes > 0 => {
                 if !self.connection.permit.rise() {
                     return Heard::TooLate;
                 }
-                self.connection.enter(Phase::Head);
+                self.connection.enter(LinePhase::Head);
                 self.set_timer(REQUEST_TIMEOUT);
             }
-            Phase::Request | Phase::Answered => self.connection.ahead.set(self.connection.ahead.get() + bytes),
+            LinePhase::Request | LinePhase::Answered => self.connection.ahead.set(self.connection.ahead.get() + bytes),
             _ => {}
         }
         Heard::InTime
@@ -221,15 +221,15 @@ impl Line {
 
     /// All that was handed over has been written.
     fn on_written(&mut self, cx: &mut Context<'_>) {
-        if self.connection.phase.get() != Phase::Answered {
+        if self.connection.phase.get() != LinePhase::Answered {
             return;
         }
         if self.connection.is_closing() {
-            self.connection.enter(Phase::Ended);
+            self.connection.enter(LinePhase::Ended);
             // The server has to see the end even if it was sent more requests.
             cx.waker().wake_by_ref();
         } else {
-            self.connection.enter(Phase::Idle);
+            self.connection.enter(LinePhase::Idle);
             self.connection.permit.rest(cx.waker());
             self.set_timer(self.connection.house.keep_alive);
             if self.is_overdue(cx) {
@@ -253,10 +253,10 @@ impl AsyncRead for Line {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         match this.connection.phase.get() {
-            Phase::Session => this.timer = None,
-            Phase::Ended => return END,
-            Phase::Idle if this.connection.permit.gave_way() => return END,
-            Phase::Request | Phase::Answered if this.connection.ahead.get() >= READ_AHEAD_BYTES => {
+            LinePhase::Session => this.timer = None,
+            LinePhase::Ended => return END,
+            LinePhase::Idle if this.connection.permit.gave_way() => return END,
+            LinePhase::Request | LinePhase::Answered if this.connection.ahead.get() >= READ_AHEAD_BYTES => {
                 this.connection.paused.replace(Some(cx.waker().clone()));
                 return Poll::Pending;
             }
@@ -270,7 +270,7 @@ impl AsyncRead for Line {
             return END;
         }
         match this.connection.phase.get() {
-            Phase::Head | Phase::Idle if this.is_overdue(cx) => END,
+            LinePhase::Head | LinePhase::Idle if this.is_overdue(cx) => END,
             _ => Poll::Pending,
         }
     }
@@ -280,7 +280,7 @@ impl AsyncWrite for Line {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         match this.connection.phase.get() {
-            Phase::Ended => Poll::Ready(Ok(bytes.len())),
+            LinePhase::Ended => Poll::Ready(Ok(bytes.len())),
             _ => Pin::new(&mut this.stream).poll_write(cx, bytes),
         }
     }
@@ -299,7 +299,7 @@ impl AsyncWrite for Line {
         let Self { stream, connection, linger, .. } = self.get_mut();
         if linger.is_none() {
             ready!(Pin::new(&mut *stream).poll_shutdown(cx))?;
-            if connection.phase.get() == Phase::Session || !connection.is_closing() {
+            if connection.phase.get() == LinePhase::Session || !connection.is_closing() {
                 return END;
             }
         }

@@ -30,7 +30,7 @@ pub enum Refusal {
     /// A page of this origin may not connect.
     #[error("pages of this origin may not connect; allow it in http.allowed_origins")]
     OriginNotAllowed,
-    /// The order is unknown, or not for these eyes.
+    /// The order is unknown, or not for this viewer.
     #[error("there is no such order, or it is not visible with this token")]
     OrderNotVisible,
     /// Nothing lives at this path.

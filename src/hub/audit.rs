@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use super::{Correction, Hub, Phase, Revision, SessionKey, reconcile::Truth};
+use super::{Correction, Hub, Revision, SessionKey, SessionPhase, reconcile::Truth};
 use crate::domain::OrderId;
 
 impl Hub {
     /// Compares a live session's screen with the truth and repairs what differs.
     pub fn audit(&mut self, key: SessionKey) {
-        if self.registry.sessions.get(key).is_some_and(|session| session.phase == Phase::Live) {
+        if self.registry.sessions.get(key).is_some_and(|session| session.phase == SessionPhase::Live) {
             self.session_due(key);
         }
     }
@@ -36,8 +36,9 @@ impl Hub {
             // Where the hub itself is in doubt or wrong, all who show the order are corrected, not this screen alone.
             if !truth.known
                 || self.reads.is_sought(order_id)
-                || order
-                    .is_some_and(|order| order.unproven || Some(order.state.stamp) != known.map(|known| known.stamp()))
+                || order.is_some_and(|order| {
+                    order.unverified || Some(order.state.stamp) != known.map(|known| known.stamp())
+                })
             {
                 return None;
             }

@@ -1,9 +1,9 @@
 //! What the hub remembers of orders that nobody shows: that a late event would bring one back for a moment, which was
-//! erased or overtaken before this instance's eyes. The truth is in SQL; what is not known here is read there.
+//! erased or overtaken in the sight of this instance. The truth is in SQL; what is not known here is read there.
 
 use hashbrown::HashMap;
 
-use super::{Hub, Rule, ShownOrder, Tail};
+use super::{Hub, HubRule, ShownOrder, Tail};
 use crate::domain::{Change, History, Known, Marker, OrderEvent, OrderId};
 
 /// Markers of orders whose state was proved when their tombstone came, for as long as the tail holds the tombstone. So
@@ -15,7 +15,7 @@ impl Erased {
     /// Notes a marker, in the place of what was known of the order. `order`: what was shown of it.
     pub(super) fn note(&mut self, order_id: &OrderId, marker: Marker, order: Option<&ShownOrder>) {
         // Of records in two partitions the recorder may take the tombstone first.
-        let is_sure = |order: &ShownOrder| !order.unproven && order.state.stamp.partition == marker.stamp.partition;
+        let is_sure = |order: &ShownOrder| !order.unverified && order.state.stamp.partition == marker.stamp.partition;
         if order.is_none_or(is_sure) {
             self.0.insert(order_id.clone(), marker);
         } else {
@@ -40,7 +40,7 @@ impl Erased {
 impl Hub {
     /// What is known of the order of `event` although nobody shows it. `matters`: somebody would be shown the event.
     pub(super) fn remembered(&self, event: &OrderEvent, matters: bool) -> Option<Known> {
-        if !self.rules.hold(Rule::Memory) {
+        if !self.rules.hold(HubRule::Memory) {
             return None;
         }
         let marker = self.marker(&event.order_id).filter(|marker| marker.stamp.partition == event.stamp.partition);
@@ -53,7 +53,7 @@ impl Hub {
 
     /// What is known of an order that the snapshot said nothing of.
     pub(super) fn remembered_history(&self, order_id: &OrderId) -> Option<History> {
-        let marker = self.marker(order_id).filter(|_| self.rules.hold(Rule::Memory))?;
+        let marker = self.marker(order_id).filter(|_| self.rules.hold(HubRule::Memory))?;
         Some(History { known: Known::Erased(marker), timeline: Default::default() })
     }
 

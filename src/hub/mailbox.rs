@@ -38,9 +38,9 @@ struct Inner {
     /// What has been added to the snapshot since it was put in, at most: what is taken out again still counts.
     merged_bytes: usize,
     overflowed: bool,
-    proven: bool,
+    verified: bool,
     /// Why an order on its screen could not be proved for too long.
-    overdue: StaleReasons,
+    stale_orders: StaleReasons,
     not_visible: Vec<OrderId>,
     /// An overflow took `not_visible` away: the hub is to answer again.
     unanswered: bool,
@@ -135,14 +135,14 @@ impl Mailbox {
 
     /// Whether the last snapshot that was put in had been proved complete, and nothing was given up since.
     pub fn is_proven(&self) -> bool {
-        self.lock().proven
+        self.lock().verified
     }
 
     /// Why this screen in particular may be out of date, whatever is true of the instance.
     pub fn doubts(&self) -> StaleReasons {
         let inner = self.lock();
-        let mut doubts = inner.overdue;
-        if !inner.proven {
+        let mut doubts = inner.stale_orders;
+        if !inner.verified {
             doubts.set(StaleReason::CatchingUp, true);
         }
         doubts
@@ -227,18 +227,18 @@ impl Mailbox {
     }
 
     /// Says whether what the session shows has been proved complete.
-    pub(super) fn set_proven(&self, proven: bool) -> bool {
+    pub(super) fn set_verified(&self, verified: bool) -> bool {
         let mut inner = self.lock();
-        let changed = inner.proven != proven;
-        inner.proven = proven;
+        let changed = inner.verified != verified;
+        inner.verified = verified;
         changed && inner.notify()
     }
 
     /// Says why the session shows an order that could not be proved for too long.
-    pub(super) fn set_overdue(&self, overdue: StaleReasons) -> bool {
+    pub(super) fn set_stale_orders(&self, stale_orders: StaleReasons) -> bool {
         let mut inner = self.lock();
-        let changed = inner.overdue != overdue;
-        inner.overdue = overdue;
+        let changed = inner.stale_orders != stale_orders;
+        inner.stale_orders = stale_orders;
         changed && inner.notify()
     }
 
@@ -332,7 +332,7 @@ impl Inner {
         self.forget_all();
         self.overflowed = true;
         // Until a snapshot comes, which may take as long as the database is away.
-        self.proven = false;
+        self.verified = false;
         Put::Overflowed
     }
 

@@ -15,7 +15,6 @@ mod audit;
 mod erased;
 mod identity;
 mod mailbox;
-mod overdue;
 mod places;
 mod reads;
 mod reconcile;
@@ -28,6 +27,7 @@ pub(crate) mod simulation;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod unverified;
 
 use std::sync::Arc;
 
@@ -35,10 +35,10 @@ use hashbrown::{HashMap, HashSet};
 
 use self::{
     erased::Erased,
-    overdue::Doubts,
     reads::ReadQueue,
-    registry::{Answer, Delivered, Phase, Registry, Session, ShownOrder},
-    rules::{Rule, Rules},
+    registry::{Answer, Delivered, Registry, SessionEntry, SessionPhase, ShownOrder},
+    rules::{HubRule, HubRules},
+    unverified::Doubts,
 };
 pub use self::{
     identity::{SessionIdentity, SessionInfo, SessionSelector, Shows},
@@ -67,7 +67,7 @@ pub struct Hub {
     erased: Erased,
     /// Records the store refused that the fanout has not reached yet.
     refused: HashSet<Stamp>,
-    rules: Rules,
+    rules: HubRules,
 }
 
 /// What has happened since the counters were last taken.
@@ -84,7 +84,7 @@ pub struct Counters {
 /// A session that wants to join.
 #[derive(Debug)]
 pub struct Joining {
-    /// Whose eyes it serves.
+    /// Who it serves.
     pub viewer: Viewer,
     /// Where its deliveries go.
     pub mailbox: Arc<Mailbox>,
@@ -106,13 +106,13 @@ impl Hub {
             doubts: Doubts::default(),
             erased: Erased::default(),
             refused: HashSet::new(),
-            rules: Rules::default(),
+            rules: HubRules::default(),
         }
     }
 
     /// Switches one rule off.
     #[cfg(test)]
-    pub(crate) fn without(mut self, rule: Option<Rule>) -> Self {
+    pub(crate) fn without(mut self, rule: Option<HubRule>) -> Self {
         (self.rules.off, self.registry.rules.off) = (rule, rule);
         self
     }
@@ -139,7 +139,7 @@ impl Hub {
     pub fn on_record(&mut self, event: &OrderEvent) -> Option<Verdict> {
         let Stamp { epoch, partition, offset } = event.stamp;
         let (current, end) = self.tail.end(partition)?;
-        if (epoch != current || offset < end) && self.rules.hold(Rule::OffsetGuard) {
+        if (epoch != current || offset < end) && self.rules.hold(HubRule::OffsetGuard) {
             return None;
         }
         if self.refused.remove(&event.stamp) {
@@ -197,7 +197,7 @@ impl Hub {
     /// The store refused what decode had accepted, or called it unordered, which may be seen otherwise here: the event is
     /// struck, or ignored when it comes, and whoever may have seen it is read again.
     pub fn refused(&mut self, record: Stamp) {
-        if !self.rules.hold(Rule::Refused) {
+        if !self.rules.hold(HubRule::Refused) {
             return;
         }
         match self.tail.end(record.partition) {
@@ -215,7 +215,7 @@ impl Hub {
 
     /// The fanout goes on elsewhere: records in between come no more. The partition begins anew there.
     pub fn gap(&mut self, to: Position) {
-        if self.rules.hold(Rule::Gap) {
+        if self.rules.hold(HubRule::Gap) {
             self.begin(to);
         } else {
             self.tail.advance(to.partition, to.next_offset);
@@ -244,7 +244,7 @@ impl Hub {
             return;
         }
         let mut first_sight = false;
-        if self.rules.hold(Rule::OrderIndex)
+        if self.rules.hold(HubRule::OrderIndex)
             && let Some(order) = self.registry.orders.get(order_id)
         {
             for key in self.registry.withdrawn(order, state) {
@@ -252,9 +252,9 @@ impl Hub {
             }
         }
         if !named.is_empty() {
-            let unproven = !is_known;
+            let unverified = !is_known;
             self.registry.orders.entry_ref(order_id).and_modify(|order| order.state = state.clone()).or_insert_with(
-                || ShownOrder { state: state.clone(), unproven, untold: false, sessions: HashSet::new() },
+                || ShownOrder { state: state.clone(), unverified, timeline_pending: false, sessions: HashSet::new() },
             );
             let update: Message = outbound::order_status(state, before.map(Arc::as_ref));
             for key in named {
@@ -263,8 +263,8 @@ impl Hub {
         }
         self.registry.forget_unshown(order_id);
         if first_sight && let Some(order) = self.registry.orders.get_mut(order_id) {
-            order.untold = true;
-            if self.rules.hold(Rule::Unproven) {
+            order.timeline_pending = true;
+            if self.rules.hold(HubRule::Unverified) {
                 self.reads.order_due(order_id);
             }
         }
@@ -274,7 +274,7 @@ impl Hub {
         let order = self.registry.orders.get(order_id);
         self.erased.note(order_id, marker, order);
         let Some(order) = order else { return };
-        if self.rules.hold(Rule::OrderIndex) {
+        if self.rules.hold(HubRule::OrderIndex) {
             for key in order.sessions.iter().copied().collect::<Vec<_>>() {
                 self.registry.withdraw(key, order_id);
             }
@@ -287,7 +287,7 @@ impl Hub {
         // A marker may say what a record did that is none.
         self.erased.forget(order_id);
         if let Some(order) = self.registry.orders.get_mut(order_id) {
-            order.unproven = true;
+            order.unverified = true;
             self.reads.order_due(order_id);
         } else {
             self.reads.seek(order_id);
@@ -296,11 +296,11 @@ impl Hub {
 
     fn doubt_all(&mut self) {
         for order in self.registry.orders.values_mut() {
-            order.unproven = true;
+            order.unverified = true;
         }
         let keys: Vec<SessionKey> = self.registry.sessions.keys().filter(|key| self.registry.is_live(*key)).collect();
         for key in keys {
-            self.registry.set_proven(key, false);
+            self.registry.set_verified(key, false);
             self.audit(key);
         }
     }
@@ -310,14 +310,14 @@ impl Hub {
     /// Adds a session. It gets nothing until it has been reconciled.
     pub fn join(&mut self, joining: Joining) -> Result<SessionKey, TooManySessions> {
         let standing = self.registry.admit(joining.place.as_ref())?;
-        let key = self.registry.insert(Session {
+        let key = self.registry.insert(SessionEntry {
             viewer: joining.viewer,
             subscription: None,
             mailbox: joining.mailbox,
             standing,
             identity: joining.identity,
             joined: 0,
-            phase: Phase::Waiting(Answer::Everything),
+            phase: SessionPhase::Waiting(Answer::Everything),
             has_been_live: false,
             unanswered: false,
             shown: HashMap::new(),
@@ -344,7 +344,7 @@ impl Hub {
 
     /// Removes a session. A read under way for it will do nothing.
     pub fn leave(&mut self, key: SessionKey) {
-        if !self.rules.hold(Rule::GoneGuard) {
+        if !self.rules.hold(HubRule::GoneGuard) {
             self.registry.forget_shown(key);
             return;
         }
@@ -361,7 +361,7 @@ impl Hub {
     pub fn sync(&mut self, key: SessionKey, claims: HashMap<OrderId, Option<Rev>>) {
         self.wait_for(key, Answer::Differences);
         if let Some(session) = self.registry.sessions.get_mut(key)
-            && session.phase == Phase::Waiting(Answer::Differences)
+            && session.phase == SessionPhase::Waiting(Answer::Differences)
         {
             session.compare(claims);
         }
@@ -414,9 +414,9 @@ impl Hub {
         let Some(session) = self.registry.sessions.get(key) else { return };
         let forgotten = session.mailbox.clear();
         let owes_everything = match session.phase {
-            Phase::Waiting(answer) => answer == Answer::Everything && session.has_been_live,
-            Phase::Live => forgotten.full_snapshot,
-            Phase::Overflowed => true,
+            SessionPhase::Waiting(answer) => answer == Answer::Everything && session.has_been_live,
+            SessionPhase::Live => forgotten.full_snapshot,
+            SessionPhase::Overflowed => true,
         };
         let answer = if owes_everything { Answer::Everything } else { asked };
         let mut shown = self.registry.forget_shown(key);
@@ -424,7 +424,7 @@ impl Hub {
             shown.clear();
         }
         if let Some(session) = self.registry.sessions.get_mut(key) {
-            session.phase = Phase::Waiting(answer);
+            session.phase = SessionPhase::Waiting(answer);
             session.unanswered |= forgotten.not_visible;
             session.shown = shown;
             session.serial = session.serial.wrapping_add(1);

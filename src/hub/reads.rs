@@ -3,7 +3,7 @@
 use hashbrown::{DefaultHashBuilder, HashSet};
 use indexmap::IndexSet;
 
-use super::{Hub, Phase, Rule, Session, SessionKey};
+use super::{Hub, HubRule, SessionEntry, SessionKey, SessionPhase};
 use crate::domain::{ListPart, Listed, OrderId, Position, Snapshot, UserId};
 
 /// A read for one session. What it asks for is fixed now; what the session shows later is not part of it.
@@ -169,7 +169,7 @@ impl ReadQueue {
         self.postponed_orders.insert(order_id.clone());
     }
 
-    pub(super) fn order_settled(&mut self, order_id: &OrderId) {
+    pub(super) fn order_verified(&mut self, order_id: &OrderId) {
         self.reading.remove(order_id);
     }
 
@@ -282,7 +282,7 @@ impl Hub {
     /// The answer to a read broke off in the middle. What its session shows then is not known any more: it is owed
     /// everything, and gets nothing before that. Returns the read, for [`retry`](Self::retry) at a later time.
     pub fn broke_off(&mut self, read: SessionRead) -> SessionRead {
-        let half_shown = |session: &Session| session.half_shown && session.serial == read.serial;
+        let half_shown = |session: &SessionEntry| session.half_shown && session.serial == read.serial;
         if !self.registry.sessions.get(read.key).is_some_and(half_shown) {
             return read;
         }
@@ -319,10 +319,10 @@ impl Hub {
     fn session_read(&self, key: SessionKey) -> Option<SessionRead> {
         let session = self.registry.sessions.get(key)?;
         // An overflowed session asks again once its socket has drained.
-        if session.phase == Phase::Overflowed {
+        if session.phase == SessionPhase::Overflowed {
             return None;
         }
-        let orders = if self.rules.hold(Rule::PointRead) { session.orders_by_name() } else { Vec::new() };
+        let orders = if self.rules.hold(HubRule::PointRead) { session.orders_by_name() } else { Vec::new() };
         let user = session.viewer.user().cloned();
         let part = user.clone().zip(session.part.clone());
         let part = part.map(|(user, (after, max_orders))| ListPart { user, after, max_orders });

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use super::{Answer, Hub, OrderRead, Phase, Rule, Session, SessionKey, SessionRead, ShownOrder};
+use super::{Answer, Hub, HubRule, OrderRead, SessionEntry, SessionKey, SessionPhase, SessionRead, ShownOrder};
 use crate::{
     domain::{History, Known, Listed, OrderId, Snapshot, Stamp, Timeline, Timestamp},
     protocol::{OrderView, PendingSnapshot},
@@ -16,7 +16,7 @@ pub enum Reconciled {
     /// The session left, or asks for something else by now; there was nothing to do.
     Gone,
     /// The snapshot could not be proved complete. The read is kept until a proof may hold.
-    Unproven,
+    Unverified,
     /// The screens are the truth now. The corrections should be none.
     Done(Vec<Correction>),
 }
@@ -80,16 +80,16 @@ impl Hub {
 
     /// Makes a session's screen the truth, which the snapshot and the tail together say.
     ///
-    /// Without the proof a session that starts gets what there is, marked as unproven, and is reconciled again when a
+    /// Without the proof a session that starts gets what there is, marked as unverified, and is reconciled again when a
     /// proof may hold; any other session is left as it is until then. `now` is the moment the answer is true for.
     pub fn reconcile(&mut self, read: &SessionRead, snapshot: &Snapshot, now: Timestamp) -> Reconciled {
         let key = read.key;
-        let proven = !self.rules.hold(Rule::Proof) || self.tail.proves(snapshot.positions());
+        let verified = !self.rules.hold(HubRule::Proof) || self.tail.proves(snapshot.positions());
         let Some(session) = self.registry.sessions.get_mut(key) else { return Reconciled::Gone };
         let answer = match session.phase {
-            Phase::Waiting(answer) => Some(answer),
-            Phase::Live => None,
-            Phase::Overflowed => return Reconciled::Gone,
+            SessionPhase::Waiting(answer) => Some(answer),
+            SessionPhase::Live => None,
+            SessionPhase::Overflowed => return Reconciled::Gone,
         };
         if session.serial != read.serial {
             return Reconciled::Gone;
@@ -98,36 +98,36 @@ impl Hub {
         let listed = read.listed(snapshot);
         let truths = self.truths(read, listed, snapshot);
         let Some(session) = self.registry.sessions.get_mut(key) else { return Reconciled::Gone };
-        if !proven {
+        if !verified {
             self.reads.postpone_session(key);
             if answer.is_none() {
-                return Reconciled::Unproven;
+                return Reconciled::Unverified;
             }
         }
 
-        let refreshed = proven && std::mem::take(&mut session.refreshed);
+        let refreshed = verified && std::mem::take(&mut session.refreshed);
         session.half_shown = true;
         let mut corrections =
-            if proven && answer.is_none() && !refreshed { self.findings(key, &truths) } else { Vec::new() };
+            if verified && answer.is_none() && !refreshed { self.findings(key, &truths) } else { Vec::new() };
         for (order_id, truth) in &truths {
-            if truth.known && proven {
-                corrections.extend(self.settle(order_id, truth.history.as_ref(), now));
+            if truth.known && verified {
+                corrections.extend(self.apply_verified(order_id, truth.history.as_ref(), now));
             } else {
-                self.adopt(order_id, truth.view());
+                self.adopt_unverified(order_id, truth.view());
             }
         }
         if let Some(session) = self.registry.sessions.get_mut(key)
             && answer.is_some()
         {
-            session.phase = Phase::Live;
+            session.phase = SessionPhase::Live;
             session.has_been_live = true;
         }
         if let Some(session) = self.registry.sessions.get_mut(key) {
             session.list_read_to(listed.and_then(|listed| listed.end.clone()), answer.is_some() || refreshed);
         }
         if self.registry.is_live(key) {
-            self.show_all(key, answer, &truths, proven, now);
-            self.registry.set_proven(key, proven);
+            self.show_all(key, answer, &truths, verified, now);
+            self.registry.set_verified(key, verified);
         }
         self.registry.forget_overflowed();
         for order_id in truths.keys() {
@@ -136,25 +136,25 @@ impl Hub {
         if let Some(session) = self.registry.sessions.get_mut(key) {
             session.half_shown = false;
         }
-        if proven { Reconciled::Done(corrections) } else { Reconciled::Unproven }
+        if verified { Reconciled::Done(corrections) } else { Reconciled::Unverified }
     }
 
     /// Settles an order that was seen for the first time, for all who show it.
     pub fn prove(&mut self, read: &OrderRead, snapshot: &Snapshot, now: Timestamp) -> Reconciled {
         let order_id = &read.order_id;
-        if self.rules.hold(Rule::Proof) && !self.tail.proves(snapshot.positions()) {
+        if self.rules.hold(HubRule::Proof) && !self.tail.proves(snapshot.positions()) {
             self.reads.postpone_order(order_id);
-            return Reconciled::Unproven;
+            return Reconciled::Unverified;
         }
         // Before anything is noted as done: what breaks off here is asked for again.
         let history = self.complete(order_id, snapshot.history(order_id.as_str()).cloned(), snapshot);
-        self.reads.order_settled(order_id);
+        self.reads.order_verified(order_id);
         let sought = self.reads.take_sought(order_id);
         if !sought && !self.registry.orders.contains_key(order_id) {
             return Reconciled::Gone;
         }
         let history = self.as_shown(order_id, history);
-        let correction = self.settle(order_id, history.as_ref(), now);
+        let correction = self.apply_verified(order_id, history.as_ref(), now);
         if sought {
             self.show_to_all(order_id, history.as_ref(), now);
         }
@@ -205,7 +205,7 @@ impl Hub {
     }
 
     /// Makes the hub's own state of an order, and every screen that shows it or should, what was proved to be the truth.
-    fn settle(&mut self, order_id: &OrderId, history: Option<&History>, now: Timestamp) -> Option<Correction> {
+    fn apply_verified(&mut self, order_id: &OrderId, history: Option<&History>, now: Timestamp) -> Option<Correction> {
         let order = self.registry.orders.get_mut(order_id)?;
         let shown = Revision { stamp: order.state.stamp, version: order.state.version.number };
         let truth = history.map(|history| Revision::of(&history.known));
@@ -214,9 +214,10 @@ impl Hub {
             let elsewhere = known.stamp().partition != state.stamp.partition;
             known.is_unordered_with(state) || elsewhere && known.version() == state.version
         });
-        let (was_unproven, untold) = (std::mem::take(&mut order.unproven), std::mem::take(&mut order.untold));
+        let (was_unverified, timeline_pending) =
+            (std::mem::take(&mut order.unverified), std::mem::take(&mut order.timeline_pending));
         let wrong = truth.map(|truth| truth.stamp) != Some(shown.stamp);
-        if !wrong && !untold {
+        if !wrong && !timeline_pending {
             return None;
         }
         let mut keys: Vec<SessionKey> = order.sessions.iter().copied().collect();
@@ -232,7 +233,7 @@ impl Hub {
         }
         // Which of two partitions an order follows, where its versions do not say, is decided by who records it, and the hub
         // may still be told of that.
-        (wrong && !was_unproven && !undecided).then(|| Correction {
+        (wrong && !was_unverified && !undecided).then(|| Correction {
             order_id: order_id.clone(),
             shown: Some(shown),
             truth,
@@ -245,8 +246,8 @@ impl Hub {
         let keys = self.registry.live_viewers(&view.state);
         self.registry.orders.entry_ref(order_id).or_insert_with(|| ShownOrder {
             state: view.state.clone(),
-            unproven: false,
-            untold: false,
+            unverified: false,
+            timeline_pending: false,
             sessions: Default::default(),
         });
         for key in keys {
@@ -256,7 +257,7 @@ impl Hub {
 
     fn show_partial(&mut self, key: SessionKey, order_id: &OrderId, view: Option<&OrderView>, now: Timestamp) {
         let Some(session) = self.registry.sessions.get(key) else { return };
-        if session.phase != Phase::Live {
+        if session.phase != SessionPhase::Live {
             return;
         }
         let view = view.filter(|view| session.sees(&view.state));
@@ -267,17 +268,17 @@ impl Hub {
         }
     }
 
-    /// Takes what could not be proved into the registry, unless the hub knows something newer; it stays unproven.
-    fn adopt(&mut self, order_id: &OrderId, view: Option<OrderView>) {
+    /// Takes what could not be proved into the registry, unless the hub knows something newer; it stays unverified.
+    fn adopt_unverified(&mut self, order_id: &OrderId, view: Option<OrderView>) {
         let Some(OrderView { state, .. }) = view else { return };
         let order = self.registry.orders.entry_ref(order_id).or_insert_with(|| ShownOrder {
             state: state.clone(),
-            unproven: true,
-            untold: false,
+            unverified: true,
+            timeline_pending: false,
             sessions: Default::default(),
         });
         // After a reset versions begin anew, so of equal ones the newer reading counts until a proof tells.
-        if order.unproven && !order.state.version.supersedes(state.version) {
+        if order.unverified && !order.state.version.supersedes(state.version) {
             order.state = state;
         }
     }
@@ -288,29 +289,29 @@ impl Hub {
         key: SessionKey,
         answer: Option<Answer>,
         truths: &BTreeMap<OrderId, Truth>,
-        proven: bool,
+        verified: bool,
         now: Timestamp,
     ) {
         let mut snapshot = PendingSnapshot::new(now, answer != Some(Answer::Everything));
         for (order_id, truth) in truths {
-            let settled = truth.known && proven;
-            let view = if settled { truth.view() } else { self.hub_view(order_id, truth) };
+            let is_verified = truth.known && verified;
+            let view = if is_verified { truth.view() } else { self.hub_view(order_id, truth) };
             let Some(session) = self.registry.sessions.get(key) else { return };
             let view = view.filter(|view| session.sees(&view.state));
             if let Some(view) = &view {
                 self.registry.orders.entry_ref(order_id).or_insert_with(|| ShownOrder {
                     state: view.state.clone(),
-                    unproven: !settled,
-                    untold: false,
+                    unverified: !is_verified,
+                    timeline_pending: false,
                     sessions: Default::default(),
                 });
             }
             #[cfg(test)]
             super::rules::break_off_at(truth.history.as_ref(), "unshowable");
-            self.registry.show(key, order_id, view.as_ref(), settled, &mut snapshot);
-            if view.is_some() && !settled && self.rules.hold(Rule::Unproven) {
+            self.registry.show(key, order_id, view.as_ref(), is_verified, &mut snapshot);
+            if view.is_some() && !is_verified && self.rules.hold(HubRule::Unverified) {
                 if let Some(order) = self.registry.orders.get_mut(order_id) {
-                    order.untold = true;
+                    order.timeline_pending = true;
                 }
                 self.reads.order_due(order_id);
             }
@@ -320,21 +321,21 @@ impl Hub {
         {
             snapshot.list_end = session.list_end.clone();
         }
-        self.ask_for_unproven(key, truths);
+        self.ask_for_unverified(key, truths);
         if answer.is_some() || !snapshot.is_empty() {
             self.registry.put_snapshot(key, snapshot);
         }
-        let not_visible = self.registry.sessions.get_mut(key).map(Session::take_not_visible).unwrap_or_default();
+        let not_visible = self.registry.sessions.get_mut(key).map(SessionEntry::take_not_visible).unwrap_or_default();
         if !not_visible.is_empty() {
             self.registry.put_not_visible(key, not_visible);
         }
     }
 
-    /// What a session was shown after its read was sent is no part of the answer: where that is unproven, it is read.
-    fn ask_for_unproven(&mut self, key: SessionKey, truths: &BTreeMap<OrderId, Truth>) {
+    /// What a session was shown after its read was sent is no part of the answer: where that is unverified, it is read.
+    fn ask_for_unverified(&mut self, key: SessionKey, truths: &BTreeMap<OrderId, Truth>) {
         let Some(session) = self.registry.sessions.get(key) else { return };
         for order_id in session.shown.keys().filter(|order_id| !truths.contains_key(*order_id)) {
-            if self.registry.orders.get(order_id).is_some_and(|order| order.unproven) {
+            if self.registry.orders.get(order_id).is_some_and(|order| order.unverified) {
                 self.reads.order_due(order_id);
             }
         }

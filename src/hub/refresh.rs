@@ -1,13 +1,13 @@
-//! A session goes on with other eyes: the same user, or a link, whose token lists other orders now.
+//! A session goes on as another viewer: the same user, or a link, whose token lists other orders now.
 
-use super::{Hub, Phase, SessionKey};
+use super::{Hub, SessionKey, SessionPhase};
 use crate::{
     domain::{OrderId, Timestamp, Viewer},
     protocol::PendingSnapshot,
 };
 
 impl Hub {
-    /// Changes whose eyes a session serves. What these may not see leaves the screen at once; what they may see besides
+    /// Changes who a session serves. What that one may not see leaves the screen at once; what they may see besides
     /// is read, and comes as a partial snapshot. Records are shown on without a pause. `now` is the moment it is true for.
     pub fn refresh(&mut self, key: SessionKey, viewer: Viewer, now: Timestamp) {
         if self.registry.sessions.get(key).is_none_or(|session| session.viewer == viewer) {
@@ -17,8 +17,8 @@ impl Hub {
         self.withdraw_unseen(key, now);
         let Some(session) = self.registry.sessions.get_mut(key) else { return };
         // A session that waits for its client's `sync` has asked for nothing yet.
-        if session.phase == Phase::Live || session.queued {
-            // A read under way answers for the eyes before.
+        if session.phase == SessionPhase::Live || session.queued {
+            // A read under way answers for the viewer before.
             session.serial = session.serial.wrapping_add(1);
             session.queued = false;
             session.refreshed = true;
@@ -31,14 +31,14 @@ impl Hub {
         let Some(session) = self.registry.sessions.get(key) else { return false };
         let Viewer::Link { orders } = &session.viewer else { return false };
         let is_terminal = |order_id| self.registry.orders.get(order_id).is_some_and(|order| order.state.terminal);
-        session.phase == Phase::Live
+        session.phase == SessionPhase::Live
             && !orders.is_empty()
             && orders.iter().all(|order_id| session.shown.contains_key(order_id) && is_terminal(order_id))
     }
 
     fn withdraw_unseen(&mut self, key: SessionKey, now: Timestamp) {
         let Some(session) = self.registry.sessions.get(key) else { return };
-        if session.phase != Phase::Live {
+        if session.phase != SessionPhase::Live {
             return;
         }
         let sees = |order_id| self.registry.orders.get(order_id).is_none_or(|order| session.sees(&order.state));

@@ -13,7 +13,7 @@ use super::{
     identity::SessionIdentity,
     mailbox::{Mailbox, Put},
     places::Standing,
-    rules::{Rule, Rules},
+    rules::{HubRule, HubRules},
 };
 use crate::{
     domain::{LinkId, ListPlace, OrderId, OrderState, Rev, Timestamp, UserId, Viewer},
@@ -28,7 +28,7 @@ new_key_type! {
 /// The registry of one instance.
 #[derive(Debug, Default)]
 pub(super) struct Registry {
-    pub(super) sessions: SlotMap<SessionKey, Session>,
+    pub(super) sessions: SlotMap<SessionKey, SessionEntry>,
     pub(super) orders: HashMap<OrderId, ShownOrder>,
     pub(super) by_user: HashMap<UserId, HashSet<SessionKey>>,
     /// Links by the orders they list.
@@ -41,7 +41,7 @@ pub(super) struct Registry {
     by_token: HashMap<Box<str>, HashSet<SessionKey>>,
     /// All sessions by a number, for audits to draw from.
     pub(super) roll: IndexSet<SessionKey, DefaultHashBuilder>,
-    pub(super) rules: Rules,
+    pub(super) rules: HubRules,
     /// The newest session's number.
     pub(super) joined: u64,
     /// Sessions whose mailbox passed its limit in this step; what they show is forgotten at its end.
@@ -53,7 +53,7 @@ pub(super) struct Registry {
 
 /// One open session, as the hub sees it.
 #[derive(Debug)]
-pub(super) struct Session {
+pub(super) struct SessionEntry {
     pub(super) viewer: Viewer,
     /// A `subscribe` of the client: only these orders.
     pub(super) subscription: Option<HashSet<OrderId>>,
@@ -63,7 +63,7 @@ pub(super) struct Session {
     pub(super) identity: Option<SessionIdentity>,
     /// Which of all sessions it is, by age; set when it joins, and when it takes its place.
     pub(super) joined: u64,
-    pub(super) phase: Phase,
+    pub(super) phase: SessionPhase,
     /// Something was sent on this socket, so frames may be on their way to the client when it speaks.
     pub(super) has_been_live: bool,
     /// The client is still to hear which of the orders it subscribed to are not visible.
@@ -85,7 +85,7 @@ pub(super) struct Session {
 
 /// How far a session is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
+pub(super) enum SessionPhase {
     /// Gets nothing until it has been reconciled, and then this.
     Waiting(Answer),
     /// Gets every record.
@@ -123,10 +123,12 @@ impl Shown {
 
 impl Shown {
     /// Whether exactly this state is shown.
-    fn is(self, state: &OrderState, rules: Rules) -> bool {
+    fn is(self, state: &OrderState, rules: HubRules) -> bool {
         match self.version {
-            Some(version) if !rules.hold(Rule::Stamp) => version == state.version.number,
-            None if !rules.hold(Rule::SyncRev) => self.rev.is_some_and(|seen| seen.stamp.offset >= state.stamp.offset),
+            Some(version) if !rules.hold(HubRule::Stamp) => version == state.version.number,
+            None if !rules.hold(HubRule::SyncRev) => {
+                self.rev.is_some_and(|seen| seen.stamp.offset >= state.stamp.offset)
+            }
             _ => self.rev == Some(state.rev()),
         }
     }
@@ -146,13 +148,13 @@ pub(super) enum Delivered {
 pub(super) struct ShownOrder {
     pub(super) state: Arc<OrderState>,
     /// The state was folded from nothing, so the event that set it may have been a late one.
-    pub(super) unproven: bool,
+    pub(super) unverified: bool,
     /// A session shows it without its timeline.
-    pub(super) untold: bool,
+    pub(super) timeline_pending: bool,
     pub(super) sessions: HashSet<SessionKey>,
 }
 
-impl Session {
+impl SessionEntry {
     pub(super) fn sees(&self, state: &OrderState) -> bool {
         self.viewer.may_see(state)
             && self.subscription.as_ref().is_none_or(|subscription| subscription.contains(&state.order_id))
@@ -204,7 +206,7 @@ impl Session {
     /// Narrows or widens what the session sees; orders that are named are answered whether they differ or not.
     pub(super) fn subscribe(&mut self, orders: Option<Vec<OrderId>>) {
         self.unanswered = orders.is_some();
-        if self.phase == Phase::Waiting(Answer::Differences) {
+        if self.phase == SessionPhase::Waiting(Answer::Differences) {
             self.doubt(orders.iter().flatten().cloned());
         }
         self.subscription = orders.map(|orders| orders.into_iter().collect());
@@ -220,7 +222,7 @@ impl Session {
 }
 
 impl Registry {
-    pub(super) fn insert(&mut self, mut session: Session) -> SessionKey {
+    pub(super) fn insert(&mut self, mut session: SessionEntry) -> SessionKey {
         self.joined += 1;
         session.joined = self.joined;
         let viewer = session.viewer.clone();
@@ -241,7 +243,7 @@ impl Registry {
         key
     }
 
-    /// Changes whose eyes a session serves; what it shows stays as it is.
+    /// Changes who a session serves; what it shows stays as it is.
     pub(super) fn replace_viewer(&mut self, key: SessionKey, viewer: Viewer) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let before = std::mem::replace(&mut session.viewer, viewer.clone());
@@ -331,11 +333,11 @@ impl Registry {
     }
 
     fn is_to_see(&self, key: SessionKey, state: &OrderState) -> bool {
-        self.sessions.get(key).is_some_and(|session| session.phase == Phase::Live && session.sees(state))
+        self.sessions.get(key).is_some_and(|session| session.phase == SessionPhase::Live && session.sees(state))
     }
 
     pub(super) fn is_live(&self, key: SessionKey) -> bool {
-        self.sessions.get(key).is_some_and(|session| session.phase == Phase::Live)
+        self.sessions.get(key).is_some_and(|session| session.phase == SessionPhase::Live)
     }
 
     /// Shows a live session what a record said of an order that the registry holds.
@@ -418,18 +420,18 @@ impl Registry {
     }
 
     /// Says whether what a session shows has been proved complete.
-    pub(super) fn set_proven(&mut self, key: SessionKey, proven: bool) {
+    pub(super) fn set_verified(&mut self, key: SessionKey, verified: bool) {
         if let Some(session) = self.sessions.get(key)
-            && session.mailbox.set_proven(proven)
+            && session.mailbox.set_verified(verified)
         {
             self.woken.push(session.mailbox.clone());
         }
     }
 
     /// Says why a session shows an order that could not be proved for too long.
-    pub(super) fn set_overdue(&mut self, key: SessionKey, overdue: StaleReasons) {
+    pub(super) fn set_stale_orders(&mut self, key: SessionKey, stale_orders: StaleReasons) {
         if let Some(session) = self.sessions.get(key)
-            && session.mailbox.set_overdue(overdue)
+            && session.mailbox.set_stale_orders(stale_orders)
         {
             self.woken.push(session.mailbox.clone());
         }
@@ -442,7 +444,7 @@ impl Registry {
                 self.woken.push(session.mailbox.clone());
             }
             if put == Put::Overflowed {
-                session.phase = Phase::Overflowed;
+                session.phase = SessionPhase::Overflowed;
                 self.counters.overflows += 1;
                 self.overflowed.push(key);
             }

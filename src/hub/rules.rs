@@ -2,9 +2,9 @@
 
 /// One rule; what happens without it is in the simulation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Rule {
+pub(crate) enum HubRule {
     /// What was folded from nothing is a doubt about the order until a read asked for it.
-    Unproven,
+    Unverified,
     /// States are compared by the record that set them, not by version.
     Stamp,
     /// A record below the tail's end is ignored.
@@ -36,19 +36,19 @@ pub(super) fn break_off_at(history: Option<&crate::domain::History>, status: &st
 
 /// All rules hold, but one that a test has switched off.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Rules {
+pub(super) struct HubRules {
     #[cfg(test)]
-    pub(super) off: Option<Rule>,
+    pub(super) off: Option<HubRule>,
 }
 
-impl Rules {
+impl HubRules {
     #[cfg(test)]
-    pub(super) fn hold(self, rule: Rule) -> bool {
+    pub(super) fn hold(self, rule: HubRule) -> bool {
         self.off != Some(rule)
     }
 
     #[cfg(not(test))]
-    pub(super) const fn hold(self, _rule: Rule) -> bool {
+    pub(super) const fn hold(self, _rule: HubRule) -> bool {
         true
     }
 }

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::rules::{Rule, Rules};
+use super::rules::{LogRule, LogRules};
 use crate::{
     domain::Timestamp,
     protocol::{StaleReason, StaleReasons, Staleness},
@@ -34,7 +34,7 @@ const AWAITED_APART: u32 = 16;
 #[derive(Debug)]
 pub struct Proofs {
     stale_after: Duration,
-    pub(crate) rules: Rules,
+    pub(crate) rules: LogRules,
     partitions: BTreeMap<i32, Proof>,
     /// When the partitions were last listed.
     listed_at: Option<Instant>,
@@ -58,7 +58,7 @@ struct Proof {
 impl Proofs {
     /// Nothing is proved.
     pub fn new(stale_after: Duration) -> Self {
-        Self { stale_after, rules: Rules::default(), partitions: BTreeMap::new(), listed_at: None }
+        Self { stale_after, rules: LogRules::default(), partitions: BTreeMap::new(), listed_at: None }
     }
 
     /// The topic has these partitions, it was said at that moment. Those it has not any more are forgotten.
@@ -73,7 +73,7 @@ impl Proofs {
 
     /// The partition ended at `end` when it was asked at `queried_at`, whatever transactions were open.
     pub fn on_end(&mut self, partition: i32, end: i64, queried_at: Instant) {
-        if let Some(proof) = self.partitions.get_mut(&partition).filter(|_| self.rules.hold(Rule::WholeLog)) {
+        if let Some(proof) = self.partitions.get_mut(&partition).filter(|_| self.rules.hold(LogRule::WholeLog)) {
             proof.await_end(end, queried_at, self.stale_after);
         }
     }
@@ -82,7 +82,7 @@ impl Proofs {
     pub fn on_stable_end(&mut self, partition: i32, end: i64, queried_at: Instant) {
         let Some(proof) = self.partitions.get_mut(&partition) else { return };
         proof.stable = Some((end, queried_at));
-        if !self.rules.hold(Rule::WholeLog) {
+        if !self.rules.hold(LogRule::WholeLog) {
             proof.await_end(end, queried_at, self.stale_after);
         }
     }
@@ -139,7 +139,7 @@ impl Proofs {
 
     fn is_recent(&self, moment: Option<Instant>, now: Instant) -> bool {
         let within = |moment| now.saturating_duration_since(moment) <= self.stale_after;
-        moment.is_some_and(|moment| within(moment) || !self.rules.hold(Rule::Silence))
+        moment.is_some_and(|moment| within(moment) || !self.rules.hold(LogRule::Silence))
     }
 }
 

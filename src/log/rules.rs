@@ -1,8 +1,8 @@
-//! Rules the pipelines follow, by name, so that the simulation can switch each off and see that it is needed.
+//! LogRules the pipelines follow, by name, so that the simulation can switch each off and see that it is needed.
 
 /// One rule; what happens without it is in the simulation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Rule {
+pub(crate) enum LogRule {
     /// What has not been proved for a while is stale.
     Silence,
     /// What is proved is all that has been acknowledged, not what may be read of it.
@@ -15,19 +15,19 @@ pub(crate) enum Rule {
 
 /// All rules hold, but one that a test has switched off.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Rules {
+pub(crate) struct LogRules {
     #[cfg(test)]
-    pub(crate) off: Option<Rule>,
+    pub(crate) off: Option<LogRule>,
 }
 
-impl Rules {
+impl LogRules {
     #[cfg(test)]
-    pub(crate) fn hold(self, rule: Rule) -> bool {
+    pub(crate) fn hold(self, rule: LogRule) -> bool {
         self.off != Some(rule)
     }
 
     #[cfg(not(test))]
-    pub(crate) const fn hold(self, _rule: Rule) -> bool {
+    pub(crate) const fn hold(self, _rule: LogRule) -> bool {
         true
     }
 }

@@ -55,7 +55,7 @@ pub enum Compaction {
     /// It is not.
     Off,
     /// The right to ask is missing, or the brokers do not know the question.
-    Untold,
+    Unknown,
 }
 
 impl Compaction {
@@ -64,7 +64,7 @@ impl Compaction {
         match (before, told) {
             (Some(Self::On), _) | (_, Some(true)) => Self::On,
             (_, Some(false)) | (Some(Self::Off), None) => Self::Off,
-            (_, None) => Self::Untold,
+            (_, None) => Self::Unknown,
         }
     }
 }

@@ -26,7 +26,7 @@ pub enum ServerMessage<'a> {
         /// [`super::VERSION`].
         protocol: u32,
     },
-    /// The order is not, or no longer, for these eyes.
+    /// The order is not, or no longer, for this viewer.
     Removed {
         /// The order.
         order_id: &'a OrderId,

@@ -5,7 +5,7 @@
 //!   assigned ─► Opening ─► Checking ─► ReadingBack ─► Reading ─► batches
 //!                 ▲  ▲         │             │
 //!                 │  └─ Moving ┴──── Halted ◄┘
-//!                 └── lost, refused: begin again from stored progress, under a new number
+//!                 └── lost, refused: begin again from stored progress, under a new fence
 //! ```
 
 use std::{
@@ -22,7 +22,7 @@ use crate::{
         Policies,
         continuity::{self, Continuity, Decision, Move},
         progress::ProgressView,
-        rules::{Rule, Rules},
+        rules::{LogRule, LogRules},
         view::{Compaction, LogView, Watermarks},
     },
 };
@@ -36,9 +36,9 @@ pub(crate) struct Assignment {
     log_id: String,
     compaction: Option<Compaction>,
     policies: Policies,
-    pub(crate) rules: Rules,
+    pub(crate) rules: LogRules,
     partitions: BTreeMap<i32, Partition>,
-    last_number: u64,
+    last_fence: u64,
     /// The positions the consumer reads from are not those it was told last.
     stands_elsewhere: bool,
     /// Partitions that something came from since the client was told where to read. Before that, what it says of a
@@ -52,13 +52,13 @@ pub(crate) struct Assignment {
 
 #[derive(Debug)]
 struct Partition {
-    /// What is in flight of this partition carries this number; what carries an older one is invalid.
-    number: u64,
-    phase: Phase,
+    /// What is in flight of this partition carries this fence; what carries an older one is invalid.
+    fence: u64,
+    phase: PartitionPhase,
 }
 
 #[derive(Debug)]
-enum Phase {
+enum PartitionPhase {
     /// Progress is to be read, not before this moment.
     Opening { not_before: Option<Instant>, asked: bool },
     /// Progress was read; the log is to be compared with it.
@@ -99,15 +99,15 @@ pub(crate) enum Intake {
 }
 
 impl Assignment {
-    /// Nothing is assigned yet. Numbers begin above `last_number`.
-    pub(crate) fn new(policies: Policies, last_number: u64) -> Self {
+    /// Nothing is assigned yet. Fences begin above `last_fence`.
+    pub(crate) fn new(policies: Policies, last_fence: u64) -> Self {
         Self {
             log_id: String::new(),
             compaction: None,
             policies,
-            rules: Rules::default(),
+            rules: LogRules::default(),
             partitions: BTreeMap::new(),
-            last_number,
+            last_fence,
             stands_elsewhere: false,
             heard: BTreeSet::new(),
             rejected: HashMap::new(),
@@ -119,26 +119,26 @@ impl Assignment {
 
     /// These partitions are ours from now on, and no others.
     pub(crate) fn on_assigned(&mut self, partitions: impl IntoIterator<Item = i32>) {
-        let number = self.next_number();
+        let fence = self.next_fence();
         self.partitions = partitions
             .into_iter()
-            .map(|partition| (partition, Partition { number, phase: Phase::opening(None) }))
+            .map(|partition| (partition, Partition { fence, phase: PartitionPhase::opening(None) }))
             .collect();
         self.stands_elsewhere = true;
     }
 
-    /// None are ours any more. Returns the highest number that is invalid now.
+    /// None are ours any more. Returns the highest fence that is invalid now.
     pub(crate) fn on_revoked(&mut self) -> u64 {
         self.partitions.clear();
         self.stands_elsewhere = false;
-        self.next_number() - 1
+        self.next_fence() - 1
     }
 
     /// A record was read. Says what to do with it.
     pub(crate) fn on_record(&mut self, partition: i32, offset: i64, digest: u64) -> Intake {
         self.heard.insert(partition);
         let Some(entry) = self.partitions.get_mut(&partition) else { return Intake::Pass };
-        if let Phase::ReadingBack { expected, .. } = entry.phase {
+        if let PartitionPhase::ReadingBack { expected, .. } = entry.phase {
             if offset < expected.offset {
                 return Intake::Pass;
             }
@@ -148,9 +148,9 @@ impl Assignment {
                 (false, _) => ReadBack::Missing,
             };
             entry.phase = entry.phase.read_back(found, self.compaction, &self.log_id, self.policies);
-            self.stands_elsewhere |= !matches!(entry.phase, Phase::Reading { .. });
+            self.stands_elsewhere |= !matches!(entry.phase, PartitionPhase::Reading { .. });
         }
-        let Phase::Reading { collected } = &mut entry.phase else { return Intake::Pass };
+        let PartitionPhase::Reading { collected } = &mut entry.phase else { return Intake::Pass };
         if offset < collected.next_offset() {
             return Intake::Pass;
         }
@@ -165,7 +165,7 @@ impl Assignment {
     pub(crate) fn on_end_of_partition(&mut self, partition: i32) {
         self.heard.insert(partition);
         let Some(entry) = self.partitions.get_mut(&partition) else { return };
-        if matches!(entry.phase, Phase::ReadingBack { .. }) {
+        if matches!(entry.phase, PartitionPhase::ReadingBack { .. }) {
             entry.phase = entry.phase.read_back(ReadBack::Missing, self.compaction, &self.log_id, self.policies);
             self.stands_elsewhere = true;
         }
@@ -182,15 +182,15 @@ impl Assignment {
 
     // ── from the writer ────────────────────────────────────────────────────────────────────────────────────────────
 
-    /// Progress was read, for what was asked under `number` or before.
-    pub(crate) fn on_progress(&mut self, number: u64, progress: &[Progress], read_at: Instant) {
+    /// Progress was read, for what was asked under `fence` or before.
+    pub(crate) fn on_progress(&mut self, fence: u64, progress: &[Progress], read_at: Instant) {
         for (partition, entry) in &mut self.partitions {
-            if entry.number <= number && matches!(entry.phase, Phase::Opening { asked: true, .. }) {
+            if entry.fence <= fence && matches!(entry.phase, PartitionPhase::Opening { asked: true, .. }) {
                 let progress = progress.iter().find(|progress| progress.partition == *partition);
                 entry.phase = match progress {
-                    Some(progress) => Phase::Checking { progress: progress.clone(), read_at },
+                    Some(progress) => PartitionPhase::Checking { progress: progress.clone(), read_at },
                     // Its watermarks were not known when progress rows were made.
-                    None => Phase::opening(Some(read_at + RETRY_INTERVAL)),
+                    None => PartitionPhase::opening(Some(read_at + RETRY_INTERVAL)),
                 };
             }
         }
@@ -199,21 +199,22 @@ impl Assignment {
     /// A partition's progress was moved, or somebody else moved it: it is read again.
     pub(crate) fn on_moved(&mut self, partition: i32) {
         if let Some(entry) = self.partitions.get_mut(&partition)
-            && matches!(entry.phase, Phase::Moving { .. })
+            && matches!(entry.phase, PartitionPhase::Moving { .. })
         {
-            entry.phase = Phase::opening(None);
+            entry.phase = PartitionPhase::opening(None);
         }
     }
 
     /// Nobody knows how far progress is, or whether the log is still the same: all that was collected is dropped and
-    /// every partition begins again, not before that moment. Returns the highest number that is invalid now.
+    /// every partition begins again, not before that moment. Returns the highest fence that is invalid now.
     pub(crate) fn on_lost(&mut self, not_before: Option<Instant>) -> u64 {
-        let number = self.next_number();
-        for entry in self.partitions.values_mut().filter(|entry| !matches!(entry.phase, Phase::Halted { .. })) {
-            *entry = Partition { number, phase: Phase::opening(not_before) };
+        let fence = self.next_fence();
+        for entry in self.partitions.values_mut().filter(|entry| !matches!(entry.phase, PartitionPhase::Halted { .. }))
+        {
+            *entry = Partition { fence, phase: PartitionPhase::opening(not_before) };
         }
         self.stands_elsewhere = true;
-        number - 1
+        fence - 1
     }
 
     /// The store refused these records: begin again, and make them dead letters when they come.
@@ -224,9 +225,9 @@ impl Assignment {
 
     /// This partition cannot go on for now: it begins again at `not_before`.
     pub(crate) fn on_blocked(&mut self, partition: i32, not_before: Instant) {
-        let number = self.next_number();
+        let fence = self.next_fence();
         if let Some(entry) = self.partitions.get_mut(&partition) {
-            *entry = Partition { number, phase: Phase::opening(Some(not_before)) };
+            *entry = Partition { fence, phase: PartitionPhase::opening(Some(not_before)) };
             self.stands_elsewhere = true;
         }
     }
@@ -240,7 +241,7 @@ impl Assignment {
     /// restored from a backup.
     pub(crate) fn stands_above(&self, stored: &[Progress]) -> bool {
         self.partitions.iter().any(|(partition, entry)| {
-            let Phase::Reading { collected } = &entry.phase else { return false };
+            let PartitionPhase::Reading { collected } = &entry.phase else { return false };
             let row = stored.iter().find(|progress| progress.partition == *partition);
             row.is_none_or(|row| row.next_offset < collected.read_from())
         })
@@ -249,7 +250,7 @@ impl Assignment {
     // ── from the log ───────────────────────────────────────────────────────────────────────────────────────────────
 
     /// Compares partitions whose progress was read with the log. Another log under way makes all begin again: then it
-    /// returns the highest number that is invalid now.
+    /// returns the highest fence that is invalid now.
     pub(crate) fn on_log(&mut self, view: &LogView) -> Option<u64> {
         let log_id = &view.log_id;
         let watermarks: BTreeMap<i32, Watermarks> = view.watermarks().collect();
@@ -260,12 +261,12 @@ impl Assignment {
             return Some(self.on_lost(None));
         }
         for (partition, entry) in &mut self.partitions {
-            let Phase::Checking { progress, read_at } = &entry.phase else { continue };
+            let PartitionPhase::Checking { progress, read_at } = &entry.phase else { continue };
             // An older answer could show a log that ends below what was applied in the meantime.
-            let newer = |log: &&Watermarks| log.queried_at >= *read_at || !self.rules.hold(Rule::NewerLook);
+            let newer = |log: &&Watermarks| log.queried_at >= *read_at || !self.rules.hold(LogRule::NewerLook);
             let Some(log) = watermarks.get(partition).filter(newer) else { continue };
             let continuity = continuity::compare(progress, &self.log_id, *log);
-            entry.phase = Phase::decided(continuity, progress.clone(), &self.log_id, *log, self.policies);
+            entry.phase = PartitionPhase::decided(continuity, progress.clone(), &self.log_id, *log, self.policies);
             self.stands_elsewhere = true;
         }
         None
@@ -273,28 +274,28 @@ impl Assignment {
 
     // ── what is to be done ─────────────────────────────────────────────────────────────────────────────────────────
 
-    /// The partitions whose progress has to be read, and the number to ask under; none if nothing is to be asked.
+    /// The partitions whose progress has to be read, and the fence to ask under; none if nothing is to be asked.
     pub(crate) fn take_openings(&mut self, now: Instant) -> Option<(u64, Vec<i32>)> {
         let mut due = Vec::new();
         let mut highest = 0;
         for (partition, entry) in &mut self.partitions {
-            if let Phase::Opening { not_before, asked: asked @ false } = &mut entry.phase
+            if let PartitionPhase::Opening { not_before, asked: asked @ false } = &mut entry.phase
                 && not_before.is_none_or(|moment| moment <= now)
             {
                 *asked = true;
-                highest = highest.max(entry.number);
+                highest = highest.max(entry.fence);
                 due.push(*partition);
             }
         }
         (!due.is_empty()).then_some((highest, due))
     }
 
-    /// A partition whose progress has to be moved: its number, from where, and how.
+    /// A partition whose progress has to be moved: its fence, from where, and how.
     pub(crate) fn take_move(&mut self) -> Option<(u64, Progress, Move)> {
         self.partitions.values_mut().find_map(|entry| match &mut entry.phase {
-            Phase::Moving { from, to, asked: asked @ false } => {
+            PartitionPhase::Moving { from, to, asked: asked @ false } => {
                 *asked = true;
-                Some((entry.number, from.clone(), to.clone()))
+                Some((entry.fence, from.clone(), to.clone()))
             }
             _ => None,
         })
@@ -306,11 +307,11 @@ impl Assignment {
         if self.told_at.is_some_and(|told_at| stored.read_at <= told_at) {
             return None;
         }
-        let untold = self.partitions.iter().find_map(|(partition, entry)| {
+        let unreported = self.partitions.iter().find_map(|(partition, entry)| {
             let at = stored.of(*partition)?;
             let (stands_there, halt) = match &entry.phase {
-                Phase::Halted { progress, halt } => (progress == at, Some(*halt)),
-                Phase::Reading { collected } => {
+                PartitionPhase::Halted { progress, halt } => (progress == at, Some(*halt)),
+                PartitionPhase::Reading { collected } => {
                     ((collected.epoch(), collected.read_from()) == (at.epoch(), at.next_offset), None)
                 }
                 _ => return None,
@@ -319,7 +320,7 @@ impl Assignment {
             (stands_there && told != halt).then(|| (at.clone(), halt))
         })?;
         self.told_at = Some(now);
-        Some(untold)
+        Some(unreported)
     }
 
     /// Where the client has to read, if not where it was told last: partitions that are not read are not named.
@@ -328,9 +329,9 @@ impl Assignment {
             return None;
         }
         self.heard.clear();
-        let at = |phase: &Phase| match phase {
-            Phase::ReadingBack { expected, .. } => Some(expected.offset),
-            Phase::Reading { collected } => Some(collected.next_offset()),
+        let at = |phase: &PartitionPhase| match phase {
+            PartitionPhase::ReadingBack { expected, .. } => Some(expected.offset),
+            PartitionPhase::Reading { collected } => Some(collected.next_offset()),
             _ => None,
         };
         Some(self.partitions.iter().filter_map(|(partition, entry)| Some((*partition, at(&entry.phase)?))).collect())
@@ -339,15 +340,15 @@ impl Assignment {
     /// What was collected of a partition that is being read.
     pub(crate) fn collected(&mut self, partition: i32) -> Option<&mut Collected> {
         match &mut self.partitions.get_mut(&partition)?.phase {
-            Phase::Reading { collected } => Some(collected),
+            PartitionPhase::Reading { collected } => Some(collected),
             _ => None,
         }
     }
 
-    /// Everything that is being read: partition, number, what was collected.
+    /// Everything that is being read: partition, fence, what was collected.
     pub(crate) fn reading(&mut self) -> impl Iterator<Item = (i32, u64, &mut Collected)> {
         self.partitions.iter_mut().filter_map(|(partition, entry)| match &mut entry.phase {
-            Phase::Reading { collected } => Some((*partition, entry.number, collected)),
+            PartitionPhase::Reading { collected } => Some((*partition, entry.fence, collected)),
             _ => None,
         })
     }
@@ -361,28 +362,30 @@ impl Assignment {
     pub(crate) fn awaits_records(&self, ends: &BTreeMap<i32, i64>) -> bool {
         self.partitions.iter().any(|(partition, entry)| match &entry.phase {
             // If not the record, then the end of the partition.
-            Phase::ReadingBack { .. } => true,
-            Phase::Reading { collected } => ends.get(partition).is_some_and(|end| collected.next_offset() < *end),
+            PartitionPhase::ReadingBack { .. } => true,
+            PartitionPhase::Reading { collected } => {
+                ends.get(partition).is_some_and(|end| collected.next_offset() < *end)
+            }
             _ => false,
         })
     }
 
     /// The halted partitions.
     pub(crate) fn halts(&self) -> BTreeMap<i32, Halt> {
-        let halt = |phase: &Phase| match phase {
-            Phase::Halted { halt, .. } => Some(*halt),
+        let halt = |phase: &PartitionPhase| match phase {
+            PartitionPhase::Halted { halt, .. } => Some(*halt),
             _ => None,
         };
         self.partitions.iter().filter_map(|(partition, entry)| Some((*partition, halt(&entry.phase)?))).collect()
     }
 
-    fn next_number(&mut self) -> u64 {
-        self.last_number += 1;
-        self.last_number
+    fn next_fence(&mut self) -> u64 {
+        self.last_fence += 1;
+        self.last_fence
     }
 }
 
-impl Phase {
+impl PartitionPhase {
     fn opening(not_before: Option<Instant>) -> Self {
         Self::Opening { not_before, asked: false }
     }
@@ -404,7 +407,7 @@ impl Phase {
         match (found, compaction) {
             // Compaction takes records whose key has a newer one. Where it may be at work, that one is missing proves
             // nothing; another record in its place does, and so does a log that ends before.
-            (ReadBack::Same, _) | (ReadBack::Missing, Some(Compaction::On | Compaction::Untold)) => {
+            (ReadBack::Same, _) | (ReadBack::Missing, Some(Compaction::On | Compaction::Unknown)) => {
                 Self::Reading { collected: Collected::from(progress) }
             }
             (ReadBack::Missing, None) => Self::opening(Some(watermarks.queried_at + RETRY_INTERVAL)),

@@ -44,8 +44,8 @@ pub(crate) struct RefusedRecord {
 pub(crate) struct Work {
     /// The batch; its dead letters are still to be made of `refused`.
     pub(crate) batch: Batch,
-    /// The number each partition's part was read under.
-    pub(crate) numbers: BTreeMap<i32, u64>,
+    /// The fence each partition's part was read under.
+    pub(crate) fences: BTreeMap<i32, u64>,
     /// Per partition, in log order.
     pub(crate) refused: BTreeMap<i32, Vec<RefusedRecord>>,
     /// The records of events that the store may call unordered; likewise.
@@ -126,16 +126,16 @@ impl Collected {
 impl Work {
     fn empty(topic: &str) -> Self {
         let batch = Batch { topic: topic.to_owned(), partitions: Vec::new(), version_jump: u64::MAX };
-        Self { batch, numbers: BTreeMap::new(), refused: BTreeMap::new(), kept: BTreeMap::new() }
+        Self { batch, fences: BTreeMap::new(), refused: BTreeMap::new(), kept: BTreeMap::new() }
     }
 
     /// Takes what was collected of these partitions (in order). `None` if there is nothing.
     pub(crate) fn take<'a>(topic: &str, reading: impl Iterator<Item = (i32, u64, &'a mut Collected)>) -> Option<Self> {
         let mut work = Self::empty(topic);
-        for (partition, number, collected) in reading {
+        for (partition, fence, collected) in reading {
             if let Some((part, refused, kept)) = collected.take() {
                 work.batch.partitions.push(part);
-                work.numbers.insert(partition, number);
+                work.fences.insert(partition, fence);
                 work.kept.insert(partition, kept);
                 if !refused.is_empty() {
                     work.refused.insert(partition, refused);
@@ -158,14 +158,14 @@ impl Work {
         if self.batch.partitions.iter().map(size).sum::<usize>() < large {
             return vec![self];
         }
-        let Self { batch: Batch { topic, mut partitions, version_jump }, mut numbers, mut refused, mut kept } = self;
+        let Self { batch: Batch { topic, mut partitions, version_jump }, mut fences, mut refused, mut kept } = self;
         partitions.sort_by_key(|part| std::cmp::Reverse(size(part)));
         let mut works: Vec<(usize, Self)> =
             (0..SIDES).map(|_| (0, Self::empty(&topic).counting_jumps_beyond(version_jump))).collect();
         for part in partitions {
             let Some((events, work)) = works.iter_mut().min_by_key(|(events, _)| *events) else { break };
             *events += size(&part);
-            work.numbers.extend(numbers.remove_entry(&part.partition));
+            work.fences.extend(fences.remove_entry(&part.partition));
             work.refused.extend(refused.remove_entry(&part.partition));
             work.kept.extend(kept.remove_entry(&part.partition));
             work.batch.partitions.push(part);
@@ -179,11 +179,11 @@ impl Work {
 
     /// Drops the parts for which `is_invalid` says so.
     pub(crate) fn drop_invalid(&mut self, is_invalid: impl Fn(i32, u64) -> bool) {
-        let Self { batch, numbers, refused, kept } = self;
-        numbers.retain(|partition, number| !is_invalid(*partition, *number));
-        batch.partitions.retain(|part| numbers.contains_key(&part.partition));
-        refused.retain(|partition, _| numbers.contains_key(partition));
-        kept.retain(|partition, _| numbers.contains_key(partition));
+        let Self { batch, fences, refused, kept } = self;
+        fences.retain(|partition, fence| !is_invalid(*partition, *fence));
+        batch.partitions.retain(|part| fences.contains_key(&part.partition));
+        refused.retain(|partition, _| fences.contains_key(partition));
+        kept.retain(|partition, _| fences.contains_key(partition));
     }
 
     /// Turns events that the store calls unordered into records that cannot be used. Returns which.
@@ -215,9 +215,9 @@ impl Work {
         aside
     }
 
-    /// The highest number in it.
-    pub(crate) fn highest_number(&self) -> u64 {
-        self.numbers.values().copied().max().unwrap_or_default()
+    /// The highest fence in it.
+    pub(crate) fn highest_fence(&self) -> u64 {
+        self.fences.values().copied().max().unwrap_or_default()
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -13,7 +13,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 const REST: Duration = Duration::from_secs(600);
 
 /// What the task works with.
-pub struct CleaningParts {
+pub struct CleaningDependencies {
     /// Where orders are kept.
     pub store: Arc<dyn Store>,
     /// Which statuses are terminal.
@@ -25,18 +25,18 @@ pub struct CleaningParts {
 }
 
 /// Starts erasing.
-pub fn start(parts: CleaningParts) -> Component {
-    Component::task("cleaning", |stop| run(parts, stop))
+pub fn start(dependencies: CleaningDependencies) -> Component {
+    Component::task("cleaning", |stop| run(dependencies, stop))
 }
 
-async fn run(parts: CleaningParts, stop: CancellationToken) {
+async fn run(dependencies: CleaningDependencies, stop: CancellationToken) {
     let mut after = None;
     loop {
-        let stretch = parts.store.erase_ended(parts.age, &parts.lifecycle, after.as_ref());
+        let stretch = dependencies.store.erase_ended(dependencies.age, &dependencies.lifecycle, after.as_ref());
         let Some(erased) = stop.run_until_cancelled(stretch).await else { return };
         let pause = match erased {
             Ok(erased) => {
-                parts.metrics.orders_cleaned.inc_by(erased.orders);
+                dependencies.metrics.orders_cleaned.inc_by(erased.orders);
                 after = erased.next;
                 if after.is_some() { PAUSE } else { REST }
             }

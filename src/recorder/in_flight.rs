@@ -16,7 +16,7 @@ pub(crate) struct InFlight {
 
 #[derive(Debug, Default)]
 struct State {
-    /// What carries this number or a lower one is not to be applied any more.
+    /// What carries this fence or a lower one is not to be applied any more.
     invalid_up_to: u64,
     /// The same for single partitions: what goes before it was not applied.
     blocked: BTreeMap<i32, u64>,
@@ -27,26 +27,26 @@ struct State {
 }
 
 impl InFlight {
-    /// Takes back what was given under these numbers, unless it is being applied this moment.
+    /// Takes back what was given under these fences, unless it is being applied this moment.
     pub(crate) fn invalidate(&self, up_to: u64) {
         let mut state = self.lock();
         state.invalid_up_to = state.invalid_up_to.max(up_to);
     }
 
-    /// Whether what carries this number is invalid.
-    pub(crate) fn is_invalid(&self, number: u64) -> bool {
-        number <= self.lock().invalid_up_to
+    /// Whether what carries this fence is invalid.
+    pub(crate) fn is_invalid(&self, fence: u64) -> bool {
+        fence <= self.lock().invalid_up_to
     }
 
-    /// Takes back what was given of one partition under these numbers.
+    /// Takes back what was given of one partition under these fences.
     pub(crate) fn block(&self, partition: i32, up_to: u64) {
         self.lock().blocked.insert(partition, up_to);
     }
 
-    /// Whether what was given of this partition under this number is invalid.
-    pub(crate) fn is_partition_invalid(&self, partition: i32, number: u64) -> bool {
+    /// Whether what was given of this partition under this fence is invalid.
+    pub(crate) fn is_partition_invalid(&self, partition: i32, fence: u64) -> bool {
         let state = self.lock();
-        number <= state.invalid_up_to || state.blocked.get(&partition).is_some_and(|blocked| number <= *blocked)
+        fence <= state.invalid_up_to || state.blocked.get(&partition).is_some_and(|blocked| fence <= *blocked)
     }
 
     /// The writer was given something to do.

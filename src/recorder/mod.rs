@@ -49,7 +49,7 @@ pub(crate) const MAX_TASKS: usize = 3;
 const DEAD_LETTER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the recorder works with.
-pub struct RecorderParts {
+pub struct RecorderDependencies {
     /// Makes its clients.
     pub clients: KafkaClients,
     /// The source topic.
@@ -79,23 +79,26 @@ pub struct RecorderParts {
 }
 
 /// Starts the recorder: its writer, its thread, and what it has halted. The thread is to be stopped first.
-pub fn start(parts: RecorderParts, halts: watch::Sender<Halts>) -> Result<(Component, Component), StartError> {
+pub fn start(
+    dependencies: RecorderDependencies,
+    halts: watch::Sender<Halts>,
+) -> Result<(Component, Component), StartError> {
     let in_flight = Arc::new(InFlight::default());
     let (tasks, tasks_out) = tokio::sync::mpsc::channel(MAX_TASKS);
     let (replies, replies_out) = mpsc::sync_channel(MAX_TASKS);
     let writer = Writer {
-        store: parts.store.clone(),
+        store: dependencies.store.clone(),
         dead_letters: DeadLetters {
-            producer: Producer::new(&parts.clients, DEAD_LETTER_TIMEOUT)?,
-            topic: parts.dead_letter_topic.clone(),
-            source: parts.topic.clone(),
-            group_id: parts.group_id.clone(),
+            producer: Producer::new(&dependencies.clients, DEAD_LETTER_TIMEOUT)?,
+            topic: dependencies.dead_letter_topic.clone(),
+            source: dependencies.topic.clone(),
+            group_id: dependencies.group_id.clone(),
         },
         in_flight: in_flight.clone(),
         tasks: tasks_out,
         replies,
     };
-    let thread = RecorderThread::new(parts, halts, in_flight, tasks, replies_out)?;
+    let thread = RecorderThread::new(dependencies, halts, in_flight, tasks, replies_out)?;
     let writer = Component::task("recorder-writer", |stop| writer.run(stop));
     let thread = Component::thread("recorder", move |stop| thread.run(&stop))?;
     Ok((writer, thread))

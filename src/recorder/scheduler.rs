@@ -73,10 +73,10 @@ impl Assignment {
         }
     }
 
-    /// Hears what became of a task. Returns the highest number that is invalid now, if one is.
+    /// Hears what became of a task. Returns the highest fence that is invalid now, if one is.
     pub(crate) fn on_reply(&mut self, reply: Reply, now: Instant) -> Option<u64> {
         match reply {
-            Reply::Opened { number, progress, read_at } => self.on_progress(number, &progress, read_at),
+            Reply::Opened { fence, progress, read_at } => self.on_progress(fence, &progress, read_at),
             Reply::Relocated { partition, .. } => self.on_moved(partition),
             Reply::Applied { positions, blocked, .. } => {
                 for (partition, next_offset) in positions {
@@ -85,7 +85,7 @@ impl Assignment {
                 self.block(blocked, now);
             }
             Reply::Blocked(partitions) => self.block(partitions, now),
-            Reply::HaltSet | Reply::Void => {}
+            Reply::HaltSet | Reply::Invalidated => {}
             Reply::Lost => return Some(self.on_lost(None)),
             Reply::Rejected(events) => {
                 return Some(self.on_rejected(events.into_iter().map(|event| (event.stamp, event.message))));
@@ -108,7 +108,7 @@ impl Assignment {
         stored: &ProgressView,
         now: Instant,
     ) -> Option<Task> {
-        if let Some((number, _)) = self.take_openings(now) {
+        if let Some((fence, _)) = self.take_openings(now) {
             // Those that somebody else has, too: of a partition without a row nothing can be proved, and nobody would know
             // what was lost of it unrecorded.
             let opening = TopicOpening {
@@ -117,9 +117,9 @@ impl Assignment {
                 partition_count: view.partition_count(),
                 low_watermarks: view.watermarks().map(|(partition, log)| (partition, log.low)).collect(),
             };
-            return Some(Task::Open { number, opening });
+            return Some(Task::Open { fence, opening });
         }
-        if let Some((number, from, moved)) = self.take_move() {
+        if let Some((fence, from, moved)) = self.take_move() {
             let relocation = Relocation {
                 topic: topic.to_owned(),
                 from,
@@ -127,7 +127,7 @@ impl Assignment {
                 lost_range: moved.lost_range,
                 partition_count: moved.recount.then(|| view.partition_count()),
             };
-            return Some(Task::Relocate { number, relocation });
+            return Some(Task::Relocate { fence, relocation });
         }
         let (at, halt) = self.take_halt(stored, now)?;
         Some(Task::SetHalt(HaltFinding { topic: topic.to_owned(), at, halt }))

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    MAX_TASKS, RecorderParts,
+    MAX_TASKS, RecorderDependencies,
     assignment::Assignment,
     batch::Work,
     in_flight::InFlight,
@@ -58,7 +58,7 @@ const UNORDERED_INTERVAL: Duration = Duration::from_secs(60);
 const FINISH_TIMEOUT: Duration = Duration::from_secs(3);
 
 pub(super) struct RecorderThread {
-    parts: RecorderParts,
+    dependencies: RecorderDependencies,
     reader: Reader<GroupEvents<Rebalancing>>,
     halts: watch::Sender<Halts>,
     in_flight: Arc<InFlight>,
@@ -105,16 +105,17 @@ impl Gathering {
 
 impl RecorderThread {
     pub(super) fn new(
-        parts: RecorderParts,
+        dependencies: RecorderDependencies,
         halts: watch::Sender<Halts>,
         in_flight: Arc<InFlight>,
         tasks: mpsc::Sender<Vec<Task>>,
         replies: Receiver<Vec<Reply>>,
     ) -> Result<Self, StartError> {
-        let client = parts.clients.recorder_client(&parts.topic, rebalancing(&parts, &in_flight, 0))?;
+        let client =
+            dependencies.clients.recorder_client(&dependencies.topic, rebalancing(&dependencies, &in_flight, 0))?;
         Ok(Self {
-            reader: Reader::new("recorder", &parts.topic, client),
-            parts,
+            reader: Reader::new("recorder", &dependencies.topic, client),
+            dependencies,
             halts,
             in_flight,
             tasks,
@@ -188,7 +189,7 @@ impl RecorderThread {
             match polled {
                 Polled::Record(record) => {
                     let mut assignment = self.reader.context().rebalance().assignment();
-                    if take(&record, &mut assignment, &self.parts, self.accepts_unversioned, received_at) {
+                    if take(&record, &mut assignment, &self.dependencies, self.accepts_unversioned, received_at) {
                         self.gathering.add(record.len());
                     }
                 }
@@ -222,10 +223,10 @@ impl RecorderThread {
         if !self.has_room() {
             return;
         }
-        let work = Work::take(&self.parts.topic, self.assignment().reading());
+        let work = Work::take(&self.dependencies.topic, self.assignment().reading());
         self.gathering = Gathering::default();
         if let Some(work) = work {
-            let work = work.counting_jumps_beyond(self.parts.version_jump);
+            let work = work.counting_jumps_beyond(self.dependencies.version_jump);
             self.give(work.divide(LARGE_BATCH).into_iter().map(Task::Apply).collect());
         }
     }
@@ -279,7 +280,9 @@ impl RecorderThread {
     }
 
     fn nobody_records(&mut self) -> bool {
-        let (Some(view), Some(stored)) = (&self.view, self.parts.progress.borrow().clone()) else { return false };
+        let (Some(view), Some(stored)) = (&self.view, self.dependencies.progress.borrow().clone()) else {
+            return false;
+        };
         self.unrecorded.is_seen(&self.reader.context().rebalance().assignment(), view, &stored, Instant::now())
     }
 
@@ -289,8 +292,8 @@ impl RecorderThread {
         self.reader.context().retire();
         let invalid = self.assignment().on_revoked();
         self.in_flight.invalidate(invalid);
-        let rebalancing = rebalancing(&self.parts, &self.in_flight, invalid);
-        self.reader.replace(why, self.parts.clients.recorder_client(&self.parts.topic, rebalancing));
+        let rebalancing = rebalancing(&self.dependencies, &self.in_flight, invalid);
+        self.reader.replace(why, self.dependencies.clients.recorder_client(&self.dependencies.topic, rebalancing));
     }
 
     /// Never held across a poll, which may rebalance.
@@ -308,25 +311,25 @@ impl RecorderThread {
     }
 }
 
-fn rebalancing(parts: &RecorderParts, in_flight: &Arc<InFlight>, last_number: u64) -> Rebalancing {
-    Rebalancing::new(Assignment::new(parts.policies, last_number), in_flight.clone())
+fn rebalancing(dependencies: &RecorderDependencies, in_flight: &Arc<InFlight>, last_fence: u64) -> Rebalancing {
+    Rebalancing::new(Assignment::new(dependencies.policies, last_fence), in_flight.clone())
 }
 
 /// Takes a record into what is collected. Says whether it was one to be taken.
 fn take(
     record: &Record<'_>,
     assignment: &mut Assignment,
-    parts: &RecorderParts,
+    dependencies: &RecorderDependencies,
     accepts_unversioned: bool,
     received_at: Timestamp,
 ) -> bool {
     let decode = |epoch| {
         let headers = record.headers();
-        parts.decoder.decode(&record.raw(&headers, received_at), &LogContext { epoch, accepts_unversioned })
+        dependencies.decoder.decode(&record.raw(&headers, received_at), &LogContext { epoch, accepts_unversioned })
     };
     let place = (record.partition(), record.offset());
     let taken = assignment.take(place, record.digest(), decode, || record.to_owned());
-    let metrics = &parts.metrics.recorder;
+    let metrics = &dependencies.metrics.recorder;
     match taken {
         Taken::Event { occurred_at_unreadable } => {
             metrics.occurred_at_unreadable.inc_by(u64::from(occurred_at_unreadable));

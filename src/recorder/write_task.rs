@@ -22,9 +22,9 @@ use crate::{
 #[derive(Debug)]
 pub(crate) enum Task {
     /// Make progress rows where they are missing, and read them.
-    Open { number: u64, opening: TopicOpening },
+    Open { fence: u64, opening: TopicOpening },
     /// Move progress.
-    Relocate { number: u64, relocation: Relocation },
+    Relocate { fence: u64, relocation: Relocation },
     /// Say whether a partition is halted.
     SetHalt(HaltFinding),
     /// Apply a batch.
@@ -35,7 +35,7 @@ pub(crate) enum Task {
 #[derive(Debug)]
 pub(crate) enum Reply {
     /// Progress as it is.
-    Opened { number: u64, progress: Vec<Progress>, read_at: Instant },
+    Opened { fence: u64, progress: Vec<Progress>, read_at: Instant },
     /// Progress of this partition has moved, by this task or by somebody else.
     Relocated { partition: i32, lost_range: bool },
     /// Whether the partition is halted is known to all.
@@ -52,7 +52,7 @@ pub(crate) enum Reply {
     /// None of the dead letters could be delivered, and there was nothing else.
     Blocked(Vec<i32>),
     /// It was taken back before it was done.
-    Void,
+    Invalidated,
     /// Somebody else moved a partition on, or an answer to a commit was lost: nobody knows how far progress is.
     Lost,
     /// The store refused these events.
@@ -97,43 +97,43 @@ impl WriteTask {
     pub(crate) fn next(&mut self, in_flight: &InFlight) -> Next<'_> {
         let Self { task, undelivered, .. } = self;
         match task {
-            Task::Open { number, opening } if !in_flight.is_invalid(*number) => Next::Open(opening),
-            Task::Relocate { number, relocation } if !in_flight.is_invalid(*number) => Next::Relocate(relocation),
+            Task::Open { fence, opening } if !in_flight.is_invalid(*fence) => Next::Open(opening),
+            Task::Relocate { fence, relocation } if !in_flight.is_invalid(*fence) => Next::Relocate(relocation),
             Task::Apply(work) => {
-                work.drop_invalid(|partition, number| in_flight.is_partition_invalid(partition, number));
+                work.drop_invalid(|partition, fence| in_flight.is_partition_invalid(partition, fence));
                 if let Some(refused) = work.refused.values().next() {
                     Next::Deliver(refused)
                 } else if !work.is_empty() {
                     Next::Apply(&work.batch)
                 } else if undelivered.is_empty() {
-                    Next::Done(Reply::Void)
+                    Next::Done(Reply::Invalidated)
                 } else {
                     Next::Done(Reply::Blocked(std::mem::take(undelivered)))
                 }
             }
             // Never invalid: the store heeds it only where the partition still stands there.
             Task::SetHalt(finding) => Next::SetHalt(finding),
-            Task::Open { .. } | Task::Relocate { .. } => Next::Done(Reply::Void),
+            Task::Open { .. } | Task::Relocate { .. } => Next::Done(Reply::Invalidated),
         }
     }
 
-    /// The records that were to be delivered have been, as these letters; or not all of them, and the partition is to
+    /// The records that were to be delivered have been, as these dead letters; or not all of them, and the partition is to
     /// wait. Names the partition.
-    pub(crate) fn on_delivery(&mut self, letters: Option<Vec<DeadLetter>>, in_flight: &InFlight) -> Option<i32> {
+    pub(crate) fn on_delivery(&mut self, dead_letters: Option<Vec<DeadLetter>>, in_flight: &InFlight) -> Option<i32> {
         let Task::Apply(work) = &mut self.task else { return None };
         let (partition, refused) = work.refused.pop_first()?;
-        match letters {
-            Some(letters) => {
+        match dead_letters {
+            Some(dead_letters) => {
                 let codes = refused.iter().map(|refused| refused.refusal.code);
                 self.delivered.entry(partition).or_default().extend(codes);
                 if let Some(part) = work.batch.partitions.iter_mut().find(|part| part.partition == partition) {
-                    part.dead_letters.extend(letters);
-                    part.dead_letters.sort_by_key(|letter| letter.offset);
+                    part.dead_letters.extend(dead_letters);
+                    part.dead_letters.sort_by_key(|dead_letter| dead_letter.offset);
                 }
             }
             None => {
-                let number = work.numbers.get(&partition).copied().unwrap_or_default();
-                in_flight.block(partition, number);
+                let fence = work.fences.get(&partition).copied().unwrap_or_default();
+                in_flight.block(partition, fence);
                 self.undelivered.push(partition);
             }
         }
@@ -146,13 +146,13 @@ impl WriteTask {
         opened: Result<Vec<Progress>, StoreError>,
         read_at: Instant,
     ) -> Result<Reply, StoreError> {
-        let Task::Open { number, .. } = &self.task else { return Ok(Reply::Void) };
-        opened.map(|progress| Reply::Opened { number: *number, progress, read_at })
+        let Task::Open { fence, .. } = &self.task else { return Ok(Reply::Invalidated) };
+        opened.map(|progress| Reply::Opened { fence: *fence, progress, read_at })
     }
 
     /// The store has answered.
     pub(crate) fn on_relocated(&mut self, relocated: Result<(), StoreError>) -> Result<Reply, StoreError> {
-        let Task::Relocate { relocation, .. } = &self.task else { return Ok(Reply::Void) };
+        let Task::Relocate { relocation, .. } = &self.task else { return Ok(Reply::Invalidated) };
         let partition = relocation.from.partition;
         match relocated {
             Ok(()) => Ok(Reply::Relocated { partition, lost_range: relocation.lost_range.is_some() }),
@@ -167,18 +167,18 @@ impl WriteTask {
     }
 
     /// The store has answered. Where nobody knows how far progress is now, all that was collected with it is invalid. `None`:
-    /// there is something to be put aside first, so ask what comes [next](Self::next).
+    /// there is a dead letter to be written first, so ask what comes [next](Self::next).
     pub(crate) fn on_applied(
         &mut self,
         applied: Result<Applied, StoreError>,
         in_flight: &InFlight,
     ) -> Result<Option<Reply>, StoreError> {
-        let Task::Apply(work) = &mut self.task else { return Ok(Some(Reply::Void)) };
+        let Task::Apply(work) = &mut self.task else { return Ok(Some(Reply::Invalidated)) };
         match applied {
             Ok(applied) => {
                 let positions: Vec<(i32, i64)> =
                     work.batch.partitions.iter().map(|part| (part.partition, part.next_offset)).collect();
-                // Letters of a partition that has to wait for others of its own are delivered again with them.
+                // DeadLetters of a partition that has to wait for others of its own are delivered again with them.
                 let is_stored = |partition: i32| positions.iter().any(|(stored, _)| *stored == partition);
                 self.unordered.retain(|stamp| is_stored(stamp.partition));
                 self.delivered.retain(|partition, _| is_stored(*partition));
@@ -191,11 +191,11 @@ impl WriteTask {
                 }))
             }
             Err(StoreError::LostPartition { .. }) => {
-                in_flight.invalidate(work.highest_number());
+                in_flight.invalidate(work.highest_fence());
                 Ok(Some(Reply::Lost))
             }
             Err(StoreError::Rejected(events)) => {
-                in_flight.invalidate(work.highest_number());
+                in_flight.invalidate(work.highest_fence());
                 Ok(Some(Reply::Rejected(events)))
             }
             Err(StoreError::Unordered(events)) => {
@@ -267,9 +267,9 @@ mod tests {
     fn deliver(write_task: &mut WriteTask, in_flight: &InFlight, succeeds: bool) -> Vec<(i32, i64, RefusalCode)> {
         let Next::Deliver(refused) = write_task.next(in_flight) else { panic!("nothing to deliver") };
         let name = |it: &RefusedRecord| (it.record.partition, it.record.offset, it.refusal.code);
-        let (names, mut letters) = (refused.iter().map(name).collect(), Vec::new());
+        let (names, mut dead_letters) = (refused.iter().map(name).collect(), Vec::new());
         for RefusedRecord { record, refusal: Refusal { code, message } } in refused {
-            letters.push(DeadLetter {
+            dead_letters.push(DeadLetter {
                 offset: record.offset,
                 code: code.as_str(),
                 message: message.clone(),
@@ -278,7 +278,7 @@ mod tests {
                 held_record: None,
             });
         }
-        write_task.on_delivery(succeeds.then_some(letters), in_flight);
+        write_task.on_delivery(succeeds.then_some(dead_letters), in_flight);
         names
     }
 
@@ -287,7 +287,7 @@ mod tests {
         let Next::Apply(batch) = write_task.next(in_flight) else { panic!("nothing to apply") };
         let parts = batch.partitions.iter().map(|part| {
             let events = part.events.iter().map(|event| event.stamp.offset).collect();
-            (part.partition, events, part.dead_letters.iter().map(|letter| letter.offset).collect())
+            (part.partition, events, part.dead_letters.iter().map(|dead_letter| dead_letter.offset).collect())
         });
         parts.collect()
     }

@@ -114,11 +114,11 @@ impl Writer {
     }
 
     fn on_delivery(&self, write_task: &mut WriteTask, delivered: Result<Vec<DeadLetter>, ProduceError>) {
-        let (letters, error) = match delivered {
-            Ok(letters) => (Some(letters), None),
+        let (dead_letters, error) = match delivered {
+            Ok(dead_letters) => (Some(dead_letters), None),
             Err(error) => (None, Some(error)),
         };
-        let partition = write_task.on_delivery(letters, &self.in_flight);
+        let partition = write_task.on_delivery(dead_letters, &self.in_flight);
         if let Some(error) = error {
             tracing::error!(
                 kafka.partition = partition,

@@ -131,7 +131,7 @@ pub enum HubRequest {
     Sync(hashbrown::HashMap<OrderId, Option<Rev>>),
     /// Only these orders from now on, or all again.
     Subscribe(Option<Vec<OrderId>>),
-    /// To see with these eyes from now on: the same user or a link as before, perhaps with other orders listed.
+    /// To see as this viewer from now on: the same user or a link as before, perhaps with other orders listed.
     Refresh(Viewer),
 }
 
@@ -161,11 +161,11 @@ pub struct Session {
     completion: Completion,
     outbox: Outbox,
     stale: StaleReasons,
-    told_stale: StaleReasons,
+    reported_stale: StaleReasons,
     stale_since: Option<Timestamp>,
     departure: Option<Departure>,
     client_code: Option<u16>,
-    /// The eyes of the last `refresh`.
+    /// The viewer of the last `refresh`.
     renewed: Option<Viewer>,
 }
 
@@ -225,7 +225,7 @@ impl Session {
             started: false,
             outbox,
             stale: StaleReasons::NONE,
-            told_stale: StaleReasons::NONE,
+            reported_stale: StaleReasons::NONE,
             stale_since: None,
             departure: None,
             client_code: None,
@@ -379,10 +379,10 @@ impl Session {
     /// Says what has changed about being up to date. Called when nothing else waits to be written, so that who reads slowly
     /// is told how things are, and not how they were.
     fn tell_stale(&mut self) {
-        if !self.started || self.cause().is_some() || self.stale == self.told_stale {
+        if !self.started || self.cause().is_some() || self.stale == self.reported_stale {
             return;
         }
-        self.told_stale = self.stale;
+        self.reported_stale = self.stale;
         let message = match (self.stale.is_fresh(), self.stale_since) {
             (false, Some(since)) => ServerMessage::Stale { since, reasons: self.stale },
             _ => ServerMessage::Fresh,

@@ -9,7 +9,7 @@ use crate::{
 /// What a verified token of a `refresh` says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Renewal {
-    /// Whose eyes.
+    /// Who looks.
     pub viewer: Viewer,
     /// When the session ends now.
     pub expires_at: Timestamp,
@@ -52,7 +52,7 @@ impl Session {
             Ok(renewal) => {
                 let same_eyes = self.renewed.as_ref() == Some(&renewal.viewer);
                 let request = HubRequest::Refresh(renewal.viewer.clone());
-                // Other eyes are shown what they see, which costs as much as any snapshot.
+                // Another viewer is shown what they see, which costs as much as any snapshot.
                 if !same_eyes && !self.affords(&request, id, now) {
                     return Err(TOO_MANY_SNAPSHOTS);
                 }

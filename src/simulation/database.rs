@@ -41,7 +41,7 @@ struct Stretch {
     epoch: Epoch,
     from: i64,
     to: i64,
-    /// The records that were put aside because their order is known from another partition.
+    /// The records that became dead letters because their order is known from another partition.
     unordered: Vec<i64>,
 }
 
@@ -184,16 +184,20 @@ impl Database {
             progress.next_offset = part.next_offset;
             progress.last_record = part.last_record.or(progress.last_record);
         }
-        for letter in &part.dead_letters {
+        for dead_letter in &part.dead_letters {
             self.last_letter += 1;
-            if [RefusalCode::RejectedByStore, RefusalCode::Unordered].map(RefusalCode::as_str).contains(&letter.code) {
-                let (id, partition, offset) = (self.last_letter, part.partition, letter.offset);
+            if [RefusalCode::RejectedByStore, RefusalCode::Unordered]
+                .map(RefusalCode::as_str)
+                .contains(&dead_letter.code)
+            {
+                let (id, partition, offset) = (self.last_letter, part.partition, dead_letter.offset);
                 self.refused.push(RefusedRecord { id, epoch, partition, offset });
             }
         }
         let (partition, from, to) = (part.partition, part.read_from, part.next_offset);
-        let letters = part.dead_letters.iter().filter(|letter| letter.code == RefusalCode::Unordered.as_str());
-        let unordered = letters.map(|letter| letter.offset).collect();
+        let dead_letters =
+            part.dead_letters.iter().filter(|dead_letter| dead_letter.code == RefusalCode::Unordered.as_str());
+        let unordered = dead_letters.map(|dead_letter| dead_letter.offset).collect();
         self.journal.push(Stretch { partition, epoch, from, to, unordered });
     }
 
@@ -253,7 +257,10 @@ impl Database {
                 let (history, verdict) = History::fold(rows.remove(&event.order_id), event, |_| true);
                 rows.extend(history.map(|history| (event.order_id.clone(), history)));
                 if unordered.contains(&record.stamp.offset) != matches!(verdict, Verdict::Unordered) {
-                    flaws.push((Flaw::Letter, format!("{:?} is {verdict:?}, put aside: {unordered:?}", record.stamp)));
+                    flaws.push((
+                        Flaw::DeadLetter,
+                        format!("{:?} is {verdict:?}, a dead letter: {unordered:?}", record.stamp),
+                    ));
                 }
             }
         }
@@ -285,8 +292,10 @@ impl Database {
                 continue;
             };
             let unordered = |offset| {
-                let mut letters = part.dead_letters.iter();
-                letters.any(|letter| letter.offset == offset && letter.code == RefusalCode::Unordered.as_str())
+                let mut dead_letters = part.dead_letters.iter();
+                dead_letters.any(|dead_letter| {
+                    dead_letter.offset == offset && dead_letter.code == RefusalCode::Unordered.as_str()
+                })
             };
             let (bad, good): (Vec<_>, Vec<_>) =
                 stretch.iter().flatten().partition(|record| record.is_bad() || unordered(record.stamp.offset));
@@ -296,9 +305,10 @@ impl Database {
             }
             for record in bad {
                 let offset = record.stamp.offset;
-                let has_row = part.dead_letters.iter().any(|letter| letter.offset == offset);
+                let has_row = part.dead_letters.iter().any(|dead_letter| dead_letter.offset == offset);
                 if !has_row || !kept.contains(&(part.partition, offset)) {
-                    flaws.push((Flaw::Letter, format!("{:?} was not kept before progress passed it", record.stamp)));
+                    flaws
+                        .push((Flaw::DeadLetter, format!("{:?} was not kept before progress passed it", record.stamp)));
                 }
             }
         }

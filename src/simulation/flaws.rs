@@ -22,7 +22,7 @@ pub(super) enum Flaw {
     /// A record was recorded twice or never.
     Recorded,
     /// Progress passed a record that was not kept as a dead letter.
-    Letter,
+    DeadLetter,
     /// A session ended with another cause than it had, or with none.
     Cause,
     /// The hub called a state of its own wrong that had been proved.

@@ -45,7 +45,7 @@ pub(super) struct Recorder {
     /// What the writer has in flight.
     sides: Vec<Side>,
     off: Option<Rule>,
-    /// Letters that were sent and that nobody waits for.
+    /// DeadLetters that were sent and that nobody waits for.
     unacknowledged: Vec<(i32, i64)>,
 }
 
@@ -108,7 +108,7 @@ impl Recorder {
     }
 
     /// One round of the thread. Whether a newer look at the log is asked for.
-    pub(super) fn step(&mut self, number: usize, news: bool, most: usize, around: &mut Surroundings<'_>) -> bool {
+    pub(super) fn step(&mut self, fence: usize, news: bool, most: usize, around: &mut Surroundings<'_>) -> bool {
         let now = around.clock.instant();
         let mut look_now = false;
         while let Some(replies) = self.replies.pop_front() {
@@ -138,7 +138,7 @@ impl Recorder {
         if let Some(places) = self.assignment.take_places() {
             self.consumer.assign(places);
         }
-        self.read(number, most, around);
+        self.read(fence, most, around);
         if around.rng.random_bool(0.3) {
             self.tick(around);
         }
@@ -162,7 +162,7 @@ impl Recorder {
         }
     }
 
-    fn read(&mut self, number: usize, most: usize, around: &mut Surroundings<'_>) {
+    fn read(&mut self, fence: usize, most: usize, around: &mut Surroundings<'_>) {
         if !around.broker {
             return;
         }
@@ -170,7 +170,7 @@ impl Recorder {
             self.generation = around.group.generation;
             let invalid = self.assignment.on_revoked();
             self.in_flight.invalidate(invalid);
-            self.assignment.on_assigned(around.group.assigned_to(number));
+            self.assignment.on_assigned(around.group.assigned_to(fence));
             self.consumer.assign([]);
             return;
         }
@@ -238,7 +238,7 @@ impl Recorder {
                 tasks.into_iter().map(|task| Side { write_task: WriteTask::new(task), phase: Phase::Busy }).collect();
         }
         let ready = self.sides.iter_mut().enumerate().filter(|(_, side)| side.is_ready(now));
-        let (number, side) = ready.choose(rng)?;
+        let (fence, side) = ready.choose(rng)?;
         side.phase = Phase::Busy;
         let ask = match side.write_task.next(&self.in_flight) {
             Next::Done(reply) => {
@@ -247,13 +247,13 @@ impl Recorder {
                 return None;
             }
             Next::Deliver(refused) => {
-                let (letters, mut names) = letters(refused);
-                let delivered = if self.off == Some(Rule::LetterFirst) {
+                let (dead_letters, mut names) = dead_letters(refused);
+                let delivered = if self.off == Some(Rule::DeadLetterFirst) {
                     self.unacknowledged.append(&mut names);
-                    Some(letters)
+                    Some(dead_letters)
                 } else if delivers {
                     kept.append(&mut names);
-                    Some(letters)
+                    Some(dead_letters)
                 } else {
                     // Some got through, and nobody knows which.
                     names.truncate(names.len() / 2);
@@ -268,10 +268,10 @@ impl Recorder {
             Next::SetHalt(finding) => Ask::SetHalt(finding.clone()),
             Next::Apply(batch) => Ask::Apply(batch.clone()),
         };
-        Some((number, ask))
+        Some((fence, ask))
     }
 
-    /// This side has asked, under this number.
+    /// This side has asked, under this fence.
     pub(super) fn on_asked(&mut self, side: usize, call: u64) {
         self.sides[side].phase = Phase::Asked(call);
     }
@@ -336,8 +336,8 @@ impl Side {
 }
 
 /// Rows of dead letters, and which records they are.
-fn letters(refused: &[RefusedRecord]) -> (Vec<DeadLetter>, Vec<(i32, i64)>) {
-    let letter = |refused: &RefusedRecord| DeadLetter {
+fn dead_letters(refused: &[RefusedRecord]) -> (Vec<DeadLetter>, Vec<(i32, i64)>) {
+    let dead_letter = |refused: &RefusedRecord| DeadLetter {
         offset: refused.record.offset,
         code: refused.refusal.code.as_str(),
         message: refused.refusal.message.clone(),
@@ -346,5 +346,5 @@ fn letters(refused: &[RefusedRecord]) -> (Vec<DeadLetter>, Vec<(i32, i64)>) {
         held_record: None,
     };
     let name = |refused: &RefusedRecord| (refused.record.partition, refused.record.offset);
-    (refused.iter().map(letter).collect(), refused.iter().map(name).collect())
+    (refused.iter().map(dead_letter).collect(), refused.iter().map(name).collect())
 }

@@ -12,21 +12,21 @@ pub(super) enum Rule {
     /// Recording goes on at the progress in SQL, not at the offsets committed to Kafka.
     PositionsFromSql,
     /// A dead letter has been delivered before progress passes its record.
-    LetterFirst,
+    DeadLetterFirst,
     /// Who halts a partition tells the others by way of SQL.
     HaltsInSql,
     /// One about the log.
-    Log(log::rules::Rule),
+    Log(log::rules::LogRule),
     /// One of the hub.
-    Hub(hub::rules::Rule),
+    Hub(hub::rules::HubRule),
 }
 
 /// The same, where each is looked up.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Switches {
     pub(super) off: Option<Rule>,
-    pub(super) log: log::rules::Rules,
-    pub(super) hub: Option<hub::rules::Rule>,
+    pub(super) log: log::rules::LogRules,
+    pub(super) hub: Option<hub::rules::HubRule>,
 }
 
 impl Switches {

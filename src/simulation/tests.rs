@@ -95,7 +95,7 @@ fn with_positions_from_kafka_a_cluster_does_not_get_on() {
 
 #[test]
 fn letters_that_nobody_waits_for_are_lost_by_a_cluster() {
-    fails_without(Rule::LetterFirst, &[Flaw::Letter]);
+    fails_without(Rule::DeadLetterFirst, &[Flaw::DeadLetter]);
 }
 
 #[test]
@@ -105,26 +105,26 @@ fn halts_that_are_kept_to_oneself_leave_screens_of_other_instances_fresh() {
 
 #[test]
 fn a_cluster_that_takes_silence_for_good_news_shows_old_screens_as_fresh() {
-    fails_without(Rule::Log(log::rules::Rule::Silence), &[Flaw::Silent]);
+    fails_without(Rule::Log(log::rules::LogRule::Silence), &[Flaw::Silent]);
 }
 
 #[test]
 fn claims_compared_as_cursors_leave_screens_of_a_cluster_behind() {
-    fails_without(Rule::Hub(hub::rules::Rule::SyncRev), &[Flaw::Stale]);
+    fails_without(Rule::Hub(hub::rules::HubRule::SyncRev), &[Flaw::Stale]);
 }
 
 #[test]
 fn an_older_look_at_the_log_makes_a_cluster_take_it_for_another_one() {
     let ways = [Flaw::Recorded, Flaw::Rows, Flaw::Stuck, Flaw::Stale, Flaw::Freshness];
-    fails_without(Rule::Log(log::rules::Rule::NewerLook), &ways);
+    fails_without(Rule::Log(log::rules::LogRule::NewerLook), &ways);
 }
 
 #[test]
 fn a_cluster_that_proves_only_what_may_be_read_shows_old_screens_as_fresh_behind_an_open_transaction() {
-    fails_without(Rule::Log(log::rules::Rule::WholeLog), &[Flaw::Silent]);
+    fails_without(Rule::Log(log::rules::LogRule::WholeLog), &[Flaw::Silent]);
 }
 
 #[test]
 fn an_answer_of_a_slow_broker_that_is_compared_with_the_newest_progress_never_lets_a_cluster_begin() {
-    fails_without(Rule::Log(log::rules::Rule::OlderReading), &[Flaw::Freshness]);
+    fails_without(Rule::Log(log::rules::LogRule::OlderReading), &[Flaw::Freshness]);
 }

@@ -54,7 +54,7 @@ pub(super) struct World {
     pub(super) group: Group,
     /// When the group notices who is there.
     pub(super) rebalances: Vec<u64>,
-    /// The dead-letter topic: partition and offset of each letter.
+    /// The dead-letter topic: partition and offset of each dead letter.
     pub(super) kept: Vec<(i32, i64)>,
     pub(super) instances: Vec<Option<Instance>>,
     pub(super) down_until: Vec<u64>,

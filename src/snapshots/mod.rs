@@ -48,7 +48,7 @@ const LAST_BACKOFF: Duration = Duration::from_secs(2);
 
 /// What the coalescer works with.
 #[derive(Clone)]
-pub struct SnapshotParts {
+pub struct SnapshotDependencies {
     /// Where rows and progress are read.
     pub store: Arc<dyn Store>,
     /// The source topic.
@@ -70,14 +70,14 @@ pub struct SnapshotParts {
 }
 
 /// Starts the coalescer.
-pub fn start(parts: SnapshotParts) -> Component {
-    Component::task("snapshots", |stop| run(parts, stop))
+pub fn start(dependencies: SnapshotDependencies) -> Component {
+    Component::task("snapshots", |stop| run(dependencies, stop))
 }
 
 /// Inputs: reads due in the hub, the time for which they are gathered, ends of tasks and of waits of reads that failed,
 /// stop.
-async fn run(parts: SnapshotParts, stop: CancellationToken) {
-    let mut coalescer = Coalescer::new(parts);
+async fn run(dependencies: SnapshotDependencies, stop: CancellationToken) {
+    let mut coalescer = Coalescer::new(dependencies);
     let mut tasks: JoinSet<Outcome> = JoinSet::new();
     let mut waits: JoinSet<()> = JoinSet::new();
     let mut backoff = Backoff::between(FIRST_BACKOFF, LAST_BACKOFF);
@@ -100,7 +100,7 @@ async fn run(parts: SnapshotParts, stop: CancellationToken) {
                 }
             }
             Some(_) = waits.join_next() => {}
-            () = coalescer.parts.hub.reads_due(), if tasks.len() < STATEMENTS_IN_FLIGHT => {}
+            () = coalescer.dependencies.hub.reads_due(), if tasks.len() < STATEMENTS_IN_FLIGHT => {}
             () = at(gathered_at), if gathered_at.is_some() => {}
         }
         gathered_at = None;
@@ -128,7 +128,7 @@ async fn run(parts: SnapshotParts, stop: CancellationToken) {
 
 /// What the coalescer knows of the reads it takes.
 struct Coalescer {
-    parts: SnapshotParts,
+    dependencies: SnapshotDependencies,
     apart: Apart,
     weights: Weights,
     told: Reminder,
@@ -138,9 +138,9 @@ struct Coalescer {
 }
 
 impl Coalescer {
-    fn new(parts: SnapshotParts) -> Self {
+    fn new(dependencies: SnapshotDependencies) -> Self {
         Self {
-            parts,
+            dependencies,
             apart: Apart::default(),
             weights: Weights::default(),
             told: Reminder::default(),
@@ -152,9 +152,9 @@ impl Coalescer {
     fn due(&self, lists: Lists) -> usize {
         // Mostly no list is known to be long, and nobody has to be looked up.
         match (self.weights.is_empty(), lists) {
-            (true, Lists::Short) => self.parts.hub.look(Hub::due_reads),
+            (true, Lists::Short) => self.dependencies.hub.look(Hub::due_reads),
             (true, Lists::Long) => 0,
-            (false, _) => self.parts.hub.look(|hub| hub.due_among(|user| self.is_among(lists, user))),
+            (false, _) => self.dependencies.hub.look(|hub| hub.due_among(|user| self.is_among(lists, user))),
         }
     }
 
@@ -170,18 +170,18 @@ impl Coalescer {
     fn send(&mut self, lists: Lists, now: Instant, tasks: &mut JoinSet<Outcome>, waits: &mut JoinSet<()>) -> usize {
         let is_among = |user: Option<&UserId>| self.is_among(lists, user);
         let mut gathering = Gathering::up_to(self.reads_per_statement, MAX_ORDERS_PER_STATEMENT);
-        while self.parts.step(|hub| hub.gather(&mut gathering, is_among, |read| self.weights.of(read))) {}
+        while self.dependencies.step(|hub| hub.gather(&mut gathering, is_among, |read| self.weights.of(read))) {}
         let sorted = self.apart.sort(gathering.due, now);
         for (wait, read) in sorted.later {
-            self.wait(wait, Taken::new(&self.parts.hub, read), waits);
+            self.wait(wait, Taken::new(&self.dependencies.hub, read), waits);
         }
         if !sorted.alone.is_empty() {
-            tasks.spawn(ReadTask::apart(&self.parts, sorted.alone).run());
+            tasks.spawn(ReadTask::apart(&self.dependencies, sorted.alone).run());
         }
         let together = sorted.together.len();
         if together > 0 {
             let long = (lists == Lists::Long).then(|| self.long.clone());
-            let read_task = ReadTask::together(&self.parts, sorted.together);
+            let read_task = ReadTask::together(&self.dependencies, sorted.together);
             tasks.spawn(async move {
                 let outcome = read_task.run().await;
                 drop(long);
@@ -260,7 +260,7 @@ async fn at(moment: Option<Instant>) {
     }
 }
 
-impl SnapshotParts {
+impl SnapshotDependencies {
     /// A step of the hub that may take long, measured.
     fn step<T>(&self, step: impl FnOnce(&mut Hub) -> T) -> T {
         let (result, held) = self.hub.step(|hub| {
@@ -285,7 +285,7 @@ impl SnapshotParts {
                 self.metrics.answered(snapshot.order_count(), sent.elapsed());
                 self.metrics.unreadable_values.inc_by(snapshot.unreadable_values());
             }
-            // Nothing is wrong; it is asked for in parts.
+            // Nothing is wrong; it is asked for in dependencies.
             Err(StoreError::TooMuch { .. }) => {}
             Err(_) => drop(self.metrics.failures.inc()),
         }

@@ -29,7 +29,7 @@ const MARKER_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
 const MARKER_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// What the task works on.
-pub struct ProgressParts {
+pub struct ProgressDependencies {
     /// Where progress is stored.
     pub store: Arc<dyn Store>,
     /// The source topic.
@@ -43,11 +43,11 @@ pub struct ProgressParts {
 }
 
 /// Starts reading.
-pub fn start(parts: ProgressParts) -> (Component, ProgressViews) {
+pub fn start(dependencies: ProgressDependencies) -> (Component, ProgressViews) {
     let (views, receiver) = watch::channel(None);
     let reader = ProgressReader {
-        listener: Listener::new(parts.tail_grace),
-        parts,
+        listener: Listener::new(dependencies.tail_grace),
+        dependencies,
         views,
         away: Reminder::default(),
         is_away: false,
@@ -56,7 +56,7 @@ pub fn start(parts: ProgressParts) -> (Component, ProgressViews) {
 }
 
 struct ProgressReader {
-    parts: ProgressParts,
+    dependencies: ProgressDependencies,
     views: watch::Sender<Option<Arc<ProgressView>>>,
     listener: Listener,
     away: Reminder,
@@ -90,7 +90,7 @@ impl ProgressReader {
 
     async fn read(&mut self) {
         loop {
-            match self.parts.store.progress(&self.parts.topic, self.listener.after()).await {
+            match self.dependencies.store.progress(&self.dependencies.topic, self.listener.after()).await {
                 Ok(reading) => {
                     if self.on_reading(reading) {
                         return;
@@ -102,7 +102,7 @@ impl ProgressReader {
     }
 
     async fn forget_markers(&self) {
-        match self.parts.store.forget_erased(MARKER_LIFE).await {
+        match self.dependencies.store.forget_erased(MARKER_LIFE).await {
             Ok(0) => {}
             Ok(markers) => tracing::debug!(markers, "markers of erased orders removed"),
             // The next hour will do as well.
@@ -117,8 +117,8 @@ impl ProgressReader {
             tracing::info!("the database answers again");
         }
         let complete = (reading.dead_letters.len() as i64) < MAX_DEAD_LETTERS_READ;
-        let oldest_read = self.parts.reads.oldest();
-        let view = self.listener.on_reading(&self.parts.hub, reading, Instant::now(), oldest_read);
+        let oldest_read = self.dependencies.reads.oldest();
+        let view = self.listener.on_reading(&self.dependencies.hub, reading, Instant::now(), oldest_read);
         self.views.send_replace(Some(Arc::new(view)));
         complete
     }

@@ -9,7 +9,7 @@ use std::{
 
 use futures_util::FutureExt;
 
-use super::{SnapshotParts, apart::Name, statements::Statements, weights::reads_of_a_step};
+use super::{SnapshotDependencies, apart::Name, statements::Statements, weights::reads_of_a_step};
 use crate::{
     domain::{Position, Snapshot, Timestamp, UserId},
     hub::{Correction, DueReads, Hub, Reconciled, SharedHub},
@@ -76,7 +76,7 @@ pub(super) struct Outcome {
 
 /// A task, and what is left of it.
 pub(super) struct ReadTask {
-    parts: SnapshotParts,
+    parts: SnapshotDependencies,
     statements: Statements,
     /// What the statement under way asks for, as far as it was not answered.
     under_way: DueReads,
@@ -86,16 +86,16 @@ pub(super) struct ReadTask {
 
 impl ReadTask {
     /// Asks for all of these together.
-    pub(super) fn together(parts: &SnapshotParts, due: DueReads) -> Self {
+    pub(super) fn together(parts: &SnapshotDependencies, due: DueReads) -> Self {
         Self::of(parts, Statements::of(due), false)
     }
 
     /// Asks for each of these alone, one after the other.
-    pub(super) fn apart(parts: &SnapshotParts, reads: Vec<DueReads>) -> Self {
+    pub(super) fn apart(parts: &SnapshotDependencies, reads: Vec<DueReads>) -> Self {
         Self::of(parts, Statements::alone(reads), true)
     }
 
-    fn of(parts: &SnapshotParts, statements: Statements, is_apart: bool) -> Self {
+    fn of(parts: &SnapshotDependencies, statements: Statements, is_apart: bool) -> Self {
         Self { parts: parts.clone(), statements, under_way: DueReads::default(), is_apart, outcome: Outcome::default() }
     }
 
@@ -193,7 +193,7 @@ impl Drop for ReadTask {
     }
 }
 
-fn report(parts: &SnapshotParts, snapshot: &Snapshot, reconciled: Vec<Reconciled>) {
+fn report(parts: &SnapshotDependencies, snapshot: &Snapshot, reconciled: Vec<Reconciled>) {
     for result in reconciled {
         let Reconciled::Done(corrections) = result else { continue };
         for Correction { order_id, shown, truth } in corrections {

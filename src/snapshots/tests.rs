@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A hub, a database, and what lies between.
 struct Room {
-    parts: SnapshotParts,
+    parts: SnapshotDependencies,
     recorded: i64,
     _directory: tempfile::TempDir,
 }
@@ -32,7 +32,7 @@ impl Room {
         store.open_topic(&opening).await.unwrap();
         let mut hub = Hub::new(usize::MAX);
         hub.begin(Position { partition: 0, epoch: Epoch::of(LOG, 0), next_offset: 0 });
-        let parts = SnapshotParts {
+        let parts = SnapshotDependencies {
             store,
             topic: TOPIC.into(),
             hub: Arc::new(SharedHub::new(hub)),

@@ -23,20 +23,22 @@ impl<'b> DeadLetterRow<'b> {
     /// The dead letters of a batch in log order, partitions in order. Nothing in them can be refused by the database:
     /// what is not known to be text is stored as bytes.
     pub(super) fn of(batch: &'b Batch) -> Vec<Self> {
-        let letters =
-            batch.partitions.iter().flat_map(|part| part.dead_letters.iter().map(move |letter| (part, letter)));
-        letters
-            .map(|(part, letter)| Self {
+        let dead_letters = batch
+            .partitions
+            .iter()
+            .flat_map(|part| part.dead_letters.iter().map(move |dead_letter| (part, dead_letter)));
+        dead_letters
+            .map(|(part, dead_letter)| Self {
                 epoch: part.epoch().0.cast_signed(),
                 partition: part.partition,
-                log_offset: letter.offset,
-                code: letter.code,
-                message: letter.message.replace('\0', "\u{fffd}"),
-                recorded_at: letter.timestamp_millis,
-                key: letter.key.as_deref(),
-                held: letter.held_record.is_some(),
-                value: letter.held_record.as_ref().and_then(|held| held.value.as_deref()),
-                headers: letter.held_record.as_ref().map(headers_to_json),
+                log_offset: dead_letter.offset,
+                code: dead_letter.code,
+                message: dead_letter.message.replace('\0', "\u{fffd}"),
+                recorded_at: dead_letter.timestamp_millis,
+                key: dead_letter.key.as_deref(),
+                held: dead_letter.held_record.is_some(),
+                value: dead_letter.held_record.as_ref().and_then(|held| held.value.as_deref()),
+                headers: dead_letter.held_record.as_ref().map(headers_to_json),
             })
             .collect()
     }

@@ -30,7 +30,7 @@ pub use self::{
     away::Away,
     connect::{InvalidUrl, PoolLimits, connect, connect_to_dead_letters},
     error::{RejectedEvent, StoreError},
-    replays::{DeadLetterStore, RecordId, Replay, StoredLetter},
+    replays::{DeadLetterStore, RecordId, Replay, StoredDeadLetter},
     tickets::{MayCommit, TicketUse, UsedTicket},
     upkeep::{ErasedStretch, ListRow, Restated, restate_all},
 };
@@ -58,7 +58,7 @@ pub trait Store: Send + Sync + 'static {
     async fn progress(&self, topic: &str, after_dead_letter: i64) -> Result<ProgressReading, StoreError>;
 
     /// Applies a batch: rows and progress in one transaction. Nothing is changed on an error. An event that cannot be
-    /// applied ([`StoreError::Rejected`], [`StoreError::Unordered`]) has to be put aside before progress may pass it.
+    /// applied ([`StoreError::Rejected`], [`StoreError::Unordered`]) has to become a dead letter before progress may pass it.
     async fn apply(&self, batch: &Batch) -> Result<Applied, StoreError>;
 
     /// Moves a partition to another place or life of its log, if it still stands at `from`; with a lost range, records
@@ -105,7 +105,7 @@ pub trait Store: Send + Sync + 'static {
     /// Removes tickets that are over. Returns how many.
     async fn forget_tickets(&self) -> Result<u64, StoreError>;
 
-    /// The newest [`MAX_KEPT_DEAD_LETTERS`] records that were put aside under these keys, newest first.
+    /// The newest [`MAX_KEPT_DEAD_LETTERS`] dead letters under these keys, newest first.
     async fn dead_letters_of(&self, topic: &str, keys: &[Vec<u8>]) -> Result<Vec<KeptDeadLetter>, StoreError>;
 }
 
@@ -161,7 +161,7 @@ pub struct ProgressReading {
     /// The partition count under which events without a version were first accepted; `None` before that.
     pub partition_count: Option<i32>,
     /// What the store itself refused since the last reading, by growing number: `rejected_by_store`, and `unordered`, of
-    /// which decode may have refused some. All else that was put aside every instance knows by itself.
+    /// which decode may have refused some. All other dead letters every instance knows by itself.
     pub dead_letters: Vec<RefusedRecord>,
     /// Number of the newest dead letter there is; 0 if there is none.
     pub last_dead_letter: i64,

@@ -108,7 +108,7 @@ pub(crate) fn unordered_event(stamp: Stamp, known_from: Stamp) -> RejectedEvent 
 impl Plan {
     /// Folds `events`, in log order, over what is `stored` of their orders. A version that grows by more than
     /// `version_jump` is counted. Where some of the events are unordered there is no plan, but all of those are named: they
-    /// have to be put aside first.
+    /// have to become dead letters first.
     pub(super) fn fold(
         events: &[&OrderEvent],
         stored: &HashMap<OrderId, History>,

@@ -1,5 +1,5 @@
 //! What the operator's tools ask of dead letters: those that only the database holds, and which were sent again. The
-//! recorder, which writes the letters, does not use this.
+//! recorder, which writes the dead letters, does not use this.
 
 use async_trait::async_trait;
 use sqlx::{Error, FromRow};
@@ -14,7 +14,7 @@ pub(super) const MAX_HELD_READ: i64 = 20;
 #[async_trait]
 pub trait DeadLetterStore: Store {
     /// Dead letters after this number whose record only the database holds: the oldest few, so who gets any asks again.
-    async fn held_letters(&self, topic: &str, after: i64) -> Result<Vec<StoredLetter>, StoreError>;
+    async fn held_letters(&self, topic: &str, after: i64) -> Result<Vec<StoredDeadLetter>, StoreError>;
 
     /// The life of the log the record stood in, where a row tells.
     async fn epoch_of(&self, topic: &str, record: RecordId) -> Result<Option<Epoch>, StoreError>;
@@ -29,7 +29,7 @@ pub trait DeadLetterStore: Store {
     async fn end_replay(&self, topic: &str, record: RecordId, sent_to: Option<(i32, i64)>) -> Result<(), StoreError>;
 }
 
-/// Names a record that was put aside. The timestamp tells apart what stood at one place in two lives of a log.
+/// Names a dead letter. The timestamp tells apart what stood at one place in two lives of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RecordId {
     /// Its partition.
@@ -42,16 +42,16 @@ pub struct RecordId {
 
 /// A dead letter whose record only the database holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredLetter {
+pub struct StoredDeadLetter {
     /// The row's number, to read on from.
     pub id: i64,
     /// The record.
     pub record: RecordId,
-    /// Why it was put aside: the stable code.
+    /// Why it is one: the stable code.
     pub code: String,
     /// The same for a person.
     pub message: String,
-    /// When it was put aside.
+    /// When it became a dead letter.
     pub put_aside_at: Timestamp,
     /// The key.
     pub key: Option<Vec<u8>>,
@@ -97,10 +97,10 @@ pub(super) struct ReplayRow {
 }
 
 impl HeldRow {
-    pub(super) fn into_letter(self) -> Result<StoredLetter, Error> {
+    pub(super) fn into_letter(self) -> Result<StoredDeadLetter, Error> {
         let timestamp_millis = self.recorded_at.unwrap_or(-1);
         let headers = self.headers.as_deref().map(headers_from_json).transpose().map_err(unreadable)?;
-        Ok(StoredLetter {
+        Ok(StoredDeadLetter {
             id: self.id,
             record: RecordId { partition: self.partition, offset: self.log_offset, timestamp_millis },
             code: self.code,

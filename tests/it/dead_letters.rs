@@ -17,7 +17,7 @@ fn event(order: &str, status: &str) -> Value {
 }
 
 async fn put_aside(world: &World, count: i64) {
-    eventually("the records are put aside", async || {
+    eventually("the records are dead letters", async || {
         let listed = world.call(&["dead-letters", "list", "--json"]).await;
         assert_eq!(listed.code, Some(0), "{}", listed.stderr);
         listed.stdout.lines().count() as i64 == count
@@ -53,7 +53,7 @@ async fn what_was_put_aside_is_listed_and_replayed_once_as_it_was() {
     assert!(list(&world, &["--since", "2100-01-01T00:00:00Z"]).await.is_empty());
     instance.stop().await;
 
-    // The cause is cured, and what was put aside is sent again: shown as what it first was.
+    // The cause is cured, and the dead letters are sent again: shown as what it first was.
     world.set("lifecycle.statuses", "created,paid,shipped,packed");
     let instance = world.start().await;
     let place = format!("{partition}:{offset}");
@@ -75,7 +75,7 @@ async fn what_was_put_aside_is_listed_and_replayed_once_as_it_was() {
     let again = world.call(&["dead-letters", "replay", &place]).await;
     assert_eq!(again.code, Some(1), "{}", again.stdout);
     assert!(again.stderr.contains("--again"), "{}", again.stderr);
-    // The other is still broken, so its replay is put aside, too: the same record, which is not sent for ever.
+    // The other is still broken, so its replay becomes a dead letter, too: the same record, which is not sent for ever.
     let rest = world.call(&["dead-letters", "replay", "--all"]).await;
     assert_eq!(rest.stdout.lines().last(), Some("1 sent"), "{}{}", rest.stdout, rest.stderr);
     put_aside(&world, 3).await;
@@ -94,11 +94,11 @@ async fn what_was_put_aside_is_listed_and_replayed_once_as_it_was() {
 #[tokio::test]
 async fn a_record_too_large_for_the_dead_letter_topic_is_kept_by_the_database_and_replayed_from_there() {
     let world = World::create().await;
-    let letters = Topic::existing(&crate::parts::kafka::shared_broker(), &format!("{}.dlt", world.topic.name()));
-    letters.delete().await;
+    let dead_letters = Topic::existing(&crate::parts::kafka::shared_broker(), &format!("{}.dlt", world.topic.name()));
+    dead_letters.delete().await;
     let small = [("max.message.bytes", "2000")];
-    eventually("the old topic is gone", async || !letters.exists().await).await;
-    Topic::create_named(&crate::parts::kafka::shared_broker(), letters.name(), 1, &small).await;
+    eventually("the old topic is gone", async || !dead_letters.exists().await).await;
+    Topic::create_named(&crate::parts::kafka::shared_broker(), dead_letters.name(), 1, &small).await;
     let instance = world.start().await;
     // Noise, so that compression does not make it fit.
     let noise: Vec<u8> = (0..4_000).map(|_| rand::random::<u8>() | 0x80).collect();
@@ -155,8 +155,8 @@ async fn a_header_whose_name_is_no_text_counts_as_no_panic_hides_no_other_and_is
     let told = screen.frames.iter().rfind(|frame| frame["type"] == "order_status" && frame["status"] == "shipped");
     assert_eq!(told.map(|told| &told["event_id"]), Some(&json!("e-1")), "{:?}", screen.frames);
 
-    let letter = Topic::existing(&broker, &format!("{}.dlt", world.topic.name())).read(1).await.remove(0);
-    assert_eq!(letter.headers[..4], own);
+    let dead_letter = Topic::existing(&broker, &format!("{}.dlt", world.topic.name())).read(1).await.remove(0);
+    assert_eq!(dead_letter.headers[..4], own);
     let [listed] = &list(&world, &[]).await[..] else { panic!() };
     let names = json!([
         {"name_base64": "//4=", "value_base64": "/QA="},
@@ -182,8 +182,8 @@ async fn a_header_whose_name_is_no_text_counts_as_no_panic_hides_no_other_and_is
 async fn a_missing_dead_letter_topic_stops_its_partition_alone_and_raises_an_alarm() {
     let world = World::create().await;
     let broker = crate::parts::kafka::shared_broker();
-    let letters = Topic::existing(&broker, &format!("{}.dlt", world.topic.name()));
-    letters.delete().await;
+    let dead_letters = Topic::existing(&broker, &format!("{}.dlt", world.topic.name()));
+    dead_letters.delete().await;
     let instance = world.start().await;
     world.topic.produce(Record::new("bad", "{").partition(0)).await;
     let good = |partition: i32| {
@@ -201,14 +201,14 @@ async fn a_missing_dead_letter_topic_stops_its_partition_alone_and_raises_an_ala
     eventually("the other partitions are stored", async || stored(2).await).await;
     world.topic.produce_all(&[Record::new("P-9", event("P-9", "created").to_string()).partition(1)]).await;
     eventually("and go on", async || stored(3).await).await;
-    // Nobody who watches has to wait for the letter.
+    // Nobody who watches has to wait for the dead letter.
     let mut screen = world.watch(&instance, "u-1").await;
     screen.expect_status("P-0", "created").await;
     let away = world.call(&["dead-letters", "list"]).await;
     assert_eq!(away.code, Some(1), "{}", away.stdout);
     assert!(away.stderr.contains("ordercast migrate"), "{}", away.stderr);
 
-    Topic::create_named(&broker, letters.name(), 1, &[]).await;
+    Topic::create_named(&broker, dead_letters.name(), 1, &[]).await;
     eventually("the partition goes on", async || stored(4).await).await;
     put_aside(&world, 1).await;
     instance.stop().await;

@@ -4,8 +4,8 @@
 
 mod applying;
 mod databases;
+mod dead_letters;
 mod drafts;
-mod letters;
 mod postgres;
 mod progress;
 mod reading;
@@ -71,7 +71,7 @@ contract! {
         a_stretch_without_records_moves_progress_and_keeps_the_last_record,
         a_halt_is_told_where_the_partition_stands_until_it_goes_on,
         a_partition_is_relocated_only_from_where_it_stands;
-    letters:
+    dead_letters:
         dead_letters_are_numbered_and_read_on_from,
         a_dead_letter_told_again_is_one_row_with_a_new_number,
         what_the_store_calls_unordered_is_told_as_what_it_refuses,

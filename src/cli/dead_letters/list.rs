@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::{
-    Desk,
+    Sources,
     filter::Filter,
     table::{Replays, json_line, table},
 };
@@ -12,7 +12,7 @@ use crate::{
         error::CommandError,
         output::{print, say},
     },
-    recorder::dead_letters::Letter,
+    recorder::dead_letters::ListedDeadLetter,
 };
 
 /// Arguments of `ordercast dead-letters list`.
@@ -30,24 +30,24 @@ pub(in crate::cli) struct List {
 
 impl List {
     /// Prints them, oldest first.
-    pub(super) async fn run(self, desk: &Desk) -> Result<(), CommandError> {
-        let replays = desk.store.replays(&desk.settings.kafka.topic).await.map_err(CommandError::failed)?;
+    pub(super) async fn run(self, sources: &Sources) -> Result<(), CommandError> {
+        let replays = sources.store.replays(&sources.settings.kafka.topic).await.map_err(CommandError::failed)?;
         let replays: Replays = replays.into_iter().map(|replay| (replay.record, replay)).collect();
-        let mut letters = desk.letters()?;
-        let mut newest = Newest { letters: Vec::new(), limit: self.limit, count: 0 };
-        while let Some(letter) = letters.next().await.map_err(CommandError::failed)? {
-            if self.filter.takes(&letter) {
-                newest.add(letter);
+        let mut dead_letters = sources.dead_letters()?;
+        let mut newest = Newest { dead_letters: Vec::new(), limit: self.limit, count: 0 };
+        while let Some(dead_letter) = dead_letters.next().await.map_err(CommandError::failed)? {
+            if self.filter.takes(&dead_letter) {
+                newest.add(dead_letter);
             }
         }
         newest.cut();
-        let Newest { letters, count, .. } = newest;
+        let Newest { dead_letters, count, .. } = newest;
         if self.json {
-            letters.iter().try_for_each(|letter| print(json_line(letter, &replays)))?;
-        } else if !letters.is_empty() {
-            print(table(&letters, &replays))?;
+            dead_letters.iter().try_for_each(|dead_letter| print(json_line(dead_letter, &replays)))?;
+        } else if !dead_letters.is_empty() {
+            print(table(&dead_letters, &replays))?;
         }
-        match count - letters.len() {
+        match count - dead_letters.len() {
             0 if count == 0 => say("no dead letters"),
             0 => {}
             older => say(format_args!("{older} older: --limit {count} shows them, too")),
@@ -58,23 +58,23 @@ impl List {
 
 /// The newest of all that come, with memory for about twice as many.
 struct Newest {
-    letters: Vec<Letter>,
+    dead_letters: Vec<ListedDeadLetter>,
     limit: usize,
     count: usize,
 }
 
 impl Newest {
-    fn add(&mut self, letter: Letter) {
+    fn add(&mut self, dead_letter: ListedDeadLetter) {
         self.count += 1;
-        self.letters.push(letter);
-        if self.letters.len() >= self.limit.saturating_mul(2).max(64) {
+        self.dead_letters.push(dead_letter);
+        if self.dead_letters.len() >= self.limit.saturating_mul(2).max(64) {
             self.cut();
         }
     }
 
     fn cut(&mut self) {
-        self.letters.sort_by_key(|letter| (letter.put_aside_at, letter.record));
-        let older = self.letters.len().saturating_sub(self.limit);
-        self.letters.drain(..older);
+        self.dead_letters.sort_by_key(|dead_letter| (dead_letter.put_aside_at, dead_letter.record));
+        let older = self.dead_letters.len().saturating_sub(self.limit);
+        self.dead_letters.drain(..older);
     }
 }

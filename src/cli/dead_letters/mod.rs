@@ -21,14 +21,14 @@ use crate::{
 /// What to do with dead letters.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Show them: what was put aside, when and why
+    /// Show them: which record, when and why
     List(list::List),
     /// Send them to the topic they came from again, each once
     Replay(replay::Replay),
 }
 
 /// What both are given.
-struct Desk {
+struct Sources {
     settings: Settings,
     clients: KafkaClients,
     store: Arc<dyn DeadLetterStore>,
@@ -39,16 +39,16 @@ impl Command {
     pub(super) fn run(self, context: &Context) -> Result<(), CommandError> {
         let settings = context.settings_or_dev(&[Need::Brokers, Need::Database])?;
         block_on(async {
-            let desk = Desk::open(settings).await?;
+            let sources = Sources::open(settings).await?;
             match self {
-                Self::List(list) => list.run(&desk).await,
-                Self::Replay(replay) => replay.run(&desk).await,
+                Self::List(list) => list.run(&sources).await,
+                Self::Replay(replay) => replay.run(&sources).await,
             }
         })?
     }
 }
 
-impl Desk {
+impl Sources {
     async fn open(settings: Settings) -> Result<Self, CommandError> {
         let clients = KafkaClients::new(&settings.kafka)?;
         let url = settings.database.url.as_ref().map_or("", |url| url.expose_secret());
@@ -58,7 +58,7 @@ impl Desk {
         Ok(Self { settings, clients, store })
     }
 
-    fn letters(&self) -> Result<DeadLetters, CommandError> {
+    fn dead_letters(&self) -> Result<DeadLetters, CommandError> {
         DeadLetters::open(&self.clients, &self.settings.kafka, self.store.clone()).map_err(CommandError::failed)
     }
 }

@@ -9,8 +9,8 @@ use std::{
 use clap::Args;
 
 use super::{
-    Desk,
-    filter::{Filter, Place},
+    Sources,
+    filter::{Filter, PartitionOffset},
     table::{Replays, line},
 };
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
     },
     domain::Epoch,
     log::kafka::producer::Producer,
-    recorder::dead_letters::{Letter, replay},
+    recorder::dead_letters::{ListedDeadLetter, replay},
 };
 
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -30,7 +30,7 @@ const DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
 pub(in crate::cli) struct Replay {
     /// These records, as `list` shows them: PARTITION:OFFSET
     #[arg(value_name = "RECORD")]
-    records: Vec<Place>,
+    records: Vec<PartitionOffset>,
     #[command(flatten)]
     filter: Filter,
     /// All there are
@@ -53,38 +53,38 @@ struct Tally {
 }
 
 impl Replay {
-    /// Sends them, in the order in which they were put aside.
-    pub(super) async fn run(self, desk: &Desk) -> Result<(), CommandError> {
+    /// Sends them, in the order in which they became dead letters.
+    pub(super) async fn run(self, sources: &Sources) -> Result<(), CommandError> {
         self.check()?;
-        let topic = &desk.settings.kafka.topic;
-        let replays = desk.store.replays(topic).await.map_err(CommandError::failed)?;
+        let topic = &sources.settings.kafka.topic;
+        let replays = sources.store.replays(topic).await.map_err(CommandError::failed)?;
         let replays: Replays = replays.into_iter().map(|replay| (replay.record, replay)).collect();
-        let epochs = desk.store.progress(topic, i64::MAX).await.map_err(CommandError::failed)?.progress;
+        let epochs = sources.store.progress(topic, i64::MAX).await.map_err(CommandError::failed)?.progress;
         let epochs = epochs.iter().map(|progress| (progress.partition, progress.epoch())).collect();
-        let producer = Producer::new(&desk.clients, DELIVERY_TIMEOUT).map_err(CommandError::failed)?;
-        let sending = Sending { desk, producer, epochs, again: self.again };
+        let producer = Producer::new(&sources.clients, DELIVERY_TIMEOUT).map_err(CommandError::failed)?;
+        let sending = Sending { sources, producer, epochs, again: self.again };
 
-        let mut letters = desk.letters()?;
+        let mut dead_letters = sources.dead_letters()?;
         let (mut tally, mut met, mut missing) = (Tally::default(), HashSet::new(), self.records.clone());
-        while let Some(letter) = letters.next().await.map_err(CommandError::failed)? {
-            if !self.means(&letter) {
+        while let Some(dead_letter) = dead_letters.next().await.map_err(CommandError::failed)? {
+            if !self.means(&dead_letter) {
                 continue;
             }
-            missing.retain(|place| *place != Place::of(&letter));
+            missing.retain(|place| *place != PartitionOffset::of(&dead_letter));
             // A replay that was refused again is the same record.
-            if !met.insert(letter.first()) {
+            if !met.insert(dead_letter.first()) {
                 continue;
             }
-            match replays.get(&letter.first()) {
+            match replays.get(&dead_letter.first()) {
                 Some(before) if !self.again => match before.sent_to {
                     Some(_) => tally.sent_before += 1,
                     None => tally.unknown += 1,
                 },
                 _ if self.dry_run => {
-                    print(line(&letter))?;
+                    print(line(&dead_letter))?;
                     tally.sent += 1;
                 }
-                _ => match sending.send(&letter).await? {
+                _ => match sending.send(&dead_letter).await? {
                     true => tally.sent += 1,
                     false => tally.sent_before += 1,
                 },
@@ -102,11 +102,12 @@ impl Replay {
         }
     }
 
-    fn means(&self, letter: &Letter) -> bool {
-        (self.records.is_empty() || self.records.contains(&Place::of(letter))) && self.filter.takes(letter)
+    fn means(&self, dead_letter: &ListedDeadLetter) -> bool {
+        (self.records.is_empty() || self.records.contains(&PartitionOffset::of(dead_letter)))
+            && self.filter.takes(dead_letter)
     }
 
-    fn conclude(&self, tally: &Tally, missing: &[Place]) -> Result<(), CommandError> {
+    fn conclude(&self, tally: &Tally, missing: &[PartitionOffset]) -> Result<(), CommandError> {
         let Tally { sent, sent_before, unknown } = tally;
         print(if self.dry_run { format!("{sent} would be sent") } else { format!("{sent} sent") })?;
         if *sent_before > 0 {
@@ -118,7 +119,7 @@ impl Replay {
             ));
         }
         if !missing.is_empty() {
-            let missing = missing.iter().map(Place::to_string).collect::<Vec<_>>().join(", ");
+            let missing = missing.iter().map(PartitionOffset::to_string).collect::<Vec<_>>().join(", ");
             return Err(CommandError::Failed(format!("no such dead letter: {missing}")));
         }
         // Who names records wants just those sent.
@@ -130,7 +131,7 @@ impl Replay {
 }
 
 struct Sending<'a> {
-    desk: &'a Desk,
+    sources: &'a Sources,
     producer: Producer,
     /// The life of each partition's log now.
     epochs: HashMap<i32, Epoch>,
@@ -139,15 +140,15 @@ struct Sending<'a> {
 
 impl Sending<'_> {
     /// Sends one and prints where it went. False: another replay was faster.
-    async fn send(&self, letter: &Letter) -> Result<bool, CommandError> {
-        let (store, topic, first) = (&self.desk.store, &self.desk.settings.kafka.topic, letter.first());
-        let epoch = store.epoch_of(topic, letter.record).await.map_err(CommandError::failed)?;
-        let same_log = epoch.is_none() || epoch == self.epochs.get(&letter.record.partition).copied();
+    async fn send(&self, dead_letter: &ListedDeadLetter) -> Result<bool, CommandError> {
+        let (store, topic, first) = (&self.sources.store, &self.sources.settings.kafka.topic, dead_letter.first());
+        let epoch = store.epoch_of(topic, dead_letter.record).await.map_err(CommandError::failed)?;
+        let same_log = epoch.is_none() || epoch == self.epochs.get(&dead_letter.record.partition).copied();
         if !store.begin_replay(topic, first, self.again).await.map_err(CommandError::failed)? {
             return Ok(false);
         }
-        let place = Place::of(letter);
-        match replay(&self.producer, topic, letter, same_log).await {
+        let place = PartitionOffset::of(dead_letter);
+        match replay(&self.producer, topic, dead_letter, same_log).await {
             Ok(sent) => {
                 store
                     .end_replay(topic, first, Some((sent.partition, sent.offset)))

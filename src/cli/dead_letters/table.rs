@@ -6,11 +6,11 @@ use std::collections::HashMap;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Map, Value, json};
 
-use super::filter::Place;
+use super::filter::PartitionOffset;
 use crate::{
     cli::output::clean,
     domain::Timestamp,
-    recorder::dead_letters::Letter,
+    recorder::dead_letters::ListedDeadLetter,
     store::{RecordId, Replay},
 };
 
@@ -23,8 +23,8 @@ const HEADINGS: [&str; 6] = ["PUT ASIDE (UTC)", "RECORD", "CODE", "KEY", "REPLAY
 pub(super) type Replays = HashMap<RecordId, Replay>;
 
 /// The table, with a line of headings.
-pub(super) fn table(letters: &[Letter], replays: &Replays) -> String {
-    let rows: Vec<[String; 6]> = letters.iter().map(|letter| row(letter, replays)).collect();
+pub(super) fn table(dead_letters: &[ListedDeadLetter], replays: &Replays) -> String {
+    let rows: Vec<[String; 6]> = dead_letters.iter().map(|dead_letter| row(dead_letter, replays)).collect();
     let headings = HEADINGS.map(str::to_owned);
     let lines = || std::iter::once(&headings).chain(&rows);
     let widths: [usize; 5] =
@@ -41,46 +41,55 @@ pub(super) fn table(letters: &[Letter], replays: &Replays) -> String {
     lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// One letter in one line, for where nothing is lined up.
-pub(super) fn line(letter: &Letter) -> String {
-    short(&clean(&format!("{}  {}  {}  {}", Place::of(letter), letter.code, key(letter), letter.message)), WIDTH)
+/// One dead letter in one line, for where nothing is lined up.
+pub(super) fn line(dead_letter: &ListedDeadLetter) -> String {
+    short(
+        &clean(&format!(
+            "{}  {}  {}  {}",
+            PartitionOffset::of(dead_letter),
+            dead_letter.code,
+            key(dead_letter),
+            dead_letter.message
+        )),
+        WIDTH,
+    )
 }
 
-fn row(letter: &Letter, replays: &Replays) -> [String; 6] {
+fn row(dead_letter: &ListedDeadLetter, replays: &Replays) -> [String; 6] {
     [
-        minute(letter.put_aside_at),
-        Place::of(letter).to_string(),
-        letter.code.clone(),
-        key(letter),
-        replayed(letter, replays),
-        letter.message.clone(),
+        minute(dead_letter.put_aside_at),
+        PartitionOffset::of(dead_letter).to_string(),
+        dead_letter.code.clone(),
+        key(dead_letter),
+        replayed(dead_letter, replays),
+        dead_letter.message.clone(),
     ]
     .map(|cell| clean(&cell))
 }
 
-fn key(letter: &Letter) -> String {
-    letter.key.as_ref().map_or_else(|| "-".to_owned(), |key| short(&String::from_utf8_lossy(key), MAX_KEY_CHARS))
+fn key(dead_letter: &ListedDeadLetter) -> String {
+    dead_letter.key.as_ref().map_or_else(|| "-".to_owned(), |key| short(&String::from_utf8_lossy(key), MAX_KEY_CHARS))
 }
 
-fn replayed(letter: &Letter, replays: &Replays) -> String {
-    let first = letter.first();
+fn replayed(dead_letter: &ListedDeadLetter, replays: &Replays) -> String {
+    let first = dead_letter.first();
     match replays.get(&first).map(|replay| replay.sent_to) {
-        _ if first != letter.record => format!("is {}:{}", first.partition, first.offset),
+        _ if first != dead_letter.record => format!("is {}:{}", first.partition, first.offset),
         None => "-".to_owned(),
         Some(Some((partition, offset))) => format!("as {partition}:{offset}"),
         Some(None) => "perhaps".to_owned(),
     }
 }
 
-/// One letter with all there is to know, as one line.
-pub(super) fn json_line(letter: &Letter, replays: &Replays) -> String {
-    let record = letter.record;
-    let first = letter.first();
+/// One dead letter with all there is to know, as one line.
+pub(super) fn json_line(dead_letter: &ListedDeadLetter, replays: &Replays) -> String {
+    let record = dead_letter.record;
+    let first = dead_letter.first();
     let replay = replays.get(&first).map(|replay| {
         let (partition, offset) = replay.sent_to.unzip();
         json!({ "at": replay.begun_at, "partition": partition, "offset": offset })
     });
-    let headers = letter.headers.iter().map(|(name, value)| {
+    let headers = dead_letter.headers.iter().map(|(name, value)| {
         let mut header = Map::new();
         bytes(&mut header, "name", Some(name));
         bytes(&mut header, "value", value.as_deref());
@@ -91,15 +100,15 @@ pub(super) fn json_line(letter: &Letter, replays: &Replays) -> String {
     put("partition", json!(record.partition));
     put("offset", json!(record.offset));
     put("timestamp", json!(Timestamp::from_millis(record.timestamp_millis).filter(|at| at.as_millis() >= 0)));
-    put("put_aside_at", json!(letter.put_aside_at));
-    put("code", json!(letter.code));
-    put("message", json!(letter.message));
-    put("held_in_database", json!(letter.held));
+    put("put_aside_at", json!(dead_letter.put_aside_at));
+    put("code", json!(dead_letter.code));
+    put("message", json!(dead_letter.message));
+    put("held_in_database", json!(dead_letter.held));
     put("replay", json!(replay));
     put("replay_of", json!((first != record).then(|| json!({"partition": first.partition, "offset": first.offset}))));
     put("headers", headers.collect());
-    bytes(&mut line, "key", letter.key.as_deref());
-    bytes(&mut line, "value", letter.value.as_deref());
+    bytes(&mut line, "key", dead_letter.key.as_deref());
+    bytes(&mut line, "value", dead_letter.value.as_deref());
     Value::Object(line).to_string()
 }
 
@@ -127,22 +136,22 @@ fn short(text: &str, max_chars: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::dead_letters::filter::tests::letter;
+    use crate::cli::dead_letters::filter::tests::dead_letter;
 
     fn replays(sent_to: Option<(i32, i64)>) -> Replays {
-        let record = letter().record;
+        let record = dead_letter().record;
         HashMap::from([(record, Replay { record, begun_at: Timestamp::from_millis(0).unwrap(), sent_to })])
     }
 
     #[test]
     fn a_table_fits_a_hundred_columns_whatever_was_sent() {
-        let wide = Letter {
+        let wide = ListedDeadLetter {
             code: "unsupported_encoding".to_owned(),
             key: Some(b"\x1b[31m a key that somebody made very long".to_vec()),
             message: "a reason ".repeat(30),
-            ..letter()
+            ..dead_letter()
         };
-        let table = table(&[letter(), wide], &replays(Some((2, 90))));
+        let table = table(&[dead_letter(), wide], &replays(Some((2, 90))));
         let lines: Vec<&str> = table.lines().collect();
         assert!(lines.iter().all(|line| line.chars().count() <= WIDTH), "{table}");
         assert!(!table.contains('\x1b'), "{table}");
@@ -153,16 +162,16 @@ mod tests {
 
     #[test]
     fn json_tells_every_byte() {
-        let letter = Letter {
+        let dead_letter = ListedDeadLetter {
             value: Some(vec![0xff]),
             headers: vec![
                 (b"a".to_vec(), Some(b"b".to_vec())),
                 (b"none".to_vec(), None),
                 (b"\xff\xfe".to_vec(), Some(b"c".to_vec())),
             ],
-            ..letter()
+            ..dead_letter()
         };
-        let line: Value = serde_json::from_str(&json_line(&letter, &replays(None))).unwrap();
+        let line: Value = serde_json::from_str(&json_line(&dead_letter, &replays(None))).unwrap();
         assert_eq!((&line["key"], &line["value_base64"]), (&json!("A-1"), &json!("/w==")));
         assert_eq!(
             line["headers"],

@@ -105,8 +105,8 @@ pub(super) async fn trace(
 }
 
 impl From<KeptDeadLetter> for TracedDeadLetter {
-    fn from(letter: KeptDeadLetter) -> Self {
-        let KeptDeadLetter { partition, offset, code, message, recorded_at, held } = letter;
+    fn from(dead_letter: KeptDeadLetter) -> Self {
+        let KeptDeadLetter { partition, offset, code, message, recorded_at, held } = dead_letter;
         let recorded_at = recorded_at.and_then(Timestamp::from_millis);
         Self { partition, offset, code, message, recorded_at, held }
     }

@@ -38,8 +38,8 @@ pub(super) enum Flaw {
     Unbounded,
     /// The hub called a state of its own wrong that had been proved.
     Alarm,
-    /// A session was not called proven although everything has been read.
-    Unproven,
+    /// A session was not called verified although everything has been read.
+    Unverified,
 }
 
 /// Flaws with what was seen.

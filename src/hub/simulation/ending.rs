@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     domain::History,
-    hub::{Hub, registry::Phase},
+    hub::{Hub, registry::SessionPhase},
 };
 
 /// Rounds after which a world that has not come to rest never will.
@@ -82,7 +82,7 @@ impl World {
                 }
             }
             if !seat.mailbox.is_proven() {
-                self.flaws.push(flaw(Flaw::Unproven, "although all has been read".to_owned()));
+                self.flaws.push(flaw(Flaw::Unverified, "although all has been read".to_owned()));
             }
         }
     }
@@ -118,7 +118,7 @@ impl Hub {
     fn contradictions(&self) -> Flaws {
         let mut flaws = Flaws::new();
         for (key, session) in &self.registry.sessions {
-            if session.phase != Phase::Live {
+            if session.phase != SessionPhase::Live {
                 flaws.push((Flaw::Stuck, format!("{key:?} is {:?}", session.phase)));
             }
             for (order_id, shown) in &session.shown {
@@ -134,8 +134,8 @@ impl Hub {
             if order.sessions.is_empty() || !order.sessions.iter().all(|key| shows(*key)) {
                 flaws.push((Flaw::Zombie, format!("{order_id} is shown by nobody: {order:?}")));
             }
-            if order.unproven {
-                flaws.push((Flaw::Unproven, format!("{order_id} was never read: {order:?}")));
+            if order.unverified {
+                flaws.push((Flaw::Unverified, format!("{order_id} was never read: {order:?}")));
             }
         }
         flaws

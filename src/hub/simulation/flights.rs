@@ -5,7 +5,7 @@ use rand::{Rng, seq::IteratorRandom};
 use super::{client::Flaw, database::terminal_since, mix::Feature, world::World};
 use crate::{
     domain::{Snapshot, SnapshotQuery, Timestamp},
-    hub::{DueReads, Reconciled, rules::Rule},
+    hub::{DueReads, Reconciled, rules::HubRule},
 };
 
 /// A statement on its way: first to the database, then back.
@@ -78,7 +78,7 @@ impl World {
 
     /// The hub gets an answer, if it has come to where that was read or is tired of waiting.
     pub(super) fn answer(&mut self, place: usize, impatient: bool) {
-        let proof_off = self.off == Some(Rule::Proof);
+        let proof_off = self.off == Some(HubRule::Proof);
         let Some(snapshot) = self.flights[place].snapshot.as_ref() else { return };
         if !impatient && !proof_off && !self.hub.step(|hub| hub.has_reached(snapshot)) {
             return;

@@ -20,10 +20,10 @@ use std::collections::BTreeMap;
 
 pub(crate) use self::pages::Pages;
 use self::{client::Flaws, mix::Mix, world::World};
-use super::rules::Rule;
+use super::rules::HubRule;
 
 /// Runs one seed to its end and says what was wrong.
-fn run(mix: &Mix, seed: u64, off: Option<Rule>, trace: bool) -> Flaws {
+fn run(mix: &Mix, seed: u64, off: Option<HubRule>, trace: bool) -> Flaws {
     let mut world = World::new(seed, mix.clone(), off, trace);
     for _ in 0..mix.steps {
         world.step();

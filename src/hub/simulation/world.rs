@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     domain::{Position, Stamp, Verdict},
-    hub::{Hub, SharedHub, rules::Rule},
+    hub::{Hub, SharedHub, rules::HubRule},
 };
 
 pub(super) struct World {
@@ -33,12 +33,12 @@ pub(super) struct World {
     pub(super) mailbox_bytes: usize,
     /// Orders in a list at most.
     pub(super) max_orders: Option<usize>,
-    pub(super) off: Option<Rule>,
+    pub(super) off: Option<HubRule>,
     pub(super) trace: bool,
 }
 
 impl World {
-    pub(super) fn new(seed: u64, mix: Mix, off: Option<Rule>, trace: bool) -> Self {
+    pub(super) fn new(seed: u64, mix: Mix, off: Option<HubRule>, trace: bool) -> Self {
         let mut rng = SmallRng::seed_from_u64(seed);
         let partitions = 2;
         let tail_bytes =

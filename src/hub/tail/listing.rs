@@ -26,7 +26,7 @@ pub(super) struct Listing {
 
 #[derive(Debug)]
 struct Link {
-    place: Place,
+    place: Listed,
     /// The lower half of the name's hash.
     hash: u32,
     /// The link before it in its bucket.
@@ -35,7 +35,7 @@ struct Link {
 
 /// Which record it is. Without its epoch: a partition has one in the tail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct Listed {
     pub(super) offset: i64,
     pub(super) partition: i32,
 }
@@ -48,7 +48,7 @@ impl Default for Listing {
 
 impl Listing {
     /// Lists a record under a name. Where that needs room, places that are not `alive` any more are forgotten.
-    pub(super) fn push(&mut self, name: &impl Hash, place: Place, alive: impl Fn(Place) -> bool) {
+    pub(super) fn push(&mut self, name: &impl Hash, place: Listed, alive: impl Fn(Listed) -> bool) {
         if self.links.len() == self.buckets.len() {
             self.sweep(alive);
         }
@@ -58,7 +58,7 @@ impl Listing {
     }
 
     /// The records of a name, oldest first, and hardly ever those of another; perhaps some that have left the tail.
-    pub(super) fn of(&self, name: &impl Hash) -> Vec<Place> {
+    pub(super) fn of(&self, name: &impl Hash) -> Vec<Listed> {
         let hash = self.hash(name);
         let newest = self.link(self.buckets[self.bucket(hash)]);
         let chain = std::iter::successors(newest, |link| self.link(link.before));
@@ -68,7 +68,7 @@ impl Listing {
     }
 
     /// Forgets the places that are not `alive` and makes room for as many as are left.
-    pub(super) fn sweep(&mut self, alive: impl Fn(Place) -> bool) {
+    pub(super) fn sweep(&mut self, alive: impl Fn(Listed) -> bool) {
         self.links.retain(|link| alive(link.place));
         let buckets = (2 * self.links.len()).next_power_of_two().max(FEWEST_BUCKETS);
         self.buckets.clear();
@@ -103,8 +103,8 @@ impl Listing {
 mod tests {
     use super::*;
 
-    fn place(offset: i64) -> Place {
-        Place { offset, partition: 0 }
+    fn place(offset: i64) -> Listed {
+        Listed { offset, partition: 0 }
     }
 
     fn offsets(listing: &Listing, name: i64) -> Vec<i64> {

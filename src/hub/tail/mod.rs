@@ -10,7 +10,7 @@ use std::{
     hash::Hash,
 };
 
-use self::listing::{Listing, Place};
+use self::listing::{Listed, Listing};
 use crate::domain::{Change, Epoch, History, Known, OrderEvent, OrderId, Position, Stamp, UserId, Verdict, judge};
 
 /// What was found where an event was to be taken out.
@@ -97,7 +97,7 @@ impl Tail {
         tail.end = event.stamp.offset + 1;
         tail.events.push_back(event.clone());
         self.bytes += cost(event);
-        let place = Place { partition: event.stamp.partition, offset: event.stamp.offset };
+        let place = Listed { partition: event.stamp.partition, offset: event.stamp.offset };
         self.by_order.push(&event.order_id, place, |place| is_held(&self.partitions, place));
         if let Change::Set(state) = &event.change {
             for user in state.named() {
@@ -240,7 +240,7 @@ impl PartitionTail {
     }
 }
 
-fn is_held(partitions: &BTreeMap<i32, PartitionTail>, place: Place) -> bool {
+fn is_held(partitions: &BTreeMap<i32, PartitionTail>, place: Listed) -> bool {
     partitions.get(&place.partition).is_some_and(|tail| tail.start <= place.offset)
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     domain::{Verdict, version::MAX_VERSION},
-    hub::rules::Rule,
+    hub::rules::HubRule,
 };
 
 #[test]
@@ -31,7 +31,7 @@ fn a_late_event_and_a_duplicate_are_not_shown() {
 fn a_record_below_the_tails_end_is_ignored() {
     for rule_holds in [true, false] {
         let mut scene = Scene::new();
-        scene.hub.rules.off = (!rule_holds).then_some(Rule::OffsetGuard);
+        scene.hub.rules.off = (!rule_holds).then_some(HubRule::OffsetGuard);
         let ann = scene.live("ann");
         let first = scene.set("A-1", 1, &["ann"]);
         scene.erase("A-1");
@@ -87,7 +87,7 @@ fn a_late_event_brings_back_no_order_whose_tombstone_was_seen() {
     for rule_holds in [true, false] {
         for trimmed in [0, 1] {
             let mut scene = Scene::new();
-            scene.hub.rules.off = (!rule_holds).then_some(Rule::Memory);
+            scene.hub.rules.off = (!rule_holds).then_some(HubRule::Memory);
             let ann = scene.live("ann");
             scene.set("A-1", 5, &["ann"]);
             scene.fan();
@@ -388,7 +388,7 @@ fn what_was_shown_of_records_that_are_lost_leaves_every_screen() {
     scene.saved = 3;
     scene.hub.lost(position(3));
     assert!(!ann.mailbox.is_proven() && !bob.mailbox.is_proven(), "nobody knows what the screens should show");
-    assert_eq!(scene.settle(&before, &stale), [Reconciled::Unproven]);
+    assert_eq!(scene.settle(&before, &stale), [Reconciled::Unverified]);
     scene.hub.retry_postponed(&scene.progress());
     let outcomes = scene.answer();
     assert!(outcomes.iter().all(|outcome| *outcome == Reconciled::Done(vec![])), "no fault of the hub: {outcomes:?}");

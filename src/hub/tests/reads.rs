@@ -1,7 +1,7 @@
 //! Reads: first sights, proofs, corrections, and reads that fail.
 
 use super::*;
-use crate::hub::registry::{Phase, Shown};
+use crate::hub::registry::{SessionPhase, Shown};
 
 #[test]
 fn the_first_sight_of_an_order_is_followed_by_its_earlier_steps() {
@@ -151,10 +151,10 @@ fn a_start_without_proof_shows_what_there_is_and_is_proved_later() {
     // The recorder is behind a tail that has been cut.
     scene.hub.trim(&[position(1)]);
     let ann = scene.join(Viewer::User { id: user("ann"), only: None }, true);
-    assert_eq!(scene.answer(), [Reconciled::Unproven]);
+    assert_eq!(scene.answer(), [Reconciled::Unverified]);
     assert_eq!(ann.hear(), ["all: A-1 v2/1"]);
     assert!(!ann.mailbox.is_proven());
-    assert_eq!(scene.answer(), [Reconciled::Unproven], "the order that was shown unproven");
+    assert_eq!(scene.answer(), [Reconciled::Unverified], "the order that was shown unverified");
     scene.hub.retry_postponed(&scene.progress());
     assert!(!scene.hub.has_due_reads(), "both would fail again");
     scene.save();
@@ -172,7 +172,7 @@ fn records_before_what_a_start_without_proof_has_shown_are_not_applied_over_it()
     scene.set("A-1", 6, &["ann"]);
     scene.save();
     let ann = scene.join(Viewer::User { id: user("ann"), only: None }, true);
-    assert_eq!(scene.answer(), [Reconciled::Unproven], "the fanout is behind");
+    assert_eq!(scene.answer(), [Reconciled::Unverified], "the fanout is behind");
     assert_eq!(ann.hear(), ["all: A-1 v6/1"]);
     scene.fan();
     assert!(ann.hear().is_empty());
@@ -185,7 +185,7 @@ fn an_audit_that_cannot_be_proved_is_put_off() {
     scene.set("A-1", 1, &["ann"]);
     scene.save();
     scene.hub.audit(ann.key);
-    assert_eq!(scene.answer(), [Reconciled::Unproven]);
+    assert_eq!(scene.answer(), [Reconciled::Unverified]);
     assert!(ann.hear().is_empty() && !scene.hub.has_due_reads());
     scene.fan();
     assert_eq!(ann.hear(), ["A-1 v1"]);
@@ -267,7 +267,7 @@ fn reads_do_not_pile_up_while_nobody_can_answer_them() {
 }
 
 #[test]
-fn a_screen_that_shows_an_unproven_order_for_too_long_says_so_until_it_is_read() {
+fn a_screen_that_shows_an_unverified_order_for_too_long_says_so_until_it_is_read() {
     let mut scene = Scene::new();
     let (ann, bob) = (scene.live("ann"), scene.live("bob"));
     scene.set("A-1", 2, &["ann"]);
@@ -327,7 +327,7 @@ fn an_answer_that_breaks_off_in_the_middle_is_owed_in_full_and_nothing_comes_bef
     let read = due.sessions.remove(0);
     // As far as it gets.
     let session = &mut scene.hub.registry.sessions[ann.key];
-    (session.phase, session.queued, session.half_shown) = (Phase::Live, false, true);
+    (session.phase, session.queued, session.half_shown) = (SessionPhase::Live, false, true);
     session.shown.insert(
         order("A-1"),
         Shown { rev: Some(Rev { stamp: stamp(0), terminal: false }), version: Some(1), timeline: true },

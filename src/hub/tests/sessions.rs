@@ -160,7 +160,7 @@ fn what_a_start_without_proof_has_shown_is_shown_to_everybody_else_when_its_reco
     scene.set("A-1", 1, &["bob", "ann"]);
     scene.save();
     let bob = scene.join(Viewer::User { id: user("bob"), only: None }, true);
-    assert_eq!(scene.answer(), [Reconciled::Unproven]);
+    assert_eq!(scene.answer(), [Reconciled::Unverified]);
     assert_eq!(bob.hear(), ["all: A-1 v1/1"]);
     scene.fan();
     assert_eq!(ann.hear(), ["A-1 v1"]);

@@ -66,8 +66,8 @@ fn nobody_is_woken_for_nothing() {
 #[test]
 fn a_session_is_woken_when_what_it_shows_becomes_proven() {
     let mailbox = Mailbox::new(65_536);
-    assert!(mailbox.set_proven(true) && mailbox.is_proven());
-    assert!(!mailbox.set_proven(true), "nothing changed");
+    assert!(mailbox.set_verified(true) && mailbox.is_proven());
+    assert!(!mailbox.set_verified(true), "nothing changed");
 }
 
 #[tokio::test]

@@ -48,7 +48,7 @@ pub(crate) async fn ask(topics: Topics, topic: String, answer: Answer) {
                 kafka.topic = topic,
                 "the topic is compacted: of an order's records the last stays, which may be a late one"
             ),
-            Some(Compaction::Untold) => tracing::info!(
+            Some(Compaction::Unknown) => tracing::info!(
                 kafka.topic = topic,
                 "the brokers do not tell whether the topic is compacted: that its last recorded record is missing proves \
                  nothing; perhaps {}",
@@ -66,14 +66,14 @@ mod tests {
 
     #[test]
     fn no_answer_is_an_answer_of_its_own_and_what_was_told_once_stays() {
-        use Compaction::{Off, On, Untold};
+        use Compaction::{Off, On, Unknown};
         let table = [
-            (None, None, Untold),
+            (None, None, Unknown),
             (None, Some(false), Off),
             (None, Some(true), On),
-            (Some(Untold), None, Untold),
-            (Some(Untold), Some(false), Off),
-            (Some(Untold), Some(true), On),
+            (Some(Unknown), None, Unknown),
+            (Some(Unknown), Some(false), Off),
+            (Some(Unknown), Some(true), On),
             (Some(Off), None, Off),
             (Some(Off), Some(false), Off),
             (Some(Off), Some(true), On),

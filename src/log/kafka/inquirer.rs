@@ -61,7 +61,7 @@ impl Place {
 }
 
 /// Partitions of which nothing was heard, by why.
-type Untold = BTreeMap<String, Vec<i32>>;
+type Failures = BTreeMap<String, Vec<i32>>;
 
 /// The client and what it was told.
 pub(crate) struct Inquirer {
@@ -120,13 +120,13 @@ impl Inquirer {
     /// Where this place lies in each partition whose leader tells. Leaders that move do not answer for a moment: what is not
     /// answered twice in a row is told.
     pub(crate) fn offsets(&mut self, leaders: &BTreeMap<i32, i32>, place: Place) -> BTreeMap<i32, i64> {
-        let mut untold = BTreeMap::new();
-        let known = self.ask_all(leaders, place, &mut untold);
-        let again = match untold.is_empty() {
+        let mut failures = BTreeMap::new();
+        let known = self.ask_all(leaders, place, &mut failures);
+        let again = match failures.is_empty() {
             true => self.unanswered.remove(&place),
             false => !self.unanswered.insert(place),
         };
-        for (why, partitions) in untold.into_iter().filter(|_| again) {
+        for (why, partitions) in failures.into_iter().filter(|_| again) {
             self.tell(place, &partitions, &why);
         }
         known
@@ -134,28 +134,28 @@ impl Inquirer {
 
     /// Sends one request to each leader, all at once. Where one of them does not answer the client tells nothing of any, so
     /// each is asked by itself until all answer again.
-    fn ask_all(&mut self, leaders: &BTreeMap<i32, i32>, place: Place, untold: &mut Untold) -> BTreeMap<i32, i64> {
+    fn ask_all(&mut self, leaders: &BTreeMap<i32, i32>, place: Place, failures: &mut Failures) -> BTreeMap<i32, i64> {
         let mut by_leader = BTreeMap::<i32, Vec<i32>>::new();
         for (partition, leader) in leaders {
             by_leader.entry(*leader).or_default().push(*partition);
         }
         if let Some(orphans) = by_leader.remove(&NOBODY) {
-            untold.insert("they have no leader".to_owned(), orphans);
+            failures.insert("they have no leader".to_owned(), orphans);
         }
         let mut known = BTreeMap::new();
         if !self.asks_each && by_leader.len() > 1 {
             let all: Vec<i32> = by_leader.values().flatten().copied().collect();
-            let mut unanswered = Untold::new();
+            let mut unanswered = Failures::new();
             self.ask(&all, place, &mut known, &mut unanswered);
             if !known.is_empty() {
-                untold.extend(unanswered);
+                failures.extend(unanswered);
                 return known;
             }
         }
         let mut silent = false;
         for partitions in by_leader.values() {
             let answered = known.len();
-            self.ask(partitions, place, &mut known, untold);
+            self.ask(partitions, place, &mut known, failures);
             silent |= known.len() == answered;
         }
         self.asks_each = silent;
@@ -163,14 +163,14 @@ impl Inquirer {
     }
 
     /// Asks for some partitions at once.
-    fn ask(&self, partitions: &[i32], place: Place, known: &mut BTreeMap<i32, i64>, untold: &mut Untold) {
+    fn ask(&self, partitions: &[i32], place: Place, known: &mut BTreeMap<i32, i64>, failures: &mut Failures) {
         let mut asked = TopicPartitionList::with_capacity(partitions.len());
         let added = partitions
             .iter()
             .try_for_each(|partition| asked.add_partition_offset(&self.topic, *partition, place.offset()));
         let answer = match added.and_then(|()| self.reader.consumer().offsets_for_times(asked, QUERY_TIMEOUT)) {
             Ok(answer) => answer,
-            Err(error) => return untold.entry(error.to_string()).or_default().extend(partitions),
+            Err(error) => return failures.entry(error.to_string()).or_default().extend(partitions),
         };
         for element in answer.elements() {
             let why = match (element.error(), element.offset()) {
@@ -181,7 +181,7 @@ impl Inquirer {
                 (Ok(()), _) => "no answer".to_owned(),
                 (Err(error), _) => error.to_string(),
             };
-            untold.entry(why).or_default().push(element.partition());
+            failures.entry(why).or_default().push(element.partition());
         }
     }
 

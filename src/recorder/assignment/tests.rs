@@ -34,9 +34,9 @@ fn reading(policies: Policies) -> Assignment {
 }
 
 fn open(assignment: &mut Assignment, progress: Progress, now: Instant) {
-    let (number, partitions) = assignment.take_openings(now).expect("progress is to be read");
+    let (fence, partitions) = assignment.take_openings(now).expect("progress is to be read");
     assert_eq!(partitions, [progress.partition]);
-    assignment.on_progress(number, &[progress], now);
+    assignment.on_progress(fence, &[progress], now);
 }
 
 fn takes(assignment: &mut Assignment, offset: i64) -> bool {
@@ -117,9 +117,9 @@ fn read_back(found: Option<(i64, u64)>, compaction: Option<Compaction>) -> &'sta
 
 #[test]
 fn the_last_applied_record_is_read_back_before_the_next_one_is_taken() {
-    use Compaction::{Off, On, Untold};
+    use Compaction::{Off, On, Unknown};
     let (same, other, next, end) = (Some((4, 7)), Some((4, 8)), Some((6, 7)), None);
-    let answers = [None, Some(On), Some(Untold), Some(Off)];
+    let answers = [None, Some(On), Some(Unknown), Some(Off)];
     for compaction in answers {
         assert_eq!(read_back(same, compaction), "goes on", "{compaction:?}");
         assert_eq!(read_back(other, compaction), "halts", "another record in its place proves another log");
@@ -133,7 +133,7 @@ fn the_last_applied_record_is_read_back_before_the_next_one_is_taken() {
 
 #[test]
 fn a_log_that_ends_before_progress_is_another_one_whatever_the_brokers_tell_of_compaction() {
-    for compaction in [None, Some(Compaction::On), Some(Compaction::Untold)] {
+    for compaction in [None, Some(Compaction::On), Some(Compaction::Unknown)] {
         let now = Instant::now();
         let mut assignment = Assignment::new(HALT, 0);
         assignment.on_assigned([0]);
@@ -181,8 +181,8 @@ fn a_halted_partition_leaves_the_others_alone() {
     let now = Instant::now();
     let mut assignment = Assignment::new(HALT, 0);
     assignment.on_assigned([0, 1]);
-    let (number, _) = assignment.take_openings(now).unwrap();
-    assignment.on_progress(number, &[progress(0, 5, None), progress(1, 2, None)], now);
+    let (fence, _) = assignment.take_openings(now).unwrap();
+    assignment.on_progress(fence, &[progress(0, 5, None), progress(1, 2, None)], now);
     assignment.on_log(&view(&[(6, 9), (0, 9)], now));
     assert_eq!(assignment.halts(), BTreeMap::from([(0, Halt::Gap)]));
     assert_eq!(assignment.take_places(), Some(vec![(1, 2)]));
@@ -224,13 +224,13 @@ fn what_is_lost_is_dropped_and_begins_again_under_a_new_number() {
     let given = Work::take("t", assignment.reading()).unwrap();
     assert!(takes(&mut assignment, 6));
     let invalid = assignment.on_lost(None);
-    assert!(given.highest_number() <= invalid);
+    assert!(given.highest_fence() <= invalid);
     assert!(Work::take("t", assignment.reading()).is_none() && !takes(&mut assignment, 7));
     open(&mut assignment, progress(0, 6, None), now + SECOND);
     assignment.on_log(&view(&[(0, 9)], now + SECOND));
     assert_eq!(assignment.take_places(), Some(vec![(0, 6)]));
     assert!(takes(&mut assignment, 6));
-    assert!(Work::take("t", assignment.reading()).unwrap().highest_number() > invalid);
+    assert!(Work::take("t", assignment.reading()).unwrap().highest_fence() > invalid);
 }
 
 #[test]
@@ -262,8 +262,8 @@ fn a_blocked_partition_begins_again_later_while_the_others_go_on() {
     let now = Instant::now();
     let mut assignment = Assignment::new(HALT, 0);
     assignment.on_assigned([0, 1]);
-    let (number, _) = assignment.take_openings(now).unwrap();
-    assignment.on_progress(number, &[progress(0, 5, None), progress(1, 2, None)], now);
+    let (fence, _) = assignment.take_openings(now).unwrap();
+    assignment.on_progress(fence, &[progress(0, 5, None), progress(1, 2, None)], now);
     assignment.on_log(&view(&[(0, 9), (0, 9)], now));
     assert!(takes(&mut assignment, 5));
     assignment.on_blocked(0, now + 15 * SECOND);

@@ -33,7 +33,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const HAND_OVER: Duration = Duration::from_secs(60);
 
 /// What the watch works with.
-pub struct CoverageParts {
+pub struct CoverageDependencies {
     /// Makes the client that asks who is in the group.
     pub clients: KafkaClients,
     /// The source topic.
@@ -57,14 +57,14 @@ fn patience(session_timeout: Duration) -> Duration {
 }
 
 /// Starts watching.
-pub fn start(parts: CoverageParts) -> Component {
-    let standing = Standing::new(patience(parts.session_timeout));
-    let watch = Watch { parts, standing, voice: Voice::default(), measured: BTreeSet::new() };
+pub fn start(dependencies: CoverageDependencies) -> Component {
+    let standing = Standing::new(patience(dependencies.session_timeout));
+    let watch = Watch { dependencies, standing, voice: Voice::default(), measured: BTreeSet::new() };
     Component::task("recording", |stop| watch.run(stop))
 }
 
 struct Watch {
-    parts: CoverageParts,
+    dependencies: CoverageDependencies,
     standing: Standing,
     voice: Voice,
     /// Partitions that have a lag.
@@ -91,9 +91,9 @@ impl Watch {
 
     /// The partitions that are not recorded.
     fn compare(&mut self) -> Option<BTreeSet<i32>> {
-        let (view, stored) = (self.parts.log.borrow().clone()?, self.parts.progress.borrow().clone()?);
+        let (view, stored) = (self.dependencies.log.borrow().clone()?, self.dependencies.progress.borrow().clone()?);
         let found = self.standing.compare(&view, &stored, Instant::now());
-        let metrics = &self.parts.metrics;
+        let metrics = &self.dependencies.metrics;
         found.iter().for_each(|(partition, found)| metrics.recorder.set_lag(*partition, found.lag));
         let gone = self.measured.iter().filter(|partition| !found.contains_key(partition));
         gone.for_each(|partition| metrics.recorder.forget_lag(*partition));
@@ -107,12 +107,12 @@ impl Watch {
     async fn speak(&mut self, still: &BTreeSet<i32>) {
         match self.voice.on(still, Instant::now()) {
             Say::Nothing => {}
-            Say::Over => tracing::info!(kafka.group = self.parts.group_id, "every partition is recorded again"),
+            Say::Over => tracing::info!(kafka.group = self.dependencies.group_id, "every partition is recorded again"),
             Say::Alarm => {
                 let members = self.members().await;
                 tracing::error!(
                     kafka.partitions = ?still,
-                    kafka.group = self.parts.group_id,
+                    kafka.group = self.dependencies.group_id,
                     kafka.members = members,
                     "partitions are not recorded although there is something to record: another deployment or a foreign \
                      consumer in the group may have taken them, or who has them cannot store"
@@ -124,8 +124,8 @@ impl Watch {
     /// Who is in the group, for a person.
     async fn members(&self) -> String {
         let (tell, told) = oneshot::channel();
-        let (clients, group_id) = (self.parts.clients.clone(), self.parts.group_id.clone());
-        let topic = self.parts.topic.clone();
+        let (clients, group_id) = (self.dependencies.clients.clone(), self.dependencies.group_id.clone());
+        let topic = self.dependencies.topic.clone();
         // Blocks until the brokers answer. Who does not wait any more does not need the answer.
         let asking = move || drop(tell.send(group::describe(&clients, &group_id, &topic)));
         match thread::Builder::new().name("group".into()).spawn(asking) {

@@ -28,7 +28,7 @@ impl DeadLetters {
     /// delivered again next time.
     pub(crate) async fn deliver(&self, refused: &[RefusedRecord]) -> Result<Vec<DeadLetter>, ProduceError> {
         let deliveries = join_all(refused.iter().map(|refused| self.send(refused))).await;
-        let mut letters = Vec::with_capacity(refused.len());
+        let mut dead_letters = Vec::with_capacity(refused.len());
         for (refused, delivery) in refused.iter().zip(deliveries) {
             // A small record fails with a large one when both travelled in one request.
             let delivery = match delivery {
@@ -40,9 +40,9 @@ impl DeadLetters {
                 Err(ProduceError::TooLarge) => Some(held_record(refused)),
                 Err(failed) => return Err(failed),
             };
-            letters.push(letter(refused, held));
+            dead_letters.push(dead_letter(refused, held));
         }
-        Ok(letters)
+        Ok(dead_letters)
     }
 
     async fn send(&self, refused: &RefusedRecord) -> Result<(), ProduceError> {
@@ -73,7 +73,7 @@ impl DeadLetters {
     }
 }
 
-fn letter(RefusedRecord { record, refusal }: &RefusedRecord, held_record: Option<HeldRecord>) -> DeadLetter {
+fn dead_letter(RefusedRecord { record, refusal }: &RefusedRecord, held_record: Option<HeldRecord>) -> DeadLetter {
     DeadLetter {
         offset: record.offset,
         code: refusal.code.as_str(),

@@ -2,7 +2,7 @@
 //! sent to the source topic again. Called by `ordercast dead-letters`; the recorder, which writes them, does not use it.
 
 pub(super) mod delivery;
-mod letter;
+mod listed;
 mod topic;
 
 use std::{
@@ -12,7 +12,7 @@ use std::{
 
 use tokio::sync::mpsc::Receiver;
 
-pub use self::letter::{Letter, REPLAY_HEADER};
+pub use self::listed::{ListedDeadLetter, REPLAY_HEADER};
 use self::topic::TopicReader;
 use crate::{
     config,
@@ -52,13 +52,13 @@ pub enum ReadError {
 }
 
 /// All dead letters of one source topic there are when it is opened: those in the topic first, then those that the
-/// database alone holds; each in the order in which they were put aside, and each record once.
+/// database alone holds; each in the order in which they became dead letters, and each record once.
 pub struct DeadLetters {
     source: String,
-    in_topic: Receiver<Result<Letter, ReadError>>,
+    in_topic: Receiver<Result<ListedDeadLetter, ReadError>>,
     store: Arc<dyn DeadLetterStore>,
     last_row: i64,
-    rows: VecDeque<Letter>,
+    rows: VecDeque<ListedDeadLetter>,
     seen: HashSet<RecordId>,
     _reader: TopicReader,
 }
@@ -76,27 +76,27 @@ impl DeadLetters {
     }
 
     /// The next one; `None` when there are no more.
-    pub async fn next(&mut self) -> Result<Option<Letter>, ReadError> {
+    pub async fn next(&mut self) -> Result<Option<ListedDeadLetter>, ReadError> {
         loop {
-            let letter = match self.in_topic.recv().await {
-                Some(letter) => letter?,
+            let dead_letter = match self.in_topic.recv().await {
+                Some(dead_letter) => dead_letter?,
                 None => match self.next_row().await? {
-                    Some(letter) => letter,
+                    Some(dead_letter) => dead_letter,
                     None => return Ok(None),
                 },
             };
-            // The topic has a letter twice where the recorder had to deliver a batch again.
-            if self.seen.insert(letter.record) {
-                return Ok(Some(letter));
+            // The topic has a dead letter twice where the recorder had to deliver a batch again.
+            if self.seen.insert(dead_letter.record) {
+                return Ok(Some(dead_letter));
             }
         }
     }
 
-    async fn next_row(&mut self) -> Result<Option<Letter>, ReadError> {
+    async fn next_row(&mut self) -> Result<Option<ListedDeadLetter>, ReadError> {
         if self.rows.is_empty() {
             let rows = self.store.held_letters(&self.source, self.last_row).await?;
             self.last_row = rows.last().map_or(self.last_row, |row| row.id);
-            self.rows.extend(rows.into_iter().map(Letter::from_row));
+            self.rows.extend(rows.into_iter().map(ListedDeadLetter::from_row));
         }
         Ok(self.rows.pop_front())
     }
@@ -108,18 +108,18 @@ impl DeadLetters {
 pub async fn replay(
     producer: &Producer,
     source: &str,
-    letter: &Letter,
+    dead_letter: &ListedDeadLetter,
     same_log: bool,
 ) -> Result<Delivered, ProduceError> {
     let headers = || {
-        letter
+        dead_letter
             .replay_headers(same_log)
             .iter()
             .fold(OwnedHeaders::new(), |headers, (name, value)| record::with(headers, name, value.as_deref()))
     };
-    let (key, value) = (letter.key.as_deref(), letter.value.as_deref());
-    let timestamp = Some(letter.record.timestamp_millis).filter(|millis| *millis >= 0);
-    let partition = Some(letter.record.partition);
+    let (key, value) = (dead_letter.key.as_deref(), dead_letter.value.as_deref());
+    let timestamp = Some(dead_letter.record.timestamp_millis).filter(|millis| *millis >= 0);
+    let partition = Some(dead_letter.record.partition);
     match producer.send_to(source, partition, timestamp, key, value, Some(headers())).await {
         // The topic has been made anew with fewer of them.
         Err(error) if error.is_about_partition() => {

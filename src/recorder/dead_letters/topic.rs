@@ -8,7 +8,7 @@ use std::{
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio_util::sync::CancellationToken;
 
-use super::{Letter, ReadError};
+use super::{ListedDeadLetter, ReadError};
 use crate::{
     domain::Timestamp,
     log::kafka::{
@@ -23,7 +23,7 @@ const CLIENT: &str = "dead-letters";
 /// How long the brokers may take for an answer, and how long nothing may come while there is something to come.
 const TIMEOUT: Duration = Duration::from_secs(10);
 const POLL_TIMEOUT: Duration = Duration::from_millis(200);
-/// Letters on their way to whoever reads: each may be as large as a record can be.
+/// Dead letters on their way to whoever reads: each may be as large as a record can be.
 const QUEUED_LETTERS: usize = 16;
 
 /// The reading thread; ends with this value.
@@ -32,22 +32,22 @@ pub(super) struct TopicReader {
 }
 
 impl TopicReader {
-    /// Starts to read. The channel ends behind the last letter or the first error.
+    /// Starts to read. The channel ends behind the last dead letter or the first error.
     pub(super) fn start(
         clients: &KafkaClients,
         topic: &str,
         source: &str,
-    ) -> Result<(Self, Receiver<Result<Letter, ReadError>>), ReadError> {
+    ) -> Result<(Self, Receiver<Result<ListedDeadLetter, ReadError>>), ReadError> {
         let mut reader = Reader::new(CLIENT, topic, clients.reading_client(CLIENT)?);
-        let (letters, receiver) = channel(QUEUED_LETTERS);
+        let (dead_letters, receiver) = channel(QUEUED_LETTERS);
         let (clients, topic, source) = (clients.clone(), topic.to_owned(), source.to_owned());
         let thread = Component::thread("dead-letters", move |stop| {
             reader.begin();
-            if let Err(error) = read(&reader, &topic, &source, &letters, &stop) {
+            if let Err(error) = read(&reader, &topic, &source, &dead_letters, &stop) {
                 // Why brokers do not answer.
                 reader.serve();
                 // Who has left does not need to know.
-                let _ = letters.blocking_send(Err(explained(error, &clients)));
+                let _ = dead_letters.blocking_send(Err(explained(error, &clients)));
             }
         })?;
         Ok((Self { _thread: thread }, receiver))
@@ -58,7 +58,7 @@ fn read(
     reader: &Reader,
     topic: &str,
     source: &str,
-    letters: &Sender<Result<Letter, ReadError>>,
+    dead_letters: &Sender<Result<ListedDeadLetter, ReadError>>,
     stop: &CancellationToken,
 ) -> Result<(), ReadError> {
     let mut ends = ends(reader, topic)?;
@@ -72,8 +72,9 @@ fn read(
                     continue;
                 }
                 let at = record.timestamp().unwrap_or_else(Timestamp::now);
-                let letter = Letter::from_topic(source, at, record.key(), record.value(), record.raw_headers());
-                if letter.is_some_and(|letter| letters.blocking_send(Ok(letter)).is_err()) {
+                let dead_letter =
+                    ListedDeadLetter::from_topic(source, at, record.key(), record.value(), record.raw_headers());
+                if dead_letter.is_some_and(|dead_letter| dead_letters.blocking_send(Ok(dead_letter)).is_err()) {
                     return Ok(());
                 }
                 // Whoever reads may take its time.

@@ -21,9 +21,9 @@ impl RecorderThread {
     }
 
     fn note(&mut self, reply: &Reply) {
-        let metrics = &self.parts.metrics;
+        let metrics = &self.dependencies.metrics;
         match reply {
-            Reply::Opened { .. } => self.parts.look_now.ask(),
+            Reply::Opened { .. } => self.dependencies.look_now.ask(),
             Reply::Relocated { lost_range, .. } => {
                 metrics.dead_letters.lost_ranges.inc_by(u64::from(*lost_range));
             }
@@ -35,14 +35,14 @@ impl RecorderThread {
                 metrics.recorder.nothing_to_erase.inc_by(applied.nothing_to_erase);
                 metrics.recorder.kind_changed.inc_by(applied.kind_changed);
                 metrics.version_jumps.inc_by(applied.jumped);
-                dead_letters.iter().for_each(|code| metrics.dead_letters.put_aside(*code));
+                dead_letters.iter().for_each(|code| metrics.dead_letters.count(*code));
                 metrics.dead_letters.topic_failures.inc_by(blocked.len() as u64);
                 unordered.iter().for_each(|_| metrics.recorder.partition_changed());
                 self.uncommitted.extend(positions.iter().copied());
                 self.tell_of_unordered(unordered);
             }
             Reply::Blocked(partitions) => drop(metrics.dead_letters.topic_failures.inc_by(partitions.len() as u64)),
-            Reply::HaltSet | Reply::Void | Reply::Lost => {}
+            Reply::HaltSet | Reply::Invalidated | Reply::Lost => {}
             Reply::Rejected(events) => {
                 for event in events {
                     tracing::error!(
@@ -73,10 +73,10 @@ impl RecorderThread {
 
     /// Acts on a new view of the log.
     pub(super) fn look(&mut self) {
-        if !self.parts.log.has_changed().unwrap_or(false) {
+        if !self.dependencies.log.has_changed().unwrap_or(false) {
             return;
         }
-        self.view = self.parts.log.borrow_and_update().clone();
+        self.view = self.dependencies.log.borrow_and_update().clone();
         let Some(view) = &self.view else { return };
         let mut assignment = self.assignment();
         if let Some(invalid) = assignment.on_log(view) {
@@ -92,7 +92,7 @@ impl RecorderThread {
                     "the log does not go on where the database stands: the partition is not recorded until somebody decides"
                 );
             }
-            self.parts.metrics.recorder.partitions_halted.set(halts.len() as i64);
+            self.dependencies.metrics.recorder.partitions_halted.set(halts.len() as i64);
             self.halts.send_replace(halts);
         }
         self.measure();
@@ -100,13 +100,13 @@ impl RecorderThread {
 
     fn measure(&mut self) {
         let Some(view) = &self.view else { return };
-        let is_up = view.listed_at.elapsed() <= self.parts.stale_after;
-        self.parts.metrics.recorder.kafka_up.set(i64::from(is_up));
+        let is_up = view.listed_at.elapsed() <= self.dependencies.stale_after;
+        self.dependencies.metrics.recorder.kafka_up.set(i64::from(is_up));
     }
 
     /// A database that was restored from a backup is recorded into again, from where it stands.
     pub(super) fn check_progress(&mut self) {
-        let stored = self.parts.progress.borrow().clone().filter(|_| self.unanswered == 0);
+        let stored = self.dependencies.progress.borrow().clone().filter(|_| self.unanswered == 0);
         let Some(stored) = stored else { return };
         let mut assignment = self.reader.context().rebalance().assignment();
         if self.restored.is_seen(&assignment, &stored) {
@@ -121,11 +121,11 @@ impl RecorderThread {
     pub(super) fn ask(&mut self) {
         let Some(view) = self.view.clone() else { return };
         // What versions without a field are worth has to be known before the first record.
-        let Some(stored) = self.parts.progress.borrow().clone() else { return };
+        let Some(stored) = self.dependencies.progress.borrow().clone() else { return };
         self.accepts_unversioned = stored.accepts_unversioned(view.partition_count());
         while self.has_room() {
             let now = Instant::now();
-            let task = self.assignment().next_task(&self.parts.topic, &view, &stored, now);
+            let task = self.assignment().next_task(&self.dependencies.topic, &view, &stored, now);
             let Some(task) = task else { return };
             if let Task::Relocate { relocation: Relocation { from, to, lost_range, .. }, .. } = &task {
                 tracing::warn!(

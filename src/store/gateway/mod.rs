@@ -41,7 +41,7 @@ pub struct DatabaseUnavailable;
 pub struct Trace {
     /// Its state and timeline, or its marker; `None`: nothing.
     pub history: Option<History>,
-    /// Records that were put aside under its key, newest first.
+    /// Dead letters under its key, newest first.
     pub dead_letters: Vec<KeptDeadLetter>,
 }
 
@@ -125,7 +125,7 @@ fn heard<T>(answer: Result<Result<T, StoreError>, oneshot::error::RecvError>) ->
 
 /// What the gateway works with.
 #[derive(Clone)]
-pub struct GatewayParts {
+pub struct GatewayDependencies {
     /// Where everything is.
     pub store: Arc<dyn Store>,
     /// The source topic.
@@ -133,12 +133,12 @@ pub struct GatewayParts {
 }
 
 /// Starts answering.
-pub fn start(parts: GatewayParts, requests: Requests) -> Component {
-    Component::task("store-gateway", |stop| run(parts, requests, stop))
+pub fn start(dependencies: GatewayDependencies, requests: Requests) -> Component {
+    Component::task("store-gateway", |stop| run(dependencies, requests, stop))
 }
 
 /// Inputs: requests, ends of requests and of what has to be undone, the clock, stop.
-async fn run(parts: GatewayParts, mut requests: Requests, stop: CancellationToken) {
+async fn run(dependencies: GatewayDependencies, mut requests: Requests, stop: CancellationToken) {
     let mut under_way: JoinSet<Option<Undo>> = JoinSet::new();
     // Few: each was a request under way, and lasts no longer than a ticket.
     let mut undone = JoinSet::new();
@@ -147,17 +147,17 @@ async fn run(parts: GatewayParts, mut requests: Requests, stop: CancellationToke
         tokio::select! {
             () = stop.cancelled() => return,
             Some(ended) = under_way.join_next() => if let Ok(Some(undo)) = ended {
-                undone.spawn(tickets::undo(parts.store.clone(), undo));
+                undone.spawn(tickets::undo(dependencies.store.clone(), undo));
             },
             Some(_) = undone.join_next() => {}
             Some(request) = requests.0.recv(), if under_way.len() < REQUESTS_IN_FLIGHT => {
-                let parts = parts.clone();
-                under_way.spawn(async move { parts.answer(request).await });
+                let dependencies = dependencies.clone();
+                under_way.spawn(async move { dependencies.answer(request).await });
             }
             _ = housekeeping.tick() => {
-                let parts = parts.clone();
+                let dependencies = dependencies.clone();
                 under_way.spawn(async move {
-                    parts.keep_house().await;
+                    dependencies.keep_house().await;
                     None
                 });
             }
@@ -165,7 +165,7 @@ async fn run(parts: GatewayParts, mut requests: Requests, stop: CancellationToke
     }
 }
 
-impl GatewayParts {
+impl GatewayDependencies {
     /// Who asked may have gone; then nobody hears the answer. Returns what has to be undone.
     async fn answer(&self, request: Request) -> Option<Undo> {
         let store = &self.store;

@@ -22,8 +22,8 @@ use self::connections::Connections;
 pub use self::snapshot::SNAPSHOT;
 use super::{
     Applied, Batch, DeadLetterStore, ErasedStretch, HaltFinding, InvalidUrl, KeptDeadLetter, ListRow, MayCommit,
-    PoolLimits, ProgressReading, RecordId, Relocation, Replay, Restated, Store, StoreError, StoredLetter, TicketUse,
-    TopicOpening, UsedTicket, rows::moment,
+    PoolLimits, ProgressReading, RecordId, Relocation, Replay, Restated, Store, StoreError, StoredDeadLetter,
+    TicketUse, TopicOpening, UsedTicket, rows::moment,
 };
 use crate::domain::{Epoch, Lifecycle, OrderId, Progress, Snapshot, SnapshotQuery, Timestamp};
 
@@ -139,7 +139,7 @@ impl Store for PostgresStore {
 
 #[async_trait]
 impl DeadLetterStore for PostgresStore {
-    async fn held_letters(&self, topic: &str, after: i64) -> Result<Vec<StoredLetter>, StoreError> {
+    async fn held_letters(&self, topic: &str, after: i64) -> Result<Vec<StoredDeadLetter>, StoreError> {
         self.connections.transaction(async |connection| replays::held(connection, topic, after).await).await
     }
 

@@ -5,7 +5,7 @@ use sqlx::{postgres::PgConnection, query, query_as, query_scalar};
 use crate::{
     domain::Epoch,
     store::{
-        RecordId, Replay, StoreError, StoredLetter,
+        RecordId, Replay, StoreError, StoredDeadLetter,
         replays::{HeldRow, MAX_HELD_READ, ReplayRow},
     },
 };
@@ -41,7 +41,7 @@ pub(super) async fn held(
     connection: &mut PgConnection,
     topic: &str,
     after: i64,
-) -> Result<Vec<StoredLetter>, StoreError> {
+) -> Result<Vec<StoredDeadLetter>, StoreError> {
     let statement = query_as(HELD).persistent(false).bind(topic).bind(after).bind(MAX_HELD_READ);
     let rows: Vec<HeldRow> = statement.fetch_all(connection).await?;
     Ok(rows.into_iter().map(HeldRow::into_letter).collect::<Result<_, _>>()?)

@@ -22,8 +22,8 @@ use sqlx::{
 use self::connections::Connections;
 use super::{
     Applied, Batch, DeadLetterStore, ErasedStretch, HaltFinding, InvalidUrl, KeptDeadLetter, ListRow, MayCommit,
-    PoolLimits, ProgressReading, RecordId, Relocation, Replay, Restated, Store, StoreError, StoredLetter, TicketUse,
-    TopicOpening, UsedTicket, rows::moment, schema, tickets::Ending,
+    PoolLimits, ProgressReading, RecordId, Relocation, Replay, Restated, Store, StoreError, StoredDeadLetter,
+    TicketUse, TopicOpening, UsedTicket, rows::moment, schema, tickets::Ending,
 };
 use crate::domain::{Epoch, Lifecycle, OrderId, Progress, Snapshot, SnapshotQuery, Timestamp};
 
@@ -169,7 +169,7 @@ impl Store for SqliteStore {
 
 #[async_trait]
 impl DeadLetterStore for SqliteStore {
-    async fn held_letters(&self, topic: &str, after: i64) -> Result<Vec<StoredLetter>, StoreError> {
+    async fn held_letters(&self, topic: &str, after: i64) -> Result<Vec<StoredDeadLetter>, StoreError> {
         replays::held(&mut *self.connections.read().await?, topic, after).await
     }
 

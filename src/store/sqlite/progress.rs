@@ -167,10 +167,10 @@ pub(super) async fn dead_letters_of(
     topic: &str,
     keys: &[Vec<u8>],
 ) -> sqlx::Result<Vec<KeptDeadLetter>> {
-    let mut letters = Vec::new();
+    let mut dead_letters = Vec::new();
     for key in keys {
         let found = query_as(DEAD_LETTERS_OF).bind(topic).bind(key).bind(MAX_KEPT_DEAD_LETTERS);
-        letters.extend(found.fetch_all(&mut *connection).await?);
+        dead_letters.extend(found.fetch_all(&mut *connection).await?);
     }
-    Ok(letters)
+    Ok(dead_letters)
 }

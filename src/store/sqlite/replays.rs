@@ -5,7 +5,7 @@ use sqlx::{query, query_as, query_scalar, sqlite::SqliteConnection};
 use crate::{
     domain::Epoch,
     store::{
-        RecordId, Replay, StoreError, StoredLetter,
+        RecordId, Replay, StoreError, StoredDeadLetter,
         replays::{HeldRow, MAX_HELD_READ, ReplayRow},
     },
 };
@@ -41,7 +41,7 @@ pub(super) async fn held(
     connection: &mut SqliteConnection,
     topic: &str,
     after: i64,
-) -> Result<Vec<StoredLetter>, StoreError> {
+) -> Result<Vec<StoredDeadLetter>, StoreError> {
     let statement = query_as(HELD).bind(topic).bind(after).bind(MAX_HELD_READ);
     let rows: Vec<HeldRow> = statement.fetch_all(connection).await?;
     Ok(rows.into_iter().map(HeldRow::into_letter).collect::<Result<_, _>>()?)

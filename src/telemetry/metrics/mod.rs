@@ -132,7 +132,7 @@ impl Metrics {
         );
 
         let dead_letters = DeadLetterMetrics::new(
-            names.add("dead_letters", "Records put aside, by code", Family::default()),
+            names.add("dead_letters", "Dead letters, by code", Family::default()),
             names.add("dead_letter_topic_failures", "Records the dead-letter topic did not take", Counter::default()),
             names.add(
                 "lost_ranges",

@@ -19,20 +19,20 @@ pub struct DeadLetterMetrics {
     pub topic_failures: Counter,
     /// Ranges of records that were deleted before they were recorded.
     pub lost_ranges: Counter,
-    put_aside: Family<Code, Counter>,
+    by_code: Family<Code, Counter>,
 }
 
 impl DeadLetterMetrics {
-    pub(super) fn new(put_aside: Family<Code, Counter>, topic_failures: Counter, lost_ranges: Counter) -> Self {
+    pub(super) fn new(by_code: Family<Code, Counter>, topic_failures: Counter, lost_ranges: Counter) -> Self {
         for code in RefusalCode::ALL {
-            drop(put_aside.get_or_create(&Code { code: code.as_str() }));
+            drop(by_code.get_or_create(&Code { code: code.as_str() }));
         }
-        Self { topic_failures, lost_ranges, put_aside }
+        Self { topic_failures, lost_ranges, by_code }
     }
 
-    /// Counts a record put aside.
-    pub fn put_aside(&self, code: RefusalCode) {
-        self.put_aside.get_or_create(&Code { code: code.as_str() }).inc();
+    /// Counts a dead letter.
+    pub fn count(&self, code: RefusalCode) {
+        self.by_code.get_or_create(&Code { code: code.as_str() }).inc();
     }
 }
 

@@ -19,7 +19,7 @@ fn many(order: &str, partition: i32) -> Vec<Record> {
 
 async fn put_aside(world: &World, count: i64) {
     let unordered = "select count(*) from dead_letters where code = 'unordered'";
-    eventually("they are put aside", async || world.database.number(unordered).await == Some(count)).await;
+    eventually("they are dead letters", async || world.database.number(unordered).await == Some(count)).await;
 }
 
 async fn counted(instances: &[&Instance], pipeline: &str) -> f64 {
@@ -53,10 +53,10 @@ async fn events_without_versions_of_one_order_in_two_partitions_are_dead_letters
     assert_eq!(counted(&[&one, &two], "recorder").await, 2.0);
     eventually("whoever shows the order counts them", async || counted(&[&one, &two], "fanout").await > 0.0).await;
     let listed = world.call(&["dead-letters", "list", "--json", "--order", "A-1"]).await;
-    let letters: Vec<Value> = listed.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(letters.len(), 2, "{}", listed.stderr);
-    for letter in letters {
-        let message = letter["message"].as_str().unwrap();
+    let dead_letters: Vec<Value> = listed.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(dead_letters.len(), 2, "{}", listed.stderr);
+    for dead_letter in dead_letters {
+        let message = dead_letter["message"].as_str().unwrap();
         assert!(message.contains("known from partition 0") && message.contains("share one partitioner"), "{message}");
     }
     let late = r#"ordercast_records_total{pipeline="recorder",outcome="late"}"#;
@@ -71,7 +71,7 @@ async fn events_without_versions_of_one_order_in_two_partitions_are_dead_letters
         assert!(!screen.statuses_of("A-1").contains(&"delivered".to_owned()), "{:?}", screen.frames);
         screen.until("it is fresh", |screen| screen.stale.is_none()).await;
     }
-    // Sent again as it was, it is put aside again; with a version it counts, and the order goes on where that stands.
+    // Sent again as it was, it is a dead letter again; with a version it counts, and the order goes on where that stands.
     let sent = world.call(&["dead-letters", "replay", "1:0"]).await;
     assert_eq!(sent.code, Some(0), "{}", sent.stderr);
     put_aside(&world, 3).await;

@@ -7,7 +7,7 @@ use crate::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_refuses_every_row_is_waited_for_and_nothing_is_put_aside() {
+async fn a_database_that_refuses_every_row_is_waited_for_and_nothing_becomes_a_dead_letter() {
     let world = nimble(&shared_broker(), Database::create().await).await;
     let instance = world.start().await;
     let mut shop = Shop::new(8, viewers(6));

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use ordercast::{
     auth::Ticket,
-    store::gateway::{self, DatabaseUnavailable, GatewayParts, StoreHandle},
+    store::gateway::{self, DatabaseUnavailable, GatewayDependencies, StoreHandle},
 };
 
 use super::{faulty::Faulty, instance::Database};
@@ -14,7 +14,7 @@ async fn a_ticket_is_put_back_before_its_holder_is_told_where_the_answer_to_the_
     for database in [Database::postgres().await, Database::sqlite().await] {
         let store = Faulty { inner: database.store(), order: "none", user: "nobody", loses_commits: true.into() };
         let (handle, requests) = StoreHandle::open();
-        let _worker = gateway::start(GatewayParts { store: Arc::new(store), topic: "t".to_owned() }, requests);
+        let _worker = gateway::start(GatewayDependencies { store: Arc::new(store), topic: "t".to_owned() }, requests);
         let ticket = Ticket::generate().digest().to_bytes();
         handle.issue_ticket(ticket, "claims".to_owned(), Duration::from_secs(30)).await.unwrap();
         assert_eq!(handle.use_ticket(ticket).await, Err(DatabaseUnavailable));

@@ -126,7 +126,7 @@ pub(super) async fn with_dead_letters(brokers: &str, topic: &Topic) -> Topic {
 pub(super) struct Instance {
     pub(super) hub: Arc<SharedHub>,
     pub(super) metrics: Metrics,
-    pub(super) signs: fanout::FanoutSigns,
+    pub(super) signs: fanout::FanoutStatus,
     pub(super) halts: watch::Receiver<Halts>,
     components: Vec<Component>,
 }
@@ -155,7 +155,7 @@ impl Instance {
         let policies = Policies { on_gap: kafka.on_log_gap, on_regression: kafka.on_log_regression };
         let (log_watch, log, look_now) = log_watch::start(&clients, kafka).unwrap();
         let (log_ends, ends) = log_ends::start(&clients, kafka).unwrap();
-        let (progress, views) = progress::start(progress::ProgressParts {
+        let (progress, views) = progress::start(progress::ProgressDependencies {
             store: store.clone(),
             topic: kafka.topic.clone(),
             hub: hub.clone(),
@@ -164,7 +164,7 @@ impl Instance {
         });
         let (halts, halts_seen) = watch::channel(Halts::new());
         let (writer, recorder) = recorder::start(
-            recorder::RecorderParts {
+            recorder::RecorderDependencies {
                 version_jump: u64::MAX,
                 clients: clients.clone(),
                 topic: kafka.topic.clone(),
@@ -182,7 +182,7 @@ impl Instance {
             halts,
         )
         .unwrap();
-        let (fanout, signs) = fanout::start(fanout::FanoutParts {
+        let (fanout, signs) = fanout::start(fanout::FanoutDependencies {
             clients,
             topic: kafka.topic.clone(),
             decoder,
@@ -197,7 +197,7 @@ impl Instance {
             metrics: metrics.clone(),
         })
         .unwrap();
-        let snapshots = snapshots::start(snapshots::SnapshotParts {
+        let snapshots = snapshots::start(snapshots::SnapshotDependencies {
             store,
             topic: kafka.topic.clone(),
             hub: hub.clone(),

@@ -58,7 +58,7 @@ fn bad_records() -> Vec<(&'static str, Record)> {
 async fn bad_records_around_good_ones_become_dead_letters_once_though_the_recorder_restarts() {
     let database = Database::postgres().await;
     let topic = Topic::create(&shared_broker(), 1).await;
-    let letters = with_dead_letters(&shared_broker(), &topic).await;
+    let dead_letters = with_dead_letters(&shared_broker(), &topic).await;
     let bad = bad_records();
     assert_eq!(bad.len(), 21);
     let mut records = Vec::new();
@@ -81,10 +81,10 @@ async fn bad_records_around_good_ones_become_dead_letters_once_though_the_record
     assert_eq!(database.number("select count(*) from dead_letters").await, 21);
     assert_eq!(database.number("select count(*) from dead_letters where held").await, 0);
 
-    for (n, (letter, (code, _))) in letters.read(21).await.into_iter().zip(bad).enumerate() {
+    for (n, (dead_letter, (code, _))) in dead_letters.read(21).await.into_iter().zip(bad).enumerate() {
         let original = topic.read(2 * n + 1).await.pop().unwrap();
-        assert_eq!((&letter.key, &letter.value), (&original.key, &original.value), "{code}");
-        let (kept, added) = letter.headers.split_at(original.headers.len());
+        assert_eq!((&dead_letter.key, &dead_letter.value), (&original.key, &original.value), "{code}");
+        let (kept, added) = dead_letter.headers.split_at(original.headers.len());
         assert_eq!(kept, original.headers, "{code}");
         let header = |name: &str| {
             let found =
@@ -107,7 +107,7 @@ async fn a_record_too_large_for_the_dead_letter_topic_is_held_by_its_row() {
     let database = Database::sqlite().await;
     let topic = Topic::create(&shared_broker(), 1).await;
     let small = [("max.message.bytes", "20000")];
-    let letters = Topic::create_named(&shared_broker(), &format!("{}.dlt", topic.name()), 1, &small).await;
+    let dead_letters = Topic::create_named(&shared_broker(), &format!("{}.dlt", topic.name()), 1, &small).await;
     // Does not shrink when compressed.
     let noise: Vec<u8> = (0_u32..30_000).flat_map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()).collect();
     topic.produce_all(&[Record::new("B", noise), Record::new("B", "{"), event("A", "created", 1)]).await;
@@ -115,7 +115,7 @@ async fn a_record_too_large_for_the_dead_letter_topic_is_held_by_its_row() {
     database.until("select count(*) from orders", 1).await;
     assert_eq!(database.number("select count(*) from dead_letters where held").await, 1);
     assert_eq!(database.number("select length(value) from dead_letters where held").await, 120_000);
-    assert_eq!(letters.read(1).await[0].value.as_deref(), Some(&b"{"[..]));
+    assert_eq!(dead_letters.read(1).await[0].value.as_deref(), Some(&b"{"[..]));
     instance.stop().await;
 }
 
@@ -129,10 +129,10 @@ async fn a_partition_whose_dead_letters_cannot_be_delivered_waits_and_the_others
     database.until("select count(*) from orders where order_id = 'A-2'", 1).await;
     database.until("select next_offset from progress where partition = 1", 1).await;
     assert_eq!(database.number("select next_offset from progress where partition = 0").await, 0);
-    let letters = with_dead_letters(&shared_broker(), &topic).await;
+    let dead_letters = with_dead_letters(&shared_broker(), &topic).await;
     database.until("select count(*) from orders", 2).await;
     assert_eq!(database.number("select count(*) from dead_letters").await, 1);
-    assert_eq!(letters.read(1).await[0].value.as_deref(), Some(&b"{"[..]));
+    assert_eq!(dead_letters.read(1).await[0].value.as_deref(), Some(&b"{"[..]));
     instance.stop().await;
 }
 
@@ -173,7 +173,7 @@ async fn recorders_share_the_partitions_and_hand_them_over() {
 async fn what_the_store_refuses_becomes_a_dead_letter_and_leaves_every_screen() {
     let database = Database::sqlite().await;
     let topic = Topic::create(&shared_broker(), 1).await;
-    let letters = with_dead_letters(&shared_broker(), &topic).await;
+    let dead_letters = with_dead_letters(&shared_broker(), &topic).await;
     let store = Arc::new(Faulty { inner: database.store(), order: "X", user: "", loses_commits: Default::default() });
     let settings = settings(&shared_broker(), topic.name(), &[]);
     let (mut refusing, mut other) =
@@ -188,7 +188,7 @@ async fn what_the_store_refuses_becomes_a_dead_letter_and_leaves_every_screen() 
     database.until("select count(*) from orders", 2).await;
     database.until("select count(*) from dead_letters where code = 'rejected_by_store' and log_offset = 1", 1).await;
     database.until("select next_offset from progress", 3).await;
-    assert!(letters.read(1).await[0].value.as_ref().unwrap().starts_with(b"{\"order_id\":\"X\""));
+    assert!(dead_letters.read(1).await[0].value.as_ref().unwrap().starts_with(b"{\"order_id\":\"X\""));
     for screen in &mut screens {
         screen.until("A-2", Some("created")).await;
         screen.until("X", None).await;

@@ -2,11 +2,11 @@
 
 use crate::{
     domain::{Timestamp, decode::VERSION_HEADER},
-    store::{RecordId, StoredLetter},
+    store::{RecordId, StoredDeadLetter},
 };
 
-/// Names, on a replayed record, the record that was put aside: `partition:offset:timestamp`. Where that one is put aside
-/// as well, it tells that it has been tried before.
+/// Names, on a replayed record, the dead letter: `partition:offset:timestamp`. Where that one becomes a dead
+/// letter as well, it tells that it has been tried before.
 pub const REPLAY_HEADER: &str = "ordercast-replay-of";
 
 const TOPIC: &str = "kafka_dlt-original-topic";
@@ -31,16 +31,16 @@ const ADDED: [&str; 9] = [
 /// Names and values, in order; a name may be any bytes.
 pub(super) type Headers = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
-/// A record that was put aside, and why.
+/// A dead letter, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Letter {
+pub struct ListedDeadLetter {
     /// Which record it is.
     pub record: RecordId,
     /// Why: the stable code.
     pub code: String,
     /// Why, for a person.
     pub message: String,
-    /// When it was put aside.
+    /// When it became a dead letter.
     pub put_aside_at: Timestamp,
     /// Only the database holds it: it was too large for the dead-letter topic.
     pub held: bool,
@@ -52,8 +52,8 @@ pub struct Letter {
     pub headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
 }
 
-impl Letter {
-    /// Reads a record of the dead-letter topic. `None`: it is not a letter of this source topic.
+impl ListedDeadLetter {
+    /// Reads a record of the dead-letter topic. `None`: it is not a dead_letter of this source topic.
     pub(super) fn from_topic(
         source: &str,
         put_aside_at: Timestamp,
@@ -86,7 +86,7 @@ impl Letter {
     }
 
     /// Takes a row that alone holds its record.
-    pub(super) fn from_row(row: StoredLetter) -> Self {
+    pub(super) fn from_row(row: StoredDeadLetter) -> Self {
         Self {
             record: row.record,
             code: row.code,
@@ -99,7 +99,7 @@ impl Letter {
         }
     }
 
-    /// The record that was put aside first: this one, unless it is itself a replay that was refused again.
+    /// The first dead letter: this one, unless it is itself a replay that was refused again.
     pub fn first(&self) -> RecordId {
         let header = self.headers.iter().rev().find(|header| header.0 == REPLAY_HEADER.as_bytes());
         header.and_then(|header| read_id(header.1.as_deref()?)).unwrap_or(self.record)
@@ -140,7 +140,7 @@ mod tests {
         (name.as_ref().to_vec(), Some(value.as_ref().to_vec()))
     }
 
-    fn letter(own: Headers) -> Option<Letter> {
+    fn dead_letter(own: Headers) -> Option<ListedDeadLetter> {
         let added = [
             header(TOPIC, "orders"),
             header(PARTITION, 2i32.to_be_bytes()),
@@ -153,7 +153,7 @@ mod tests {
             header(CODE, "missing_field"),
         ];
         let headers = own.into_iter().chain(added).collect();
-        Letter::from_topic("orders", Timestamp::from_millis(5).unwrap(), Some(b"A-1"), Some(b"\xff"), headers)
+        ListedDeadLetter::from_topic("orders", Timestamp::from_millis(5).unwrap(), Some(b"A-1"), Some(b"\xff"), headers)
     }
 
     #[test]
@@ -165,34 +165,34 @@ mod tests {
             header("trace", "2"),
             (b"null".to_vec(), None),
         ];
-        let letter = letter(own.clone()).unwrap();
-        assert_eq!(letter.record, RecordId { partition: 2, offset: 41, timestamp_millis: 1_700_000_000_000 });
-        assert_eq!((letter.code.as_str(), letter.message.as_str()), ("missing_field", "status is missing"));
-        assert_eq!(letter.headers, own);
+        let dead_letter = dead_letter(own.clone()).unwrap();
+        assert_eq!(dead_letter.record, RecordId { partition: 2, offset: 41, timestamp_millis: 1_700_000_000_000 });
+        assert_eq!((dead_letter.code.as_str(), dead_letter.message.as_str()), ("missing_field", "status is missing"));
+        assert_eq!(dead_letter.headers, own);
     }
 
     #[test]
     fn a_record_of_another_topic_or_without_the_headers_is_no_letter() {
         let at = Timestamp::from_millis(5).unwrap();
-        assert_eq!(Letter::from_topic("orders", at, None, None, vec![header(TOPIC, "payments")]), None);
-        assert_eq!(Letter::from_topic("orders", at, None, None, vec![header(TOPIC, "orders")]), None);
-        assert_eq!(Letter::from_topic("orders", at, None, None, Vec::new()), None);
+        assert_eq!(ListedDeadLetter::from_topic("orders", at, None, None, vec![header(TOPIC, "payments")]), None);
+        assert_eq!(ListedDeadLetter::from_topic("orders", at, None, None, vec![header(TOPIC, "orders")]), None);
+        assert_eq!(ListedDeadLetter::from_topic("orders", at, None, None, Vec::new()), None);
     }
 
     #[test]
     fn a_replayed_record_carries_its_first_version_however_often_it_is_refused() {
-        let first = letter(vec![header("trace", "1")]).unwrap();
+        let first = dead_letter(vec![header("trace", "1")]).unwrap();
         let added = [header(VERSION_HEADER, "42"), header(REPLAY_HEADER, "2:41:1700000000000")];
         let sent = first.replay_headers(true);
         assert_eq!(sent, [&[header("trace", "1")][..], &added].concat());
-        let mut again = letter(sent.clone()).unwrap();
+        let mut again = dead_letter(sent.clone()).unwrap();
         again.record.offset = 99;
         assert_eq!((again.first(), again.replay_headers(true)), (first.record, sent));
     }
 
     #[test]
     fn a_place_in_a_log_that_was_replaced_is_no_version() {
-        let sent = letter(Vec::new()).unwrap().replay_headers(false);
+        let sent = dead_letter(Vec::new()).unwrap().replay_headers(false);
         assert!(sent.iter().all(|header| header.0 != VERSION_HEADER.as_bytes()), "{sent:?}");
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     protocol::{StaleReason, StaleReasons},
 };
 
-/// Seconds for which an order may be shown unproven before its screens say so.
+/// Seconds for which an order may be shown unverified before its screens say so.
 const PATIENCE_SECONDS: u32 = 30;
 
 /// How long what is in doubt has been so, and whose screens say it.
@@ -24,7 +24,7 @@ pub(super) struct Doubts {
 /// Seconds since an order came into doubt, and since the database answered for it.
 #[derive(Debug, Clone, Copy, Default)]
 struct Doubt {
-    unproven: u32,
+    unverified: u32,
     unanswered: u32,
 }
 
@@ -35,7 +35,7 @@ impl Hub {
         let Self { reads, registry, doubts, .. } = self;
         let (mut orders, mut told) = (HashMap::new(), HashMap::<_, StaleReasons>::new());
         for (order_id, answered) in reads.orders_in_doubt() {
-            let Some(order) = registry.orders.get(order_id).filter(|order| order.unproven) else { continue };
+            let Some(order) = registry.orders.get(order_id).filter(|order| order.unverified) else { continue };
             let doubt = doubts.orders.get(order_id).map_or_else(Doubt::default, |doubt| doubt.a_second_later(answered));
             if let Some(reason) = doubt.reason() {
                 order.sessions.iter().for_each(|key| told.entry(*key).or_default().set(reason, true));
@@ -44,11 +44,11 @@ impl Hub {
         }
         doubts.orders = orders;
         for (key, reasons) in &told {
-            registry.set_overdue(*key, *reasons);
+            registry.set_stale_orders(*key, *reasons);
         }
         for key in std::mem::replace(&mut doubts.told, told).into_keys() {
             if !doubts.told.contains_key(&key) {
-                registry.set_overdue(key, StaleReasons::NONE);
+                registry.set_stale_orders(key, StaleReasons::NONE);
             }
         }
     }
@@ -56,14 +56,14 @@ impl Hub {
 
 impl Doubt {
     fn a_second_later(self, answered: bool) -> Self {
-        Self { unproven: self.unproven + 1, unanswered: if answered { 0 } else { self.unanswered + 1 } }
+        Self { unverified: self.unverified + 1, unanswered: if answered { 0 } else { self.unanswered + 1 } }
     }
 
     /// A database that answers, only too early for a proof, waits for the recorder.
     fn reason(self) -> Option<StaleReason> {
         match self {
             Self { unanswered: PATIENCE_SECONDS.., .. } => Some(StaleReason::DatabaseUnavailable),
-            Self { unproven: PATIENCE_SECONDS.., .. } => Some(StaleReason::CatchingUp),
+            Self { unverified: PATIENCE_SECONDS.., .. } => Some(StaleReason::CatchingUp),
             _ => None,
         }
     }
