@@ -45,7 +45,12 @@
 //! | [`dev`] | Kafka, a database, a shop and a page in one process, for trying out | all |
 //! | [`cli`] | the command line | all |
 //!
-//! `config`, `runtime` and `telemetry` are named by whoever needs them. `tests/it/house.rs` holds these arrows.
+//! Of the rooms above, `config` is named by `log`, `recorder` and `auth` alone: `app` hands the others what they need. What
+//! has threads or tasks names `runtime`, and `telemetry` is named by whoever counts; the pure rooms (`domain`, `protocol`,
+//! `hub`, `session`) name neither. `tests/it/house.rs` holds these arrows.
+//!
+//! The words (tail, mailbox, reconcile, stamp, …) are explained in `docs/architecture.md`; `CONTRIBUTING.md` says which
+//! files a setting, a metric, a close cause or a message touches.
 
 // The order of these groups is the order above.
 pub mod domain;

@@ -116,13 +116,7 @@ fn depth(value: &Value) -> usize {
 fn check_answer(text: &str) {
     let now = Now { instant: std::time::Instant::now(), wall: at(0) };
     let minute = Duration::from_secs(60);
-    let rules = SessionConfig {
-        heartbeat_interval: minute,
-        snapshot_timeout: minute,
-        snapshot_page: 100,
-        snapshot_bytes: 4_096,
-        complete_after: minute,
-    };
+    let rules = SessionConfig { heartbeat_interval: minute, snapshot_timeout: minute, ..SessionConfig::default() };
     let opening = Opening { session_id: "s".to_owned(), user: None, expires_at: at(3_600_000), waits_for_sync: false };
     let mut session = Session::open(Arc::new(rules), opening, now);
     while session.next_output().is_some() {}

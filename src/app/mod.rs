@@ -140,21 +140,8 @@ impl App {
                 instance: instance.clone(),
                 verifier,
                 revocations: revocations.clone(),
-                config: Arc::new(SessionConfig {
-                    heartbeat_interval: settings.session.heartbeat_interval,
-                    snapshot_timeout: settings.session.snapshot_timeout,
-                    snapshot_page: settings.session.snapshot_page,
-                    snapshot_bytes: settings.session.snapshot_bytes,
-                    complete_after: settings.session.complete_after,
-                }),
-                limits: SessionLimits {
-                    mailbox_bytes: settings.session.mailbox_bytes,
-                    max_per_user: settings.session.max_per_user,
-                    max_per_link: settings.session.max_per_link,
-                    closes_oldest: settings.session.per_user_policy == PerUserPolicy::CloseOldest,
-                    max_total: settings.session.max_total,
-                    send_timeout: settings.session.send_timeout,
-                },
+                config: Arc::new(session_config(&settings)),
+                limits: session_limits(&settings),
                 metrics: metrics.sessions.clone(),
                 outside: metrics.outside.clone(),
             }),
@@ -354,6 +341,31 @@ pub fn store_limits(settings: &Settings) -> store::PoolLimits {
         max_connections: settings.database.max_connections,
         acquire_timeout: ACQUIRE_TIMEOUT,
         transaction_timeout: TRANSACTION_TIMEOUT,
+    }
+}
+
+/// The rules of every session.
+pub fn session_config(settings: &Settings) -> SessionConfig {
+    let session = &settings.session;
+    SessionConfig {
+        heartbeat_interval: session.heartbeat_interval,
+        snapshot_timeout: session.snapshot_timeout,
+        snapshot_page: session.snapshot_page,
+        snapshot_bytes: session.snapshot_bytes,
+        complete_after: session.complete_after,
+    }
+}
+
+/// What every session may take.
+pub fn session_limits(settings: &Settings) -> SessionLimits {
+    let session = &settings.session;
+    SessionLimits {
+        mailbox_bytes: session.mailbox_bytes,
+        max_per_user: session.max_per_user,
+        max_per_link: session.max_per_link,
+        closes_oldest: session.per_user_policy == PerUserPolicy::CloseOldest,
+        max_total: session.max_total,
+        send_timeout: session.send_timeout,
     }
 }
 

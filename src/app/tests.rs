@@ -1,4 +1,4 @@
-//! The end of an instance that nobody asked for.
+//! The end of an instance that nobody asked for, and what sessions are handed.
 
 use std::{
     io,
@@ -19,6 +19,12 @@ impl io::Write for Log {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+#[test]
+fn sessions_live_by_the_defaults_of_the_settings() {
+    let defaults = config::load(&Sources::default(), &[]).unwrap();
+    assert_eq!(session_config(&defaults), SessionConfig::default());
 }
 
 #[tokio::test]

@@ -34,8 +34,8 @@ pub use refresh::{RefusedToken, Renewal};
 /// How long a client that asked for `sync=wait` may take to send its `sync`.
 const SYNC_WAIT: Duration = Duration::from_secs(5);
 
-/// The rules of all sessions of this instance.
-#[derive(Debug, Clone)]
+/// The rules of all sessions of this instance, as the settings of the same names say.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionConfig {
     /// Time between two heartbeats; a client silent for two of them is gone.
     pub heartbeat_interval: Duration,
@@ -47,6 +47,19 @@ pub struct SessionConfig {
     pub snapshot_bytes: usize,
     /// How long all orders of a link have been terminal when its session ends.
     pub complete_after: Duration,
+}
+
+/// What the settings say unless they are set (`sessions_live_by_the_defaults_of_the_settings`).
+impl Default for SessionConfig {
+    fn default() -> Self {
+        Self {
+            heartbeat_interval: Duration::from_secs(25),
+            snapshot_timeout: Duration::from_secs(5),
+            snapshot_page: 500,
+            snapshot_bytes: 32 * 1024,
+            complete_after: Duration::from_secs(60),
+        }
+    }
 }
 
 /// Who opened a session, and how.

@@ -33,13 +33,7 @@ fn catching_up() -> StaleReasons {
 }
 
 fn rules() -> Arc<SessionConfig> {
-    Arc::new(SessionConfig {
-        heartbeat_interval: HEARTBEAT,
-        snapshot_timeout: Duration::from_secs(5),
-        snapshot_page: 500,
-        snapshot_bytes: 32_768,
-        complete_after: Duration::from_secs(60),
-    })
+    Arc::new(SessionConfig { heartbeat_interval: HEARTBEAT, ..SessionConfig::default() })
 }
 
 fn opening(clock: &Clock, ttl: Duration) -> Opening {

@@ -51,7 +51,7 @@ pub(super) fn rules() -> Arc<SessionConfig> {
         snapshot_timeout: Duration::from_secs(10),
         snapshot_page: 2,
         snapshot_bytes: 4_096,
-        complete_after: Duration::from_secs(60),
+        ..SessionConfig::default()
     })
 }
 

@@ -1,4 +1,4 @@
-//! What operators see: logs and metrics. Knows the codes of `event` and `protocol`, and no other room.
+//! What operators see: logs and metrics. Knows the codes of `domain` and `protocol`, and the settings of logs.
 
 pub mod logs;
 pub mod metrics;

@@ -4,7 +4,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
 };
 
 use ordercast::{
@@ -17,7 +16,7 @@ use ordercast::{
         self, ClientMessage, CloseCause, Message, OrderView, PageLimits, ServerMessage, SnapshotPages, StaleReason,
         outbound,
     },
-    session::{Now, Opening, Output, RefusedToken, Session, SessionConfig},
+    session::{Now, Opening, Output, RefusedToken, Session},
 };
 use serde_json::{Value, json};
 
@@ -50,7 +49,7 @@ fn note_fields(document: &Value, name: &str, value: &Value, noted: &mut BTreeSet
     let properties = &document["components"]["schemas"][name]["properties"];
     for (field, value) in value.as_object().unwrap() {
         let schema = &properties[field];
-        assert!(!schema.is_null(), "{name} says nothing of {field}, which the service writes");
+        assert!(!schema.is_null(), "{name} of docs/asyncapi.yaml says nothing of {field}, which the service writes");
         noted.insert(format!("{name}.{field}"));
         let item = resolved(document, schema)["items"]["$ref"].as_str().and_then(|place| place.rsplit('/').next());
         if let Some(item) = item {
@@ -201,7 +200,10 @@ fn what_the_service_writes_is_exactly_what_the_document_says() {
     }
     for name in kinds.iter().chain(&["Order", "Step"]) {
         for field in document["components"]["schemas"][*name]["properties"].as_object().unwrap().keys() {
-            assert!(noted.contains(&format!("{name}.{field}")), "the service never writes {field} of {name}");
+            assert!(
+                noted.contains(&format!("{name}.{field}")),
+                "no message of `written` has {field}, which docs/asyncapi.yaml gives {name}"
+            );
         }
     }
     let sent = document["operations"]["sendToClient"]["messages"].as_array().unwrap();
@@ -229,12 +231,15 @@ fn lists_of_codes_and_limits_are_those_of_the_code() {
     let closing = &schemas["Closing"]["properties"];
     let codes: BTreeSet<u64> =
         closing["code"]["examples"].as_array().unwrap().iter().map(|code| code.as_u64().unwrap()).collect();
-    assert_eq!(codes, announced().map(|cause| cause.code().into()).collect());
-    assert_eq!(names(&closing["reason"]["examples"]), announced().map(CloseCause::reason).collect());
-    assert_eq!(names(&schemas["StaleReason"]["examples"]), StaleReason::ALL.map(StaleReason::as_str).into());
-    let refusals = &schemas["DeadLetterHeaders"]["properties"]["x-error-code"]["examples"];
-    assert_eq!(names(refusals), RefusalCode::ALL.map(RefusalCode::as_str).into());
-    assert_eq!(names(&schemas["Error"]["properties"]["code"]["examples"]), error_codes());
+    assert_eq!(codes, announced().map(|cause| cause.code().into()).collect(), "examples of Closing.code");
+    let reasons = names(&closing["reason"]["examples"]);
+    assert_eq!(reasons, announced().map(CloseCause::reason).collect(), "examples of Closing.reason");
+    let stale = names(&schemas["StaleReason"]["examples"]);
+    assert_eq!(stale, StaleReason::ALL.map(StaleReason::as_str).into(), "examples of StaleReason");
+    let refusals = names(&schemas["DeadLetterHeaders"]["properties"]["x-error-code"]["examples"]);
+    assert_eq!(refusals, RefusalCode::ALL.map(RefusalCode::as_str).into(), "examples of x-error-code");
+    let errors = names(&schemas["Error"]["properties"]["code"]["examples"]);
+    assert_eq!(errors, error_codes(), "examples of Error.code; `error_codes` has to bring each about");
 
     use ordercast::{
         domain::{ids, timeline, version},
@@ -267,15 +272,8 @@ fn error_codes() -> BTreeSet<&'static str> {
         codes.insert(ClientMessage::parse(text).unwrap_err().code);
     }
     let now = Now::read();
-    let rules = SessionConfig {
-        heartbeat_interval: Duration::from_secs(25),
-        snapshot_timeout: Duration::from_secs(5),
-        snapshot_page: 500,
-        snapshot_bytes: 32_768,
-        complete_after: Duration::from_secs(60),
-    };
     let opening = Opening { session_id: "s".into(), user: None, expires_at: Timestamp::now(), waits_for_sync: true };
-    let mut session = Session::open(Arc::new(rules), opening, now);
+    let mut session = Session::open(Arc::default(), opening, now);
     say(&mut session, r#"{"action":"subscribe","userId":"somebody"}"#, now);
     let order_id = ordercast::domain::OrderId::parse("A-1001").unwrap();
     session.on_delivery(ordercast::protocol::Delivery::NotVisible(vec![order_id]), now);

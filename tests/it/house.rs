@@ -305,6 +305,35 @@ fn every_file_says_what_it_is_and_is_short() {
     }
 }
 
+/// Tables, labels and schemas are made from these lists; the compiler does not miss what one of them leaves out.
+#[test]
+fn a_list_of_all_variants_has_them_all() {
+    let mut lists = 0;
+    for source in sources() {
+        for (at, _) in source.code.match_indices("const ALL: [Self; ") {
+            let (before, list) = source.code.split_at(at);
+            let name = before.rsplit("impl ").next().unwrap().split(' ').next().unwrap();
+            let listed = list.split('=').nth(1).unwrap().split(';').next().unwrap().matches("Self::").count();
+            let body = source.code.split(&format!("enum {name} {{\n")).nth(1).unwrap().split("\n}").next().unwrap();
+            let is_variant =
+                |line: &&str| line.strip_prefix("    ").is_some_and(|name| name.starts_with(char::is_uppercase));
+            let variants = body.lines().filter(is_variant).count();
+            assert_eq!(listed, variants, "{}: {name}::ALL does not list every variant of {name}", source.path);
+            lists += 1;
+        }
+    }
+    assert!(lists > 5, "{lists}");
+}
+
+#[test]
+fn both_dialects_have_the_same_migrations() {
+    let files = |dialect: &str| -> BTreeSet<_> {
+        let found = fs::read_dir(repository(&format!("migrations/{dialect}"))).unwrap();
+        found.map(|file| file.unwrap().file_name()).collect()
+    };
+    assert_eq!(files("postgres"), files("sqlite"), "a migration is one file of the same name in each");
+}
+
 #[test]
 fn nothing_is_left_to_do_and_nothing_is_unwrapped() {
     for source in sources() {

@@ -29,11 +29,11 @@ fn the_example_names_every_setting_with_its_default_and_a_sentence() {
     }
     for (key, default) in config::defaults() {
         let name = variable(&key);
-        let (value, commented_out) = shown.remove(name.as_str()).unwrap_or_else(|| panic!("{name} is missing"));
+        let (value, commented_out) = shown.remove(name.as_str()).unwrap_or_else(|| panic!(".env.example lacks {name}"));
         assert_eq!(value, default.clone().unwrap_or_default(), "{name}");
         assert!(default.is_some() || commented_out, "{name} has no default, so the example must not set it");
     }
-    assert!(shown.is_empty(), "no such settings: {shown:?}");
+    assert!(shown.is_empty(), ".env.example has what is no setting: {shown:?}");
 }
 
 #[test]

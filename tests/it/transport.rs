@@ -24,8 +24,9 @@ use std::{
 
 use futures_util::{SinkExt, StreamExt};
 use ordercast::{
+    app::{session_config, session_limits},
     auth::{Grant, Origins, RevocationList, Signer, Verifier},
-    config::{self, PerUserPolicy, Settings, Sources},
+    config::{self, Settings, Sources},
     control::ControlWriter,
     domain::{
         Change, Epoch, OrderEvent, OrderId, OrderState, Position, Snapshot, Stamp, Timestamp, UserId, Version,
@@ -42,10 +43,9 @@ use ordercast::{
     hub::{Hub, SharedHub},
     log::kafka::KafkaClients,
     protocol::{StaleReason, StaleReasons, Staleness},
-    session::SessionConfig,
     store::gateway::StoreHandle,
     telemetry::Metrics,
-    transport::{Instance, SessionLimits, ViewerContext},
+    transport::{Instance, ViewerContext},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -116,21 +116,8 @@ impl Server {
             instance: Arc::new(Instance::new(stale)),
             verifier: Arc::new(Verifier::new(&settings.auth).unwrap()),
             revocations: revocations.clone(),
-            config: Arc::new(SessionConfig {
-                heartbeat_interval: session.heartbeat_interval,
-                snapshot_timeout: session.snapshot_timeout,
-                snapshot_page: session.snapshot_page,
-                snapshot_bytes: session.snapshot_bytes,
-                complete_after: session.complete_after,
-            }),
-            limits: SessionLimits {
-                mailbox_bytes: session.mailbox_bytes,
-                max_per_user: session.max_per_user,
-                max_per_link: session.max_per_link,
-                closes_oldest: session.per_user_policy == PerUserPolicy::CloseOldest,
-                max_total: session.max_total,
-                send_timeout: session.send_timeout,
-            },
+            config: Arc::new(session_config(&settings)),
+            limits: session_limits(&settings),
             metrics: metrics.sessions.clone(),
             outside: metrics.outside.clone(),
         });
