@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::*;
-use crate::hub::SharedHub;
+use crate::{hub::SharedHub, protocol::StaleReasons};
 
 #[derive(Default)]
 struct Count(AtomicUsize);
@@ -68,6 +68,32 @@ fn a_session_is_woken_when_what_it_shows_becomes_proven() {
     let mailbox = Mailbox::new(65_536);
     assert!(mailbox.set_verified(true) && mailbox.is_proven());
     assert!(!mailbox.set_verified(true), "nothing changed");
+}
+
+#[test]
+fn a_session_is_woken_when_a_doubt_comes_and_when_it_goes() {
+    let mailbox = Mailbox::new(65_536);
+    let doubt = StaleReasons::from_iter([StaleReason::DatabaseUnavailable]);
+    for overdue in [doubt, StaleReasons::NONE, doubt] {
+        mailbox.poll_take(&Context::from_waker(Waker::noop()));
+        assert!(mailbox.set_overdue(overdue), "{overdue:?}");
+        mailbox.poll_take(&Context::from_waker(Waker::noop()));
+        assert!(!mailbox.set_overdue(overdue), "nothing changed");
+    }
+}
+
+#[test]
+fn whoever_waited_last_is_woken_and_for_what_is_pending_already_nobody_again() {
+    let (first, second) = (Arc::new(Count::default()), Arc::new(Count::default()));
+    let mailbox = Mailbox::new(65_536);
+    for count in [&first, &second] {
+        let waker = Waker::from(count.clone());
+        assert!(matches!(mailbox.poll_take(&Context::from_waker(&waker)), Delivery::Nothing));
+    }
+    assert!(mailbox.put_announcement(&Message::text("{}")));
+    assert!(!mailbox.put_removed(&order("A-1")).1);
+    mailbox.wake();
+    assert_eq!((wakes(&first), wakes(&second)), (0, 1));
 }
 
 #[tokio::test]
