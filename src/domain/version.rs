@@ -170,8 +170,7 @@ mod tests {
 
     #[test]
     fn each_log_and_each_life_of_one_has_an_epoch_of_its_own() {
-        let mut epochs: Vec<u64> =
-            (0..3).flat_map(|life| ["a", "b"].map(|log| Epoch::of(log, life).0)).collect();
+        let mut epochs: Vec<u64> = (0..3).flat_map(|life| ["a", "b"].map(|log| Epoch::of(log, life).0)).collect();
         epochs.sort_unstable();
         epochs.dedup();
         assert_eq!(epochs.len(), 6);

@@ -168,10 +168,7 @@ mod tests {
         let new = view("A-2", 1).json_bytes();
         let mut pending = snapshot(at(1), true, &[("A-1", 1)], &[]);
         assert_eq!(pending.merge(snapshot(at(2), true, &[("A-1", 2)], &[])), 0);
-        assert_eq!(
-            pending.merge(snapshot(at(2), true, &[("A-2", 1), ("A-1", 3)], &[])),
-            ENTRY_OVERHEAD_BYTES + new
-        );
+        assert_eq!(pending.merge(snapshot(at(2), true, &[("A-2", 1), ("A-1", 3)], &[])), ENTRY_OVERHEAD_BYTES + new);
         assert_eq!(pending.merge(snapshot(at(2), true, &[], &["A-3", "A-4"])), 2 * ENTRY_OVERHEAD_BYTES);
     }
 

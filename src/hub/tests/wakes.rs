@@ -105,3 +105,10 @@ async fn whoever_reads_is_told_that_a_read_is_due() {
     hub.reads_due().await;
     assert_eq!(hub.step(|hub| hub.take_due_reads(10)).len(), 1);
 }
+
+#[test]
+fn what_concerns_everybody_wakes_everybody() {
+    let (hub, _ann, _scene, count) = waiting();
+    hub.step(Hub::nudge_all);
+    assert_eq!(wakes(&count), 1);
+}
