@@ -81,7 +81,7 @@ mod tests {
         Marker { version: Version { number: 2, kind: VersionKind::Field }, stamp: stamp(0, 5) }
     }
 
-    fn shown(partition: i32, unproven: bool) -> ShownOrder {
+    fn shown(partition: i32, unverified: bool) -> ShownOrder {
         let state = OrderState {
             order_id: id(),
             user_id: UserId::parse("ann").unwrap(),
@@ -94,7 +94,7 @@ mod tests {
             details: None,
             event_id: None,
         };
-        ShownOrder { state: Arc::new(state), unproven, untold: false, sessions: Default::default() }
+        ShownOrder { state: Arc::new(state), unverified, timeline_pending: false, sessions: Default::default() }
     }
 
     #[test]

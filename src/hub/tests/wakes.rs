@@ -74,11 +74,11 @@ fn a_session_is_woken_when_what_it_shows_becomes_proven() {
 fn a_session_is_woken_when_a_doubt_comes_and_when_it_goes() {
     let mailbox = Mailbox::new(65_536);
     let doubt = StaleReasons::from_iter([StaleReason::DatabaseUnavailable]);
-    for overdue in [doubt, StaleReasons::NONE, doubt] {
+    for stale in [doubt, StaleReasons::NONE, doubt] {
         mailbox.poll_take(&Context::from_waker(Waker::noop()));
-        assert!(mailbox.set_overdue(overdue), "{overdue:?}");
+        assert!(mailbox.set_stale_orders(stale), "{stale:?}");
         mailbox.poll_take(&Context::from_waker(Waker::noop()));
-        assert!(!mailbox.set_overdue(overdue), "nothing changed");
+        assert!(!mailbox.set_stale_orders(stale), "nothing changed");
     }
 }
 
