@@ -309,4 +309,22 @@ mod tests {
         revocations.insert("b", user("u-1", 100));
         assert_eq!(revocations.spent(at(0)), ["b"]);
     }
+
+    #[test]
+    fn of_two_ends_of_a_token_the_later_one_counts_and_of_equal_ones_one_is_spent() {
+        for order in [[50, 75], [75, 50]] {
+            let mut revocations = Revocations::default();
+            for end in order {
+                revocations.insert(&format!("t-{end}"), token("t-1", Some(end)));
+            }
+            assert_eq!((revocations.list(at(0)), revocations.len()), (vec![token("t-1", Some(75))], 1));
+            assert_eq!(revocations.spent(at(0)), ["t-50"]);
+        }
+        let mut revocations = Revocations::default();
+        for key in ["a", "b"] {
+            revocations.insert(key, token("t-1", Some(50)));
+        }
+        assert_eq!(revocations.spent(at(0)), ["b"]);
+        assert!(!revocations.is_empty());
+    }
 }

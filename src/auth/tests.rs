@@ -6,7 +6,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 
-use super::{Flaw, Grant, MAX_ORDERS, Principal, Signer, TokenError, Verifier, error::TOO_LARGE};
+use super::{Flaw, Grant, MAX_ORDERS, MAX_TOKEN_BYTES, Principal, Signer, TokenError, Verifier, error::TOO_LARGE};
 use crate::{
     config::{self, Auth, SettingsError, Sources, variable},
     domain::{OrderId, Timestamp, UserId, Viewer},
@@ -550,4 +550,14 @@ fn secret_files_are_read_again_and_a_bad_one_leaves_all_keys_as_they_are() {
     put(&previous, SECRET);
     verifier.reread_files().unwrap();
     assert_eq!((takes(OLD_SECRET), takes(SECRET)), (false, true));
+}
+
+#[test]
+fn a_list_may_be_as_long_as_it_may_and_so_may_a_token() {
+    let verifier = hmac_verifier(&[]);
+    let many: Vec<_> = (0..MAX_ORDERS).collect();
+    assert!(verify(&verifier, &claims(json!({ "orders": many }))).is_ok());
+    let of_length = |bytes: usize| verifier.verify(&"x".repeat(bytes), now()).unwrap_err();
+    assert!(matches!(of_length(MAX_TOKEN_BYTES), TokenError::Invalid(Flaw::Malformed)));
+    assert!(matches!(of_length(MAX_TOKEN_BYTES + 1), TokenError::Malformed(TOO_LARGE)));
 }

@@ -100,3 +100,53 @@ impl OrderState {
             + self.event_id.as_ref().map_or(0, |id| id.len())
     }
 }
+
+#[cfg(test)]
+pub(in crate::domain) mod tests {
+    use super::*;
+    use crate::domain::{
+        Epoch,
+        fold::tests::{FIELD, LOG, erase, set, stamp},
+    };
+
+    /// The order `A-1001` of `u-42`, for these further viewers.
+    pub(in crate::domain) fn state(kind: VersionKind, viewers: &[&str]) -> OrderState {
+        let Change::Set(state) = set(1, kind, 1, "paid").change else { panic!("a state") };
+        let viewers = viewers.iter().map(|id| UserId::parse(id).unwrap()).collect();
+        OrderState { viewers, ..Arc::into_inner(state).unwrap() }
+    }
+
+    #[test]
+    fn its_user_and_the_further_viewers_are_named_and_nobody_else() {
+        let state = state(FIELD, &["u-7", "u-8"]);
+        let names = ["u-42", "u-7", "u-8", "u-4", "U-7"].map(|id| state.names(&UserId::parse(id).unwrap()));
+        assert_eq!(names, [true, true, true, false, false]);
+        assert_eq!(state.named().map(UserId::as_str).collect::<Vec<_>>(), ["u-42", "u-7", "u-8"]);
+    }
+
+    #[test]
+    fn only_what_goes_by_log_order_is_unordered_with_records_of_other_partitions() {
+        let there = Stamp { partition: 1, ..stamp(1) };
+        assert!(set(1, LOG, 1, "paid").goes_by_log_order());
+        assert!(!set(1, FIELD, 1, "paid").goes_by_log_order() && !erase(1).goes_by_log_order());
+        assert!(state(LOG, &[]).is_unordered_with(there));
+        assert!(!state(LOG, &[]).is_unordered_with(Stamp { epoch: Epoch(8), ..stamp(9) }));
+        assert!(!state(FIELD, &[]).is_unordered_with(there));
+    }
+
+    #[test]
+    fn every_text_of_it_counts_towards_its_size() {
+        let plain = state(FIELD, &[]).size_bytes();
+        assert!(plain > size_of::<OrderState>());
+        let longer = |change: fn(&mut OrderState)| {
+            let mut state = state(FIELD, &[]);
+            change(&mut state);
+            state.size_bytes() - plain
+        };
+        assert_eq!(longer(|state| state.order_id = OrderId::parse("A-1001-and-on").unwrap()), 7);
+        assert_eq!(longer(|state| state.status = "paid again".into()), 6);
+        assert_eq!(longer(|state| state.details = Some(RawValue::from_string("{}".into()).unwrap())), 2);
+        assert_eq!(longer(|state| state.event_id = Some("e-1".into())), 3);
+        assert!(state(FIELD, &["u-7"]).size_bytes() > plain + "u-7".len());
+    }
+}

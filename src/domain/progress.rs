@@ -66,3 +66,16 @@ impl Halt {
 
 /// The halted partitions.
 pub type Halts = BTreeMap<i32, Halt>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_halt_reads_back_as_it_was_stored_and_one_of_a_newer_version_halts_too() {
+        for halt in [Halt::Gap, Halt::Regression] {
+            assert_eq!(Halt::of(halt.as_str()), halt);
+        }
+        assert_eq!(Halt::of("of a newer version"), Halt::Regression);
+    }
+}

@@ -203,7 +203,11 @@ impl SnapshotQuery {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Change, Known, fold::tests::set};
+    use crate::domain::{
+        Change, Known,
+        fold::tests::{FIELD, set},
+        order::tests::state,
+    };
 
     fn snapshot(query: &SnapshotQuery, many: i64) -> Snapshot {
         let history = |at: i64| {
@@ -239,5 +243,32 @@ mod tests {
 
         let read = read.cut_at(&query.lists().next().unwrap(), place(4));
         assert_eq!(names(read.list_of(&user)), (vec!["A-4"], Some(4)), "the store knows of more");
+    }
+
+    #[test]
+    fn a_terminal_order_is_listed_for_a_while_and_any_other_at_any_age() {
+        let mut state = state(FIELD, &[]);
+        let since = |millis| Some(Timestamp::from_millis(millis).unwrap());
+        let listed = |state: &OrderState, terminal_since| {
+            SnapshotQuery { terminal_since, ..Default::default() }.lists_state(state)
+        };
+        assert!(listed(&state, since(1)) && listed(&state, since(2)));
+        state.terminal = true;
+        assert_eq!(
+            [None, since(0), since(1), since(2)].map(|since| listed(&state, since)),
+            [true, true, false, false],
+            "it changed at 1"
+        );
+    }
+
+    #[test]
+    fn it_says_what_it_read_and_nothing_of_what_it_was_not_asked() {
+        let user = UserId::parse("u-42").unwrap();
+        let query = SnapshotQuery { users: vec![user.clone()], ..Default::default() };
+        let read = snapshot(&query, 3).with_unreadable_values(2);
+        assert_eq!((read.order_count(), read.unreadable_values()), (3, 2));
+        assert!(read.history("A-2").is_some() && read.history("A-3").is_none());
+        assert_eq!(read.listed_for(&user).iter().map(OrderId::as_str).collect::<Vec<_>>(), ["A-2", "A-1", "A-0"]);
+        assert!(read.listed_for(&UserId::parse("u-7").unwrap()).is_empty());
     }
 }

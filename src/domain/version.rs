@@ -159,4 +159,21 @@ mod tests {
             assert_eq!(bad.parse::<Rev>(), Err(InvalidRev), "{bad}");
         }
     }
+
+    #[test]
+    fn at_or_after_a_record_is_itself_and_what_follows_in_the_same_partition_of_the_same_log() {
+        let stamp = |epoch, partition, offset| Stamp { epoch: Epoch(epoch), partition, offset };
+        let follows = |other: Stamp| other.is_at_or_after(stamp(7, 0, 5));
+        assert!(follows(stamp(7, 0, 5)) && follows(stamp(7, 0, 6)));
+        assert!(!follows(stamp(7, 0, 4)) && !follows(stamp(7, 1, 6)) && !follows(stamp(8, 0, 6)));
+    }
+
+    #[test]
+    fn each_log_and_each_life_of_one_has_an_epoch_of_its_own() {
+        let mut epochs: Vec<u64> = (0..3).flat_map(|life| ["a", "b"].map(|log| Epoch::of(log, life).0)).collect();
+        epochs.sort_unstable();
+        epochs.dedup();
+        assert_eq!(epochs.len(), 6);
+        assert_eq!(Epoch::of("a", 1), Epoch::of("a", 1));
+    }
 }

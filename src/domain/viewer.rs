@@ -103,6 +103,7 @@ impl fmt::Debug for LinkId {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::{fold::tests::FIELD, order::tests::state};
 
     fn holder(token_id: Option<&str>, orders: &[&str]) -> Holder {
         let orders = orders.iter().map(|order| OrderId::parse(order).unwrap()).collect();
@@ -134,5 +135,37 @@ mod tests {
         let some = Viewer::User { id: id.clone(), only: Some(Arc::default()) };
         assert_eq!(all.holder(Some("t-1")), some.holder(None));
         assert_eq!(all.holder(None), Holder::User(id));
+    }
+
+    #[test]
+    fn a_user_sees_what_names_it_and_its_list_narrows_that_and_a_link_sees_its_list_whoever_is_named() {
+        let state = state(FIELD, &["u-7"]);
+        let list = |order: &str| Arc::new(HashSet::from([OrderId::parse(order).unwrap()]));
+        let user = |id: &str, only| Viewer::User { id: UserId::parse(id).unwrap(), only };
+        let (own, other) = ("A-1001", "A-1002");
+        for (viewer, sees) in [
+            (user("u-42", None), true),
+            (user("u-7", None), true),
+            (user("u-8", None), false),
+            (user("u-7", Some(list(own))), true),
+            (user("u-7", Some(list(other))), false),
+            (user("u-8", Some(list(own))), false),
+            (user("u-7", Some(Arc::default())), false),
+            (Viewer::Link { orders: list(own) }, true),
+            (Viewer::Link { orders: list(other) }, false),
+        ] {
+            assert_eq!(viewer.may_see(&state), sees, "{viewer:?}");
+        }
+    }
+
+    #[test]
+    fn a_link_has_no_user_and_only_a_token_with_a_list_names_orders() {
+        let id = UserId::parse("u-1").unwrap();
+        let list: OrderList = Arc::new(HashSet::from([OrderId::parse("A-1").unwrap()]));
+        let all = Viewer::User { id: id.clone(), only: None };
+        let some = Viewer::User { id: id.clone(), only: Some(list.clone()) };
+        let link = Viewer::Link { orders: list.clone() };
+        assert_eq!([&all, &some, &link].map(Viewer::user), [Some(&id), Some(&id), None]);
+        assert_eq!([&all, &some, &link].map(Viewer::listed_orders), [None, Some(&list), Some(&list)]);
     }
 }

@@ -61,3 +61,69 @@ impl Hub {
         self.erased.0.get(order_id).copied().filter(|marker| self.tail.holds(marker.stamp))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::domain::{Epoch, OrderState, Position, Stamp, UserId, Version, VersionKind};
+
+    fn id() -> OrderId {
+        OrderId::parse("A-1").unwrap()
+    }
+
+    fn stamp(partition: i32, offset: i64) -> Stamp {
+        Stamp { epoch: Epoch(7), partition, offset }
+    }
+
+    fn marker() -> Marker {
+        Marker { version: Version { number: 2, kind: VersionKind::Field }, stamp: stamp(0, 5) }
+    }
+
+    fn shown(partition: i32, unverified: bool) -> ShownOrder {
+        let state = OrderState {
+            order_id: id(),
+            user_id: UserId::parse("ann").unwrap(),
+            viewers: Box::new([]),
+            status: "paid".into(),
+            terminal: false,
+            version: Version { number: 1, kind: VersionKind::Field },
+            stamp: stamp(partition, 1),
+            occurred_at: crate::domain::Timestamp::from_millis(0).unwrap(),
+            details: None,
+            event_id: None,
+        };
+        ShownOrder { state: Arc::new(state), unverified, timeline_pending: false, sessions: Default::default() }
+    }
+
+    #[test]
+    fn only_what_was_proved_and_stands_in_the_same_partition_makes_a_tombstone_sure() {
+        for (order, is_sure) in [
+            (None, true),
+            (Some(shown(0, false)), true),
+            (Some(shown(0, true)), false),
+            (Some(shown(1, false)), false),
+            (Some(shown(1, true)), false),
+        ] {
+            let mut erased = Erased::default();
+            erased.note(&id(), marker(), None);
+            erased.note(&id(), marker(), order.as_ref());
+            assert_eq!(erased.0.contains_key(&id()), is_sure, "{order:?}");
+        }
+    }
+
+    #[test]
+    fn a_tombstone_is_known_for_as_long_as_the_tail_holds_it() {
+        let mut tail = Tail::new(usize::MAX);
+        tail.begin(Position { partition: 0, epoch: Epoch(7), next_offset: 5 });
+        tail.append(&OrderEvent { order_id: id(), stamp: stamp(0, 5), change: Change::Erase });
+        let mut erased = Erased::default();
+        erased.note(&id(), marker(), None);
+        erased.forget_but_held(&tail);
+        assert!(erased.0.contains_key(&id()));
+        tail.trim(&[Position { partition: 0, epoch: Epoch(7), next_offset: 6 }]);
+        erased.forget_but_held(&tail);
+        assert!(erased.0.is_empty());
+    }
+}

@@ -248,4 +248,10 @@ mod tests {
         assert!(!CloseCause::ProtocolError.retry());
         assert!(!CloseCause::Complete.retry());
     }
+
+    #[test]
+    fn only_who_is_gone_or_said_goodbye_is_told_nothing() {
+        let told_nothing: Vec<CloseCause> = CloseCause::ALL.into_iter().filter(|cause| !cause.is_announced()).collect();
+        assert_eq!(told_nothing, [CloseCause::ClientClosed, CloseCause::ConnectionLost]);
+    }
 }

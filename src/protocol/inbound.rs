@@ -303,7 +303,8 @@ mod tests {
         let refresh = ClientMessage::parse(r#"{"type":"refresh","token":"canary"}"#).unwrap();
         assert!(!format!("{refresh:?}").contains("canary"));
         assert_eq!(refresh, ClientMessage::Refresh { token: "canary".to_owned().into(), id: None });
-        assert_eq!(ClientMessage::parse(r#"{"type":"refresh","token":" canary\r\n"}"#), Ok(refresh));
+        assert_eq!(ClientMessage::parse(r#"{"type":"refresh","token":" canary\r\n"}"#).as_ref(), Ok(&refresh));
+        assert_ne!(ClientMessage::parse(r#"{"type":"refresh","token":"canarY"}"#).as_ref(), Ok(&refresh));
         assert_eq!(code(r#"{"type":"refresh"}"#), "invalid_message");
         assert_eq!(code(r#"{"type":"refresh","token":["canary"]}"#), "invalid_message");
     }
@@ -316,6 +317,10 @@ mod tests {
         assert_eq!(code(&"[".repeat(60_000)), "invalid_message");
         let text = r#"{"type":"ping","id":"\"[[[[[[[[[[[[[[[[[[\\"}"#;
         assert!(ClientMessage::parse(text).is_ok());
+        let closed_in_text = format!(r#"{{"type":"ping","id":"]]]]]]]]]]","x":{}{}}}"#, "[".repeat(16), "]".repeat(16));
+        assert_eq!(code(&closed_in_text), "invalid_message");
+        let side_by_side = format!(r#"{{"type":"ping","x":[{}[]]}}"#, "[],{},".repeat(50));
+        assert!(ClientMessage::parse(&side_by_side).is_ok());
     }
 
     #[test]
@@ -338,8 +343,11 @@ mod tests {
 
     #[test]
     fn a_sync_of_too_many_orders_says_so() {
-        let orders: HashMap<String, &str> = (0..=MAX_SYNCED).map(|n| (format!("A-{n}"), "1-0-0")).collect();
-        let text = serde_json::json!({"type": "sync", "orders": orders}).to_string();
-        assert_eq!(code(&text), "sync_too_large");
+        let sync = |many: usize| {
+            let orders: HashMap<String, &str> = (0..many).map(|n| (format!("A-{n}"), "1-0-0")).collect();
+            serde_json::json!({"type": "sync", "orders": orders}).to_string()
+        };
+        assert!(ClientMessage::parse(&sync(2_000)).is_ok());
+        assert_eq!(code(&sync(2_001)), "sync_too_large");
     }
 }

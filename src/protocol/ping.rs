@@ -161,6 +161,7 @@ mod tests {
             ("HeartBeat", "HeartBeat"),
             (r#""keepalive""#, r#""keepalive""#),
             ("keep-alive", "keep-alive"),
+            (r#""keep-alive""#, r#""keep-alive""#),
             (r#"{"type":"ping"}"#, r#"{"type":"pong"}"#),
             (r#"{"type":"ping","id":7}"#, r#"{"type":"pong","id":7}"#),
             (r#"{"type":"PING"}"#, r#"{"type":"PONG"}"#),

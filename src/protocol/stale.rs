@@ -106,3 +106,35 @@ pub struct Staleness {
     /// When the first of them came.
     pub since: crate::domain::Timestamp,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reason_comes_and_goes_without_the_others() {
+        for (at, reason) in StaleReason::ALL.into_iter().enumerate() {
+            let mut reasons = StaleReasons::NONE;
+            assert!(reasons.is_fresh());
+            reasons.set(reason, true);
+            reasons.set(reason, true);
+            assert!(!reasons.is_fresh());
+            assert_eq!(reasons.iter().collect::<Vec<_>>(), [reason]);
+
+            let others: StaleReasons = StaleReason::ALL.into_iter().filter(|other| *other != reason).collect();
+            assert_eq!(others.union(reasons).iter().collect::<Vec<_>>(), StaleReason::ALL);
+            let mut all = others.union(reasons);
+            all.set(reason, false);
+            all.set(reason, false);
+            assert_eq!(all, others, "{at}");
+            assert!(!all.contains(reason) && !all.is_fresh());
+        }
+    }
+
+    #[test]
+    fn frames_list_the_reasons_by_name_and_always_in_the_same_order() {
+        let reasons = StaleReasons::from_iter([StaleReason::LogGap, StaleReason::CatchingUp]);
+        assert_eq!(serde_json::to_string(&reasons).unwrap(), r#"["catching_up","log_gap"]"#);
+        assert_eq!(serde_json::to_string(&StaleReasons::NONE).unwrap(), "[]");
+    }
+}

@@ -201,4 +201,21 @@ mod tests {
         }
         assert!(!limits.admits_snapshot(2_000, start), "two thousand orders have been read each time");
     }
+
+    #[test]
+    fn messages_and_bytes_come_back_with_time_and_no_faster() {
+        let start = Instant::now();
+        let mut limits = ClientLimits::new(start);
+        assert!((0..60).all(|_| limits.admits_message(0, start)));
+        for second in 1..=100 {
+            let now = start + SECOND * second;
+            assert_eq!((0..50).filter(|_| limits.admits_message(0, now)).count(), 20, "{second}");
+        }
+        let mut limits = ClientLimits::new(start);
+        assert!((0..16).all(|_| limits.admits_message(16 * 1024, start)));
+        for second in 1..=100 {
+            let now = start + SECOND * second;
+            assert_eq!((0..50).filter(|_| limits.admits_message(16 * 1024, now)).count(), 4, "{second}");
+        }
+    }
 }

@@ -792,3 +792,61 @@ fn a_complete_link_for_which_updates_always_wait_ends_when_what_was_begun_is_out
     session.on_time(now);
     assert_eq!(session.cause(), Some(CloseCause::Complete));
 }
+
+#[test]
+fn what_is_named_is_charged_though_the_answer_has_nothing_to_say_of_it() {
+    let orders: serde_json::Map<String, Value> = (0..2_000).map(|n| (format!("A-{n}"), "7-0-1".into())).collect();
+    let sync = serde_json::json!({"type": "sync", "orders": orders}).to_string();
+    let named: Vec<String> = (0..500).map(|n| format!("A-{n}")).collect();
+    let subscribe = serde_json::json!({"type": "subscribe", "order_ids": named}).to_string();
+    for (message, admitted) in [(&sync, 5), (&subscribe, 5), (&r#"{"type":"sync","orders":{}}"#.to_owned(), 20)] {
+        let clock = Clock::start();
+        let mut session = live(&clock);
+        let asks = (0..20).filter(|_| {
+            let asked = say(&mut session, message, clock.now()).is_some();
+            session.on_delivery(Delivery::Snapshot(PendingSnapshot::new(clock.now().wall, true)), clock.now());
+            sent(&mut session);
+            asked && session.cause().is_none()
+        });
+        assert_eq!(asks.count(), admitted, "{}", &message[..40.min(message.len())]);
+    }
+}
+
+#[test]
+fn at_its_deadline_a_session_acts_and_the_next_one_is_later() {
+    let mut clock = Clock::start();
+    let start = clock.now().instant;
+    let mut session = live(&clock);
+    while session.cause().is_none() {
+        let due = session.deadline(clock.now()).duration_since(clock.now().instant);
+        assert!(!due.is_zero(), "after {:?}", clock.now().instant - start);
+        clock.forward(due);
+        session.on_time(clock.now());
+        sent(&mut session);
+    }
+    assert_eq!(session.cause(), Some(CloseCause::HeartbeatTimeout));
+}
+
+#[test]
+fn a_session_knows_that_the_instance_leaves_once_it_was_told() {
+    let clock = Clock::start();
+    let mut session = live(&clock);
+    assert!(!session.is_departing());
+    session.on_departure(Departure { at: clock.now().instant + HEARTBEAT, reconnect_after: Duration::ZERO });
+    assert!(session.is_departing());
+}
+
+#[test]
+fn a_complete_link_that_ends_for_another_reason_is_not_asked_whether_it_still_is() {
+    let mut clock = Clock::start();
+    let mut session = live(&clock);
+    assert!(!session.is_completing());
+    session.on_complete(true, clock.now());
+    session.on_delivery(update(), clock.now());
+    let now = clock.forward(Duration::from_secs(60));
+    session.on_noise(0, now);
+    session.on_time(now);
+    assert!(session.is_completing());
+    session.close(CloseCause::Disconnected, None);
+    assert!(!session.is_completing());
+}

@@ -160,3 +160,23 @@ fn an_order_that_was_erased_for_its_age_stays_on_open_screens_and_is_no_correcti
     scene.fan();
     assert_eq!(newcomer.hear().last().unwrap(), "-A-3");
 }
+
+#[test]
+fn a_screen_reaches_as_far_as_it_did_although_its_list_is_read_less_far_later() {
+    let mut scene = four_orders();
+    let seat = scene.live("ann");
+    scene.set("A-5", 1, &["ann"]);
+    scene.set("A-6", 1, &["ann"]);
+    scene.fan();
+    scene.save();
+    scene.answer();
+    scene.hub.audit(seat.key);
+    assert_eq!(scene.answer(), [Reconciled::Done(vec![])], "which ends at A-5");
+    seat.hear();
+    scene.hub.registry.sessions.get_mut(seat.key).unwrap().shown.remove(&order("A-4")).unwrap();
+    scene.max_orders = Some(6);
+    scene.hub.audit(seat.key);
+    let missing = Correction { order_id: order("A-4"), shown: None, truth: Some(revision(1, 3)) };
+    assert_eq!(scene.answer(), [Reconciled::Done(vec![missing])], "it showed A-3, and never reached A-2");
+    assert_eq!(seat.hear(), ["some: A-1 v1/1 A-2 v1/1 A-4 v1/1"]);
+}

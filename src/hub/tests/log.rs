@@ -410,3 +410,17 @@ fn lost_records_that_the_fanout_still_has_in_hand_are_not_shown() {
     assert_eq!(ann.hear(), ["A-2 v1"]);
     assert!(ann.mailbox.is_proven());
 }
+
+#[test]
+fn what_was_lost_of_another_life_of_the_log_says_nothing_of_this_one() {
+    let mut scene = Scene::new();
+    scene.set("A-1", 1, &["ann"]);
+    scene.fan();
+    let before = scene.hub.tail_size();
+    for to in [Position { epoch: Epoch(8), ..position(1) }, Position { partition: 1, ..position(1) }] {
+        scene.hub.lost(to);
+        assert_eq!(scene.hub.tail_size(), before, "{to:?}");
+    }
+    scene.hub.lost(position(1));
+    assert_eq!(scene.hub.tail_size(), (0, 0));
+}

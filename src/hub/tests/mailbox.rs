@@ -1,7 +1,11 @@
 //! The mailbox: bounded, newest wins, a snapshot stands between what was and what comes.
 
 use super::*;
-use crate::{domain::Timeline, hub::mailbox::Put, protocol::OrderView};
+use crate::{
+    domain::Timeline,
+    hub::mailbox::Put,
+    protocol::{OrderView, delivery::ENTRY_OVERHEAD_BYTES},
+};
 
 fn frame(bytes: usize) -> Message {
     Message::text(&format!(
@@ -169,4 +173,34 @@ fn an_announcement_goes_ahead_of_whatever_else_waits() {
     mailbox.put_not_visible(vec![order("A-9")]);
     assert!(matches!(mailbox.take(), Delivery::Updates(frames) if frames == [frame(1)]));
     assert_eq!(heard(mailbox), ["some: A-2 v1/1", "unseen: A-9", "A-1 v2"]);
+}
+
+#[test]
+fn what_just_fits_is_kept_and_a_byte_more_is_too_much() {
+    let entry = frame(100).len() + ENTRY_OVERHEAD_BYTES;
+    for (limit, second) in [(2 * entry, Put::Queued), (2 * entry - 1, Put::Overflowed)] {
+        let mailbox = Mailbox::new(limit);
+        put(&mailbox, "A-1", 100);
+        assert_eq!(mailbox.pending_bytes(), entry);
+        assert_eq!(put(&mailbox, "A-2", 100), second);
+    }
+    let entry = view("A-2", 1).json_bytes() + ENTRY_OVERHEAD_BYTES;
+    for (limit, joins) in [(entry, Put::Queued), (entry - 1, Put::Overflowed)] {
+        let mailbox = Mailbox::new(limit);
+        mailbox.put_snapshot(snapshot(true, &["A-1"]));
+        assert_eq!(mailbox.pending_bytes(), 0, "the first is not counted");
+        assert_eq!(mailbox.put_snapshot(snapshot(true, &["A-2"])).0, joins);
+    }
+}
+
+#[test]
+fn what_is_taken_weighs_nothing_any_more() {
+    let mailbox = Mailbox::new(65_536);
+    mailbox.put_snapshot(snapshot(true, &["A-1"]));
+    mailbox.put_snapshot(snapshot(true, &["A-2"]));
+    put(&mailbox, "A-3", 100);
+    mailbox.take();
+    assert_eq!(mailbox.pending_bytes(), frame(100).len() + ENTRY_OVERHEAD_BYTES);
+    mailbox.take();
+    assert_eq!(mailbox.pending_bytes(), 0);
 }

@@ -75,3 +75,53 @@ fn a_trim_in_another_log_does_nothing_and_one_ahead_stops_at_the_end() {
     tail.trim(&[position(99)]);
     assert_eq!((tail.size().0, tail.end(0)), (0, Some((EPOCH, 3))));
 }
+
+#[test]
+fn positions_are_reached_in_every_partition_or_not_at_all() {
+    let mut tail = tail(usize::MAX, &three_records());
+    let reached: Vec<bool> = (2..5).map(|offset| tail.has_reached(&[position(offset)])).collect();
+    assert_eq!(reached, [true, true, false]);
+    assert!(!tail.has_reached(&[Position { epoch: Epoch(8), ..position(2) }]));
+    let there = Position { partition: 1, ..position(4) };
+    assert!(!tail.has_reached(&[position(2), there]), "it is not followed yet");
+    tail.begin(there);
+    assert!(tail.has_reached(&[position(2), there]));
+}
+
+#[test]
+fn what_is_known_stands_in_the_log_that_is_followed_and_of_others_nobody_knows() {
+    let tail = tail(usize::MAX, &three_records());
+    let (there, older) = (Stamp { partition: 1, ..stamp(0) }, Stamp { epoch: Epoch(6), ..stamp(0) });
+    assert!(tail.stands(stamp(1), there));
+    assert!(!tail.stands(there, stamp(1)), "that partition is not followed");
+    assert!(!tail.stands(older, there) && !tail.stands(stamp(1), Stamp { epoch: Epoch(6), ..there }));
+    assert!(!tail.stands(older, older), "that log is not followed");
+}
+
+#[test]
+fn a_partition_that_begins_anew_is_in_no_index_and_the_others_stay() {
+    let mut scene = three_records();
+    let mut tail = tail(usize::MAX, &scene);
+    let there = Position { partition: 1, ..position(0) };
+    tail.begin(there);
+    let mut elsewhere = scene.set("A-1", 3, &["ann"]);
+    elsewhere.stamp = Stamp { partition: 1, ..stamp(0) };
+    tail.append(&elsewhere);
+    tail.begin(there);
+    let named: Vec<_> = tail.orders_naming(&user("ann"), &[]).map(OrderId::as_str).collect();
+    assert_eq!(named, ["A-1", "A-1"], "both of partition 0");
+    assert_eq!(tail.size().0, 3);
+}
+
+#[test]
+fn an_event_with_many_names_weighs_more_and_the_cap_itself_is_allowed() {
+    let mut scene = Scene::new();
+    scene.set("A-1", 1, &["ann"]);
+    let (_, one) = tail(usize::MAX, &scene).size();
+    scene.set("A-2", 1, &["ann", "bob", "cat"]);
+    let (_, both) = tail(usize::MAX, &scene).size();
+    assert!(both - one > one);
+    assert_eq!(tail(both, &scene).size(), (2, both));
+    scene.erase("A-2");
+    assert!(tail(usize::MAX, &scene).size().1 - both < one, "a tombstone has no state");
+}

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::*;
-use crate::hub::SharedHub;
+use crate::{hub::SharedHub, protocol::StaleReasons};
 
 #[derive(Default)]
 struct Count(AtomicUsize);
@@ -70,6 +70,32 @@ fn a_session_is_woken_when_what_it_shows_becomes_proven() {
     assert!(!mailbox.set_verified(true), "nothing changed");
 }
 
+#[test]
+fn a_session_is_woken_when_a_doubt_comes_and_when_it_goes() {
+    let mailbox = Mailbox::new(65_536);
+    let doubt = StaleReasons::from_iter([StaleReason::DatabaseUnavailable]);
+    for stale in [doubt, StaleReasons::NONE, doubt] {
+        mailbox.poll_take(&Context::from_waker(Waker::noop()));
+        assert!(mailbox.set_stale_orders(stale), "{stale:?}");
+        mailbox.poll_take(&Context::from_waker(Waker::noop()));
+        assert!(!mailbox.set_stale_orders(stale), "nothing changed");
+    }
+}
+
+#[test]
+fn whoever_waited_last_is_woken_and_for_what_is_pending_already_nobody_again() {
+    let (first, second) = (Arc::new(Count::default()), Arc::new(Count::default()));
+    let mailbox = Mailbox::new(65_536);
+    for count in [&first, &second] {
+        let waker = Waker::from(count.clone());
+        assert!(matches!(mailbox.poll_take(&Context::from_waker(&waker)), Delivery::Nothing));
+    }
+    assert!(mailbox.put_announcement(&Message::text("{}")));
+    assert!(!mailbox.put_removed(&order("A-1")).1);
+    mailbox.wake();
+    assert_eq!((wakes(&first), wakes(&second)), (0, 1));
+}
+
 #[tokio::test]
 async fn whoever_reads_is_told_that_a_read_is_due() {
     let hub = SharedHub::new(Hub::new(usize::MAX));
@@ -78,4 +104,11 @@ async fn whoever_reads_is_told_that_a_read_is_due() {
     hub.step(|hub| _ = hub.join(Joining { viewer, mailbox, start: true, place: None, identity: None }));
     hub.reads_due().await;
     assert_eq!(hub.step(|hub| hub.take_due_reads(10)).len(), 1);
+}
+
+#[test]
+fn what_concerns_everybody_wakes_everybody() {
+    let (hub, _ann, _scene, count) = waiting();
+    hub.step(Hub::nudge_all);
+    assert_eq!(wakes(&count), 1);
 }

@@ -190,3 +190,33 @@ fn the_last_page_of_a_list_that_was_cut_says_so_and_where_the_rest_is() {
     let whole = pages(Vec::new(), Vec::new(), PageLimits { orders: 500, bytes: SMALLEST });
     assert!(json(&whole[0]).get("truncated").is_none() && json(&whole[0]).get("older").is_none());
 }
+
+#[test]
+fn a_page_that_is_exactly_as_long_as_it_may_be_is_one_page() {
+    let limits = |bytes| PageLimits { orders: 500, bytes };
+    // In the last page, what is said of its end is longer.
+    let last = MORE.len().max(COMPLETE.len()) - COMPLETE.len();
+    let orders = || (0..12).map(|n| order(&format!("A-{n}"), "paid", 500, 2)).collect::<Vec<_>>();
+    let length = pages(orders(), vec![], limits(usize::MAX))[0].len() + HEADER_BYTES + last;
+    assert_eq!(pages(orders(), vec![], limits(length)).len(), 1);
+    let cut = pages(orders(), vec![], limits(length - 1));
+    assert_eq!((ids(&cut[..1], "orders").len(), ids(&cut[1..], "orders").len()), (11, 1));
+
+    let length = pages(vec![], numbered(600, "A-"), limits(usize::MAX))[0].len() + HEADER_BYTES + last;
+    assert_eq!(pages(vec![], numbered(600, "A-"), limits(length)).len(), 1);
+    let cut = pages(vec![], numbered(600, "A-"), limits(length - 1));
+    assert_eq!((ids(&cut[..1], "removed").len(), ids(&cut[1..], "removed").len()), (599, 1));
+}
+
+#[test]
+fn it_is_done_with_its_last_message_and_not_before() {
+    let mut snapshot =
+        SnapshotPages::new(now(), true, vec![], numbered(3, &"A".repeat(100)), PageLimits { orders: 1, bytes: 300 });
+    let mut done = Vec::new();
+    while snapshot.next().is_some() {
+        done.push(snapshot.is_done());
+    }
+    assert!(done.len() > 1);
+    assert_eq!(done.iter().position(|done| *done), Some(done.len() - 1));
+    assert!(snapshot.next().is_none(), "nor does it begin anew");
+}
