@@ -91,6 +91,7 @@ pub(super) struct Reader {
     fold: Arc<SharedFold>,
     caught_up: watch::Sender<bool>,
     watchdog: Watchdog,
+    looked_at: Instant,
 }
 
 impl Reader {
@@ -102,7 +103,8 @@ impl Reader {
         caught_up: watch::Sender<bool>,
     ) -> Self {
         let topics = Arc::new(topics);
-        Self { reader, topics, dependencies, fold, caught_up, watchdog: Watchdog::new(WATCHDOG_INTERVAL) }
+        let watchdog = Watchdog::new(WATCHDOG_INTERVAL);
+        Self { reader, topics, dependencies, fold, caught_up, watchdog, looked_at: Instant::now() }
     }
 
     /// Inputs: records and ends of the partition from the consumer, the clock, stop.
@@ -114,21 +116,25 @@ impl Reader {
         }
         self.reader.begin();
         self.assign(From::Beginning);
-        let mut looked_at = Instant::now();
         while !stop.is_cancelled() {
-            match self.reader.poll(POLL_TIMEOUT) {
-                Some(Polled::Record(record)) => {
-                    self.watchdog.reset();
-                    self.dependencies.take(&self.fold, &record);
-                }
-                Some(Polled::End(_)) => self.on_end(),
-                // What matters of it, the watchdog sees.
-                Some(Polled::OutOfRange(_) | Polled::Refused(_) | Polled::Error) | None => {}
+            self.step();
+        }
+    }
+
+    /// Takes what comes next, if it comes soon.
+    fn step(&mut self) {
+        match self.reader.poll(POLL_TIMEOUT) {
+            Some(Polled::Record(record)) => {
+                self.watchdog.reset();
+                self.dependencies.take(&self.fold, &record);
             }
-            if looked_at.elapsed() >= WATCHDOG_INTERVAL {
-                self.watch();
-                looked_at = Instant::now();
-            }
+            Some(Polled::End(_)) => self.on_end(),
+            // What matters of it, the watchdog sees.
+            Some(Polled::OutOfRange(_) | Polled::Refused(_) | Polled::Error) | None => {}
+        }
+        if self.looked_at.elapsed() >= WATCHDOG_INTERVAL {
+            self.looked_at = Instant::now();
+            self.watch();
         }
     }
 

@@ -4,6 +4,7 @@
 //! An OS thread of its own, because a Kafka client blocks. [`state`] decides, [`cursors`] for it where to read.
 
 pub(crate) mod cursors;
+mod halts;
 pub(crate) mod readings;
 pub(crate) mod state;
 pub(crate) mod waiting;
@@ -101,6 +102,7 @@ pub fn start(dependencies: FanoutDependencies) -> Result<(Component, FanoutStatu
             dependencies.policies,
         ),
         started_at: Instant::now(),
+        ticked_at: Instant::now(),
         told: Reminder::default(),
         ready,
         staleness,
@@ -115,6 +117,7 @@ struct Fanout {
     reader: Reader,
     state: FanoutState,
     started_at: Instant,
+    ticked_at: Instant,
     told: Reminder,
     ready: watch::Sender<bool>,
     staleness: watch::Sender<Staleness>,
@@ -130,15 +133,19 @@ enum Seen {
 impl Fanout {
     /// Inputs: records and ends of partitions from the consumer; views of the log, its ends and progress; the clock, stop.
     fn run(mut self, stop: &CancellationToken) {
-        let mut ticked_at = Instant::now();
         self.reader.begin();
         while !stop.is_cancelled() {
-            self.look();
-            self.take_batch();
-            if ticked_at.elapsed() >= TICK {
-                ticked_at = Instant::now();
-                self.tick();
-            }
+            self.step();
+        }
+    }
+
+    /// One round: what is new about the log, what is in it, and once a [`TICK`] the rest.
+    fn step(&mut self) {
+        self.look();
+        self.take_batch();
+        if self.ticked_at.elapsed() >= TICK {
+            self.ticked_at = Instant::now();
+            self.tick();
         }
     }
 
@@ -150,6 +157,9 @@ impl Fanout {
         }
         if let Some(ends) = changed(&mut self.dependencies.ends) {
             self.state.on_ends(&ends);
+        }
+        if self.dependencies.halts.has_changed().unwrap_or(false) {
+            self.state.on_own_halts(self.dependencies.halts.borrow_and_update().clone());
         }
         let Some(log) = changed(&mut self.dependencies.log) else { return };
         let seeks = self.state.on_log(&log, Instant::now());
@@ -304,7 +314,7 @@ impl Fanout {
     }
 
     fn publish(&self) {
-        let reasons = self.state.reasons(&self.dependencies.halts.borrow(), Instant::now());
+        let reasons = self.state.reasons(Instant::now());
         let changed = freshness::change(*self.staleness.borrow(), reasons, Timestamp::now());
         if let Some(staleness) = changed {
             let named: Vec<&str> = reasons.iter().map(|reason| reason.as_str()).collect();

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use super::{
     cursors::{Cursors, Seek},
+    halts::HaltSources,
     readings::Readings,
     waiting::Waiting,
 };
@@ -36,10 +37,7 @@ pub(crate) struct FanoutState {
     view: Option<Arc<LogView>>,
     /// The ends last told.
     ends: Option<Arc<LogEnds>>,
-    /// Partitions that whoever records them halts, as far as positions tell.
-    halted: Halts,
-    /// Partitions of which whoever records them says so.
-    told: Halts,
+    halts: HaltSources,
 }
 
 impl FanoutState {
@@ -55,16 +53,20 @@ impl FanoutState {
             ends_at_start: None,
             view: None,
             ends: None,
-            halted: Halts::new(),
-            told: Halts::new(),
+            halts: HaltSources::default(),
         }
     }
 
     /// Progress was read.
     pub(crate) fn on_progress(&mut self, progress: &Arc<ProgressView>) {
         self.readings.note(progress);
-        self.told.clone_from(&progress.halts);
+        self.halts.stored.clone_from(&progress.halts);
         self.count_partitions();
+    }
+
+    /// The recorder of this instance has halted these partitions, and no others.
+    pub(crate) fn on_own_halts(&mut self, own: Halts) {
+        self.halts.own = own;
     }
 
     /// The ends of the log were told, whatever transactions are open.
@@ -187,12 +189,9 @@ impl FanoutState {
         self.proofs.open_transactions(now)
     }
 
-    /// Why what is shown may be out of date at `now`. Partitions that are not recorded count, too: here (`own`) and anywhere,
-    /// which is seen at once where positions tell, and otherwise read from the store.
-    pub(crate) fn reasons(&self, own: &Halts, now: Instant) -> StaleReasons {
-        let halts = self.halted.values().chain(self.told.values()).chain(own.values());
-        let halts = halts.map(|halt| halt.stale_reason()).collect();
-        self.proofs.reasons(now).union(halts)
+    /// Why what is shown may be out of date at `now`. Partitions that nobody records count, too.
+    pub(crate) fn reasons(&self, now: Instant) -> StaleReasons {
+        self.proofs.reasons(now).union(self.halts.reasons())
     }
 
     /// The view last acted upon.
@@ -214,8 +213,8 @@ impl FanoutState {
                 continuity::decide(continuity, progress, &log.log_id, watermarks, self.policies)
             });
             match decision {
-                Some(Decision::Halt(halt)) => drop(self.halted.insert(partition, halt)),
-                _ => drop(self.halted.remove(&partition)),
+                Some(Decision::Halt(halt)) => drop(self.halts.compared.insert(partition, halt)),
+                _ => drop(self.halts.compared.remove(&partition)),
             }
         }
     }
@@ -228,7 +227,7 @@ mod tests {
     use super::*;
     use crate::{
         config::{OnLogGap, OnLogRegression},
-        domain::Progress,
+        domain::{Halt, Progress},
         log::view::Watermarks,
         protocol::StaleReason,
     };
@@ -278,7 +277,7 @@ mod tests {
             assert!(begun_at.is_some_and(|at| at - start <= within), "{took} ms: {begun_at:?}");
             // Somebody makes the topic anew.
             state.on_log(&log(Some((0, 2)), start + 41 * SECOND), start + 50 * SECOND);
-            let reasons = state.reasons(&Halts::new(), start + 50 * SECOND);
+            let reasons = state.reasons(start + 50 * SECOND);
             assert!(reasons.contains(StaleReason::LogRegression), "{took} ms: {reasons:?}");
         }
     }
@@ -294,10 +293,10 @@ mod tests {
         // Asked for when the log ended at 10.
         let seeks = state.on_log(&log(Some((0, 10)), start + 2 * SECOND), start + 4 * SECOND);
         assert_eq!(seeks, []);
-        assert!(!state.reasons(&Halts::new(), start + 4 * SECOND).contains(StaleReason::LogRegression));
+        assert!(!state.reasons(start + 4 * SECOND).contains(StaleReason::LogRegression));
         let seeks = state.on_log(&log(Some((0, 10)), start + 4 * SECOND), start + 5 * SECOND);
         assert_eq!(seeks.len(), 1, "now it is known to be another log: {seeks:?}");
-        assert!(state.reasons(&Halts::new(), start + 5 * SECOND).contains(StaleReason::LogRegression));
+        assert!(state.reasons(start + 5 * SECOND).contains(StaleReason::LogRegression));
     }
 
     #[test]
@@ -312,7 +311,7 @@ mod tests {
             assert_eq!(state.on_end_of_partition(0), Some(5));
             assert!(!state.is_stuck(now), "{n} s");
             assert!(state.has_caught_up());
-            let reasons: Vec<_> = state.reasons(&Halts::new(), now).iter().collect();
+            let reasons: Vec<_> = state.reasons(now).iter().collect();
             assert_eq!(reasons, [StaleReason::OpenTransaction]);
             assert_eq!(state.open_transactions(now).collect::<Vec<_>>(), [(0, 5)]);
         }
@@ -332,7 +331,7 @@ mod tests {
             state.on_ends(&ends(7, now));
             state.on_log(&log(Some((0, 7)), now), now);
             (0..10).for_each(|_| assert_eq!(state.on_positions([(0, 7)]), []));
-            assert!(state.reasons(&Halts::new(), now).is_fresh(), "{n} s");
+            assert!(state.reasons(now).is_fresh(), "{n} s");
         }
         // A transaction marker moves it without a record.
         assert_eq!(state.on_positions([(0, 8)]), [(0, 8)]);
@@ -352,7 +351,25 @@ mod tests {
         state.on_progress(&progress(5, start));
         state.on_ends(&ends(5, start + SECOND));
         state.on_log(&log(Some((0, 5)), start + SECOND), start + SECOND);
-        assert!(state.reasons(&Halts::new(), start + SECOND).is_fresh());
+        assert!(state.reasons(start + SECOND).is_fresh());
+    }
+
+    #[test]
+    fn a_partition_is_halted_for_as_long_as_anybody_says_so() {
+        let start = Instant::now();
+        let mut state = state();
+        state.on_progress(&progress(5, start));
+        state.on_log(&log(Some((0, 5)), start + SECOND), start + SECOND);
+        assert!(state.reasons(start + SECOND).is_fresh());
+        state.on_own_halts([(0, Halt::Gap)].into());
+        let stored = ProgressView { halts: [(0, Halt::Regression)].into(), ..(*progress(5, start)).clone() };
+        state.on_progress(&Arc::new(stored));
+        let reasons = |state: &FanoutState| state.reasons(start + SECOND).iter().collect::<Vec<_>>();
+        assert_eq!(reasons(&state).len(), 2);
+        state.on_own_halts(Halts::new());
+        assert_eq!(reasons(&state), [StaleReason::LogRegression]);
+        state.on_progress(&progress(5, start));
+        assert_eq!(reasons(&state), []);
     }
 
     #[test]

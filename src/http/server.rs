@@ -37,7 +37,10 @@ use super::{
     source::TrustedProxies,
     tickets, upgrade,
 };
-use crate::telemetry::{Cut, Metrics, OutsideLine, OutsideLog};
+use crate::{
+    telemetry::{Cut, Metrics, OutsideLine, OutsideLog},
+    transport::websocket,
+};
 
 /// A body is asked for more only while less than this waits to be written: enough for the head and body of a small
 /// answer to be one write, and so little that a session's deliveries stay in its mailbox until the socket takes them.
@@ -217,6 +220,7 @@ pub fn serve_public(
     transport: Transport,
     extra: impl Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
 ) -> io::Result<Listening> {
+    public.viewers.metrics.offer(websocket::NAME);
     serve(listener, transport, move || {
         App::new()
             .app_data(public.clone())

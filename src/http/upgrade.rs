@@ -70,7 +70,7 @@ async fn connect(
 /// Joins the hub, and only then uses the ticket up, if it is one: whoever is one too many may show it again.
 async fn enter(request: &HttpRequest, public: &Public, admission: &Admission) -> Result<ViewerConnection, Refusal> {
     let arrival = Arrival {
-        transport: "websocket",
+        transport: websocket::NAME,
         address: Some(public.client_address(request.head())),
         waits_for_sync: access::query(request, "sync").is_some_and(|sync| sync == "wait"),
     };

@@ -73,6 +73,7 @@ pub(super) struct RecorderThread {
     /// Applied and not yet committed to Kafka.
     uncommitted: BTreeMap<i32, i64>,
     committed_at: Instant,
+    ticked_at: Instant,
     told_of_unordered_at: Option<Instant>,
     watchdog: Watchdog,
     restored: Restored,
@@ -127,6 +128,7 @@ impl RecorderThread {
             paused: false,
             uncommitted: BTreeMap::new(),
             committed_at: Instant::now(),
+            ticked_at: Instant::now(),
             told_of_unordered_at: None,
             watchdog: Watchdog::new(STUCK_TIMEOUT),
             restored: Restored::default(),
@@ -137,23 +139,27 @@ impl RecorderThread {
     /// Inputs: records, ends of partitions and rebalances from the consumer, the writer's replies, views of the log, the
     /// clock, stop.
     pub(super) fn run(mut self, stop: &CancellationToken) {
-        let mut ticked_at = Instant::now();
         self.reader.begin();
         while !stop.is_cancelled() {
-            self.take_replies();
-            self.look();
-            self.ask();
-            self.assign();
-            self.read();
-            if ticked_at.elapsed() >= TICK {
-                ticked_at = Instant::now();
-                self.tick();
-            }
-            if self.gathering.is_due() {
-                self.hand_over();
-            }
+            self.step();
         }
         self.finish();
+    }
+
+    /// One round: what came back from the writer, what is new about the log, what is in it, and what is to be written.
+    fn step(&mut self) {
+        self.take_replies();
+        self.look();
+        self.ask();
+        self.assign();
+        self.read();
+        if self.ticked_at.elapsed() >= TICK {
+            self.ticked_at = Instant::now();
+            self.tick();
+        }
+        if self.gathering.is_due() {
+            self.hand_over();
+        }
     }
 
     /// Tells the consumer where to read from, if that is elsewhere than before.

@@ -51,7 +51,8 @@ impl Instance {
         if self.fanout_state.is_stuck(now) {
             self.fanout.assign(self.fanout_state.assign());
         }
-        let reasons = self.fanout_state.reasons(&self.recorder.halts, now);
+        self.fanout_state.on_own_halts(self.recorder.halts.clone());
+        let reasons = self.fanout_state.reasons(now);
         if let Some(staleness) = freshness::change(self.staleness, reasons, clock.wall()) {
             self.staleness = staleness;
         }

@@ -19,6 +19,7 @@ pub(super) struct Registration {
     key: SessionKey,
     mailbox: Arc<Mailbox>,
     session_id: String,
+    transport: &'static str,
     is_link: bool,
     /// Its holder's oldest sessions are to end for it, so that so many are left.
     replaces: Option<usize>,
@@ -29,14 +30,30 @@ pub(super) struct Registration {
 
 impl Registration {
     /// Joins the hub.
-    pub(super) fn join(context: &ViewerContext, joining: Joining, session_id: String) -> Result<Self, TooManySessions> {
+    pub(super) fn join(
+        context: &ViewerContext,
+        joining: Joining,
+        session_id: String,
+        transport: &'static str,
+    ) -> Result<Self, TooManySessions> {
         let ViewerContext { hub, metrics, outside, .. } = context;
         let (hub, metrics, outside) = (hub.clone(), metrics.clone(), outside.clone());
         let mailbox = joining.mailbox.clone();
         let is_link = joining.viewer.user().is_none();
         let replaces = joining.place.as_ref().filter(|place| place.closes_oldest).map(|place| place.max);
         let key = hub.step(|hub| hub.join(joining))?;
-        Ok(Self { hub, key, mailbox, session_id, is_link, replaces, joined: Instant::now(), metrics, outside })
+        Ok(Self {
+            hub,
+            key,
+            mailbox,
+            session_id,
+            transport,
+            is_link,
+            replaces,
+            joined: Instant::now(),
+            metrics,
+            outside,
+        })
     }
 
     /// Nothing refuses it any more: from now on there is an end to be told. Whoever has to go for it goes only now, because
@@ -45,7 +62,7 @@ impl Registration {
         if let Some(max) = self.replaces {
             self.hub.step(|hub| hub.take_place(self.key, max));
         }
-        self.metrics.opened();
+        self.metrics.opened(self.transport);
     }
 
     /// Where its deliveries are.
@@ -82,7 +99,7 @@ impl Registration {
             hub.leave(self.key);
             orders
         });
-        self.metrics.closed(cause);
+        self.metrics.closed(self.transport, cause);
         if let Some(code) = client_code {
             self.metrics.closed_by_client(ClientCode::of(code));
         }

@@ -61,7 +61,7 @@ impl ViewerConnection {
             place: Some(context.limits.place(principal)),
             identity: Some(identity),
         };
-        let registration = Registration::join(context, joining, opening.session_id.clone())?;
+        let registration = Registration::join(context, joining, opening.session_id.clone(), transport)?;
         let session = Session::open(context.config.clone(), opening, now);
         Ok(Self { session, registration, context: context.clone() })
     }

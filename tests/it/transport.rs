@@ -22,6 +22,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::world::value_of;
 use futures_util::{SinkExt, StreamExt};
 use ordercast::{
     app::{session_config, session_limits},
@@ -213,8 +214,7 @@ impl Server {
     /// The value of a metric, labels and all as it is written.
     fn metric(&self, name: &str) -> f64 {
         let text = self.metrics.encode();
-        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        line.unwrap_or_else(|| panic!("no metric {name} in\n{text}")).parse().unwrap()
+        value_of(&text, name).unwrap_or_else(|| panic!("no metric {name} in\n{text}"))
     }
 
     /// Tells every session that it may be out of date for this reason.

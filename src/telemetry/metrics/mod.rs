@@ -185,8 +185,8 @@ impl Metrics {
         };
 
         let sessions = SessionMetrics::new(
-            names.add("sessions_open", "Sessions open now", Gauge::default()),
-            names.add("sessions_closed", "Sessions that ended, by cause", Family::default()),
+            names.add("sessions_open", "Sessions open now, by transport", Family::default()),
+            names.add("sessions_closed", "Sessions that ended, by cause and transport", Family::default()),
             names.add("sessions_closed_by_client", "Sessions that clients ended, by what they said", Family::default()),
             names.add("handshakes_refused", "Requests refused, by code", Family::default()),
             names.add("token_refreshes", "Tokens offered by open sessions, by what became of them", Family::default()),

@@ -179,8 +179,8 @@ impl ConnectionMetrics {
 /// Sockets, and what their screens are told.
 #[derive(Debug)]
 pub struct SessionMetrics {
-    open: Gauge,
-    closed: Family<Cause, Counter>,
+    open: Family<Transport, Gauge>,
+    closed: Family<Ending, Counter>,
     closed_by_client: Family<Code, Counter>,
     refused: Family<Code, Counter>,
     refreshes: Family<Outcome, Counter>,
@@ -189,16 +189,13 @@ pub struct SessionMetrics {
 
 impl SessionMetrics {
     pub(super) fn new(
-        open: Gauge,
-        closed: Family<Cause, Counter>,
+        open: Family<Transport, Gauge>,
+        closed: Family<Ending, Counter>,
         closed_by_client: Family<Code, Counter>,
         refused: Family<Code, Counter>,
         refreshes: Family<Outcome, Counter>,
         stale: Family<Reason, Gauge>,
     ) -> Self {
-        for cause in CloseCause::ALL {
-            drop(closed.get_or_create(&Cause { cause: cause.reason() }));
-        }
         for code in ClientCode::ALL {
             drop(closed_by_client.get_or_create(&Code { code: code.as_str() }));
         }
@@ -212,15 +209,23 @@ impl SessionMetrics {
         metrics
     }
 
+    /// Sessions may come over this transport: its series begin.
+    pub fn offer(&self, transport: &'static str) {
+        drop(self.open.get_or_create(&Transport { transport }));
+        for cause in CloseCause::ALL {
+            drop(self.closed.get_or_create(&Ending { cause: cause.reason(), transport }));
+        }
+    }
+
     /// Counts a session that begins.
-    pub fn opened(&self) {
-        self.open.inc();
+    pub fn opened(&self, transport: &'static str) {
+        self.open.get_or_create(&Transport { transport }).inc();
     }
 
     /// Counts the end of a session that was [opened](Self::opened).
-    pub fn closed(&self, cause: CloseCause) {
-        self.open.dec();
-        self.closed.get_or_create(&Cause { cause: cause.reason() }).inc();
+    pub fn closed(&self, transport: &'static str, cause: CloseCause) {
+        self.open.get_or_create(&Transport { transport }).dec();
+        self.closed.get_or_create(&Ending { cause: cause.reason(), transport }).inc();
     }
 
     /// Counts what a client's own Close said.
@@ -258,8 +263,14 @@ pub(in crate::telemetry) struct Kind {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct Cause {
+pub(super) struct Transport {
+    transport: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct Ending {
     cause: &'static str,
+    transport: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -48,8 +48,9 @@ fn names_follow_the_rules() {
 #[test]
 fn every_close_cause_refusal_code_and_stale_reason_begins_at_0() {
     let metrics = metrics();
+    metrics.sessions.offer("websocket");
     for cause in CloseCause::ALL {
-        let series = format!("ordercast_sessions_closed_total{{cause=\"{}\"}}", cause.reason());
+        let series = format!("ordercast_sessions_closed_total{{cause=\"{}\",transport=\"websocket\"}}", cause.reason());
         assert_eq!(value(&metrics, &series), 0.0);
     }
     for code in ClientCode::ALL {
@@ -72,9 +73,10 @@ fn what_happens_is_counted_where_it_belongs() {
     metrics.fanout.judged(&Verdict::Late);
     metrics.recorder.refused(RefusalCode::BadKey);
     metrics.recorder.set_lag(3, 41);
-    metrics.sessions.opened();
-    metrics.sessions.opened();
-    metrics.sessions.closed(CloseCause::SlowConsumer);
+    metrics.sessions.opened("websocket");
+    metrics.sessions.opened("websocket");
+    metrics.sessions.opened("lines");
+    metrics.sessions.closed("websocket", CloseCause::SlowConsumer);
     metrics.snapshots.sent(12);
     metrics.snapshots.answered(340, Duration::from_millis(30));
     let mut stale = StaleReasons::NONE;
@@ -86,8 +88,8 @@ fn what_happens_is_counted_where_it_belongs() {
         ("ordercast_records_total{pipeline=\"recorder\",outcome=\"refused\"}", 1.0),
         ("ordercast_records_refused_total{pipeline=\"recorder\",code=\"bad_key\"}", 1.0),
         ("ordercast_lag_records{pipeline=\"recorder\",partition=\"3\"}", 41.0),
-        ("ordercast_sessions_open", 1.0),
-        ("ordercast_sessions_closed_total{cause=\"slow_consumer\"}", 1.0),
+        ("ordercast_sessions_open{transport=\"websocket\"}", 1.0),
+        ("ordercast_sessions_closed_total{cause=\"slow_consumer\",transport=\"websocket\"}", 1.0),
         ("ordercast_snapshot_statements_total", 1.0),
         ("ordercast_snapshot_viewers_sum", 12.0),
         ("ordercast_snapshot_duration_seconds_count", 1.0),

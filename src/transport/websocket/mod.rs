@@ -5,6 +5,9 @@
 //!           `upgrade` begins it, `connection` carries it, `closing` ends it
 //! ```
 
+/// How operators see it, in the list of sessions and in metrics.
+pub const NAME: &str = "websocket";
+
 mod closing;
 mod connection;
 mod frame;

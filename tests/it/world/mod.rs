@@ -325,10 +325,22 @@ pub async fn scrape(operations: SocketAddr) -> reqwest::Result<String> {
     reqwest::get(format!("http://{operations}/metrics")).await?.text().await
 }
 
-/// The value of a metric, labels and all as it is written, if it is among these.
+/// The sum of a metric's series that have these labels, if there is one: `name`, or `name{label="value",…}`.
 pub fn value_of(metrics: &str, name: &str) -> Option<f64> {
-    let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
-    Some(line.parse().unwrap())
+    let (name, labels) = parts_of(name);
+    let series = metrics.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.rsplit_once(' '));
+    let mut values = series.filter_map(|(series, value)| {
+        let (its_name, its_labels) = parts_of(series);
+        let has_all = labels.split(',').all(|label| its_labels.split(',').any(|its| label.is_empty() || its == label));
+        (its_name == name && has_all).then(|| value.parse::<f64>().unwrap())
+    });
+    let first = values.next()?;
+    Some(first + values.sum::<f64>())
+}
+
+/// Name and labels of a series.
+fn parts_of(series: &str) -> (&str, &str) {
+    series.split_once('{').map_or((series, ""), |(name, labels)| (name, labels.trim_end_matches('}')))
 }
 
 /// Waits until `holds`.
