@@ -360,6 +360,7 @@ mod tests {
         let mut state = state();
         state.on_progress(&progress(5, start));
         state.on_log(&log(Some((0, 5)), start + SECOND), start + SECOND);
+        state.on_ends(&ends(5, start + SECOND));
         assert!(state.reasons(start + SECOND).is_fresh());
         state.on_own_halts([(0, Halt::Gap)].into());
         let stored = ProgressView { halts: [(0, Halt::Regression)].into(), ..(*progress(5, start)).clone() };

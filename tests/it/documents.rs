@@ -67,6 +67,7 @@ fn the_table_of_settings_is_the_settings() {
 fn the_table_of_metrics_is_the_metrics() {
     let metrics = Metrics::new(Timestamp::now());
     metrics.fanout.set_lag(0, 0);
+    metrics.sessions.offer("websocket");
     metrics.sessions.refused("bad_request");
     let encoded = metrics.encode();
     let mut registered: Vec<String> = encoded
