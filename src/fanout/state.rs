@@ -359,6 +359,7 @@ mod tests {
         let start = Instant::now();
         let mut state = state();
         state.on_progress(&progress(5, start));
+        state.on_ends(&ends(5, start + SECOND));
         state.on_log(&log(Some((0, 5)), start + SECOND), start + SECOND);
         state.on_ends(&ends(5, start + SECOND));
         assert!(state.reasons(start + SECOND).is_fresh());
@@ -374,6 +375,34 @@ mod tests {
     }
 
     #[test]
+    fn versions_come_from_the_log_while_it_has_the_partitions_it_had_at_first() {
+        let start = Instant::now();
+        for (first, accepts) in [(None, true), (Some(1), true), (Some(2), false)] {
+            let mut state = state();
+            state.on_log(&log(Some((0, 9)), start), start);
+            let read = ProgressView { partition_count: first, ..(*progress(5, start)).clone() };
+            state.on_progress(&Arc::new(read));
+            state.on_log(&log(Some((0, 9)), start + SECOND), start + SECOND);
+            let context = state.on_record(0, 5).expect("it is the next one");
+            assert_eq!(context.accepts_unversioned, accepts, "{first:?}");
+        }
+    }
+
+    #[test]
+    fn the_consumer_is_told_where_to_read_and_is_stuck_where_nothing_comes() {
+        let start = Instant::now();
+        let mut state = state();
+        assert_eq!((state.assign(), state.view()), (vec![], None));
+        assert!(!state.is_stuck(start));
+        state.on_progress(&progress(5, start));
+        let view = log(Some((0, 9)), start);
+        state.on_log(&view, start);
+        assert_eq!((state.assign(), state.view()), (vec![(0, 5)], Some(&*view)));
+        assert!(!state.is_stuck(start), "it was told only just");
+        assert!(state.is_stuck(start + 60 * SECOND));
+    }
+
+    #[test]
     fn who_is_not_ready_says_what_it_waits_for() {
         let start = Instant::now();
         let mut state = state();
@@ -382,11 +411,17 @@ mod tests {
         state.on_log(&log(None, start), start);
         assert!(waits(&state).contains("the database"));
         state.on_progress(&progress(5, start + SECOND));
+        state.on_log(&log(None, start), start + SECOND);
         assert!(waits(&state).contains("the leaders of the partitions [0]"));
+        assert!(!state.has_caught_up(), "whose ends are not known");
         state.on_log(&log(Some((0, 9)), start), start + SECOND);
         assert!(waits(&state).contains("newer than recorded progress"));
         assert!(!state.has_caught_up());
         state.on_log(&log(Some((0, 9)), start + SECOND), start + SECOND);
+        assert!(waits(&state).contains("4 to go"));
+        assert!(!state.has_caught_up());
+        // Whatever is written meanwhile is not waited for.
+        state.on_log(&log(Some((0, 20)), start + 2 * SECOND), start + 2 * SECOND);
         assert!(waits(&state).contains("4 to go"));
         (5..9).for_each(|offset| assert!(state.on_record(0, offset).is_some()));
         assert_eq!(state.waits_for(), None);
