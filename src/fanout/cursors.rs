@@ -209,9 +209,10 @@ impl Followed {
         // The answer may be older than the position. Only one that was asked for later, and still lies below where the
         // position was then, says that the log is shorter than it was.
         match self.beyond {
-            Some((position, since)) if since <= log.queried_at => (log.high < position).then_some(belongs),
-            Some(_) => None,
-            None => {
+            Some((_, since)) if log.queried_at < since => None,
+            Some((position, _)) if log.high < position => Some(belongs),
+            // It has come to there, and not to where the position is now.
+            Some(_) | None => {
                 self.beyond = Some((self.position, now));
                 None
             }
@@ -275,8 +276,9 @@ mod tests {
     fn what_cannot_fit_the_tail_is_skipped_at_start_in_proportion() {
         let now = Instant::now();
         let mut cursors = Cursors::new(LEAST_EVENT_BYTES * 100);
-        let seeks = cursors.on_view(&view(&[(0, 3_000), (0, 1_000)], now), &progress("log", 0, &[0, 0], now), now);
-        assert_eq!(seeks, [Seek::Begin(at(0, 0, 2_925)), Seek::Begin(at(1, 0, 975))]);
+        let log = view(&[(0, 4_000), (0, 2_000)], now);
+        let seeks = cursors.on_view(&log, &progress("log", 0, &[1_000, 1_000], now), now);
+        assert_eq!(seeks, [Seek::Begin(at(0, 0, 3_925)), Seek::Begin(at(1, 0, 1_975))]);
     }
 
     #[test]
@@ -326,8 +328,47 @@ mod tests {
         let known = progress("log", 0, &[5], start);
         assert_eq!(cursors.on_view(&stale, &known, start + second), []);
         assert_eq!(cursors.on_view(&stale, &known, start + 2 * second), []);
-        let fresh = view(&[(0, 9)], start + 3 * second);
+        // Asked for at the very moment at which it was seen.
+        let fresh = view(&[(0, 9)], start + second);
         assert_eq!(cursors.on_view(&fresh, &known, start + 3 * second), [Seek::Jump(at(0, 0, 5))]);
+    }
+
+    #[test]
+    fn a_log_that_has_come_to_where_the_position_was_is_none_that_is_shorter() {
+        let (start, second) = (Instant::now(), Duration::from_secs(1));
+        let mut cursors = cursors(start);
+        let known = progress("log", 0, &[5], start);
+        cursors.on_record(0, 20);
+        assert_eq!(cursors.on_view(&view(&[(0, 9)], start), &known, start + second), []);
+        cursors.on_record(0, 29);
+        let behind = view(&[(0, 21)], start + 2 * second);
+        assert_eq!(cursors.on_view(&behind, &known, start + 3 * second), []);
+        // The position stands since then, and the log has never come to it.
+        let shorter = view(&[(0, 25)], start + 4 * second);
+        assert_eq!(cursors.on_view(&shorter, &known, start + 5 * second), [Seek::Jump(at(0, 0, 5))]);
+    }
+
+    #[test]
+    fn to_stand_at_the_end_of_the_log_is_not_to_stand_beyond_it() {
+        let (start, second) = (Instant::now(), Duration::from_secs(1));
+        let mut cursors = cursors(start);
+        let known = progress("log", 0, &[5], start);
+        cursors.on_record(0, 8);
+        assert_eq!(cursors.on_view(&view(&[(0, 9)], start), &known, start + second), []);
+        // One look at another log is no proof.
+        let other = view(&[(0, 7)], start + 2 * second);
+        assert_eq!(cursors.on_view(&other, &known, start + 2 * second), []);
+        assert_eq!(cursors.on_view(&other, &known, start + 3 * second), [Seek::Jump(at(0, 0, 5))]);
+    }
+
+    #[test]
+    fn the_hub_is_told_where_a_partition_begins_and_that_it_goes_on_elsewhere() {
+        let mut hub = Hub::new(MIB);
+        let end = |hub: &Hub| hub.end(0).map(|end| (end.epoch, end.next_offset));
+        Seek::Begin(at(0, 0, 5)).tell(&mut hub);
+        assert_eq!(end(&hub), Some((Epoch::of("log", 0), 5)));
+        Seek::Jump(at(0, 1, 2)).tell(&mut hub);
+        assert_eq!(end(&hub), Some((Epoch::of("log", 1), 2)));
     }
 
     #[test]
@@ -361,6 +402,19 @@ mod tests {
         let more = view(&[(0, 10)], start);
         assert!(!cursors.is_stuck(&more, start + 60 * second));
         assert!(cursors.is_stuck(&more, start + 65 * second));
+    }
+
+    #[test]
+    fn a_consumer_that_only_repeats_its_position_is_stuck() {
+        let (start, second) = (Instant::now(), Duration::from_secs(1));
+        let mut cursors = cursors(start);
+        let log = view(&[(0, 9)], start);
+        cursors.on_record(0, 5);
+        for n in 0..5 {
+            assert!(!cursors.is_stuck(&log, start + n * second), "{n} s");
+            cursors.on_position(0, 6);
+        }
+        assert!(cursors.is_stuck(&log, start + 5 * second));
     }
 
     #[test]
