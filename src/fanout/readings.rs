@@ -90,10 +90,23 @@ mod tests {
         assert_eq!(found(&readings, start + second), Some(1_000));
         assert_eq!(found(&readings, start + second * 7 / 2), Some(3_000));
         assert_eq!(found(&readings, start + 9 * second), Some(4_000));
-        readings.forget_before(start + second * 7 / 2);
-        assert_eq!(found(&readings, start + second * 7 / 2), Some(3_000));
+        readings.forget_before(start + 3 * second);
+        assert_eq!(found(&readings, start + 3 * second), Some(3_000));
         assert_eq!(found(&readings, start + 2 * second), None);
         assert_eq!(readings.newest().map(|reading| reading.read_at), Some(start + 4 * second));
+    }
+
+    #[test]
+    fn of_readings_that_come_fast_the_newest_is_kept() {
+        let (start, moment) = (Instant::now(), Duration::from_millis(1));
+        for (between, kept) in [(APART - moment, [0, 2]), (APART, [1, 2])] {
+            let mut readings = Readings::default();
+            (0..3).for_each(|n| readings.note(&reading(start + n * between)));
+            let found = kept.map(|n| readings.by(start + n * between).map(|reading| reading.read_at));
+            assert_eq!(found, kept.map(|n| Some(start + n * between)), "{between:?} apart");
+            let between_both = readings.by(start + between + moment).map(|reading| reading.read_at);
+            assert_eq!(between_both, Some(start + kept[0] * between));
+        }
     }
 
     #[test]
