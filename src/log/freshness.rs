@@ -247,6 +247,28 @@ mod tests {
     }
 
     #[test]
+    fn an_end_that_is_told_again_proves_as_of_then_and_one_told_just_in_time_proves_still() {
+        let (start, moment) = (Instant::now(), Duration::from_millis(1));
+        let apart = STALE_AFTER / AWAITED_APART;
+        // The same end a moment later, another one as much later as ends lie apart, and another one when the first is about
+        // to be too old.
+        for (first, second, later) in [(9, 9, moment), (5, 9, apart), (5, 9, STALE_AFTER)] {
+            let mut proofs = proofs(1, start);
+            proofs.on_position(0, 0);
+            ends(&mut proofs, first, first, start);
+            ends(&mut proofs, second, second, start + later);
+            if first < second {
+                proofs.on_position(0, first);
+                assert!(proofs.reasons(start + STALE_AFTER).is_fresh(), "{later:?}: the first end is reached");
+                assert!(!proofs.reasons(start + STALE_AFTER + moment).is_fresh(), "{later:?}");
+            }
+            proofs.on_position(0, second);
+            assert!(proofs.reasons(start + later + STALE_AFTER).is_fresh(), "{later:?}: the second end is reached");
+            assert!(!proofs.reasons(start + later + STALE_AFTER + moment).is_fresh(), "{later:?}");
+        }
+    }
+
+    #[test]
     fn a_position_that_stands_below_the_end_is_catching_up() {
         let start = Instant::now();
         let mut proofs = proofs(1, start);
