@@ -259,6 +259,13 @@ mod tests {
         assert!(sent <= 1 + 2 * 6, "{sent} statements");
         assert_eq!(statements.take_refused().iter().flat_map(|due| &due.orders).count(), 1);
         assert!(statements.into_unanswered().is_empty());
+        // Where others are answered, each that fails is found, and all the rest are answered.
+        for bad in [&[0][..], &[63], &[0, 5], &[17, 40, 41]] {
+            let mut statements = Statements::of(reads(0..64));
+            run(&mut statements, bad);
+            assert_eq!(statements.take_refused().len(), bad.len(), "{bad:?}");
+            assert!(statements.into_unanswered().is_empty(), "{bad:?}");
+        }
         let mut alone = Statements::alone((0..5).map(|n| reads([n])).collect());
         assert_eq!(run(&mut alone, &[0, 1, 2, 3, 4]), 5, "each is asked for");
         assert_eq!(alone.take_refused().len(), 5);
