@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use futures_util::FutureExt;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 
@@ -488,6 +489,85 @@ fn a_key_set_serves_its_public_keys_and_nothing_else_in_it() {
         assert!(verifier.take_key_set(bad.as_bytes()).is_err(), "{bad}");
     }
     assert!(verifier.verify(&good, now()).is_ok(), "the last good set stays");
+}
+
+/// A set with the key of this file, whose point are the last bytes, and what is changed in it.
+fn curve_set(name: &str, kind: &str, curve: &str, change: &Value) -> Vec<u8> {
+    let pem = String::from_utf8(pem(name)).unwrap();
+    let body: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+    let der = base64::engine::general_purpose::STANDARD.decode(body).unwrap();
+    let half = |from_end: usize, bytes: usize| URL_SAFE_NO_PAD.encode(&der[der.len() - from_end..][..bytes]);
+    let mut key = match name {
+        "ed25519-public" => json!({ "x": half(32, 32) }),
+        "p256-public" => json!({ "x": half(64, 32), "y": half(32, 32) }),
+        "p384-public" => json!({ "x": half(96, 48), "y": half(48, 48) }),
+        _ => json!({ "x": half(132, 66), "y": half(66, 66) }),
+    };
+    (key["kty"], key["crv"]) = (kind.into(), curve.into());
+    for (name, value) in change.as_object().unwrap() {
+        key[name] = value.clone();
+    }
+    json!({ "keys": [key] }).to_string().into_bytes()
+}
+
+#[test]
+fn each_key_of_a_set_serves_the_algorithms_of_its_kind_that_are_configured_and_no_others() {
+    let fetched = |algorithm: &str| verifier(&[("auth.algorithms", algorithm), ("auth.jwks_url", "https://x.example")]);
+    let (rsa, none) = (key_set("k-1", "rsa-private"), json!({}));
+    let sets = [
+        ("RS256", rsa.clone()),
+        ("ES256", curve_set("p256-public", "EC", "P-256", &none)),
+        ("ES384", curve_set("p384-public", "EC", "P-384", &none)),
+        ("EdDSA", curve_set("ed25519-public", "OKP", "Ed25519", &none)),
+    ];
+    for (configured, name) in
+        [("RS256", "rsa-private"), ("ES256", "p256-private"), ("ES384", "p384-private"), ("EdDSA", "ed25519-private")]
+    {
+        let algorithm = configured.parse().unwrap();
+        let token = encode(&Header::new(algorithm), &claims(json!({})), &signing_key(algorithm, name)).unwrap();
+        for (of, set) in &sets {
+            let verifier = fetched(configured);
+            let taken = verifier.take_key_set(set);
+            assert_eq!(taken.is_ok(), *of == configured, "a key for {of} where {configured} is configured");
+            assert_eq!(verifier.verify(&token, now()).is_ok(), taken.is_ok(), "{configured} by {of}");
+        }
+    }
+    for (what, set) in [
+        ("another curve", curve_set("p521-public", "EC", "P-521", &none)),
+        ("a curve of another kind", curve_set("ed25519-public", "OKP", "P-256", &none)),
+        ("another use", curve_set("p256-public", "EC", "P-256", &json!({ "use": "enc" }))),
+        ("another algorithm", curve_set("p256-public", "EC", "P-256", &json!({ "alg": "ES384" }))),
+    ] {
+        assert!(fetched("ES256,ES384,EdDSA").take_key_set(&set).is_err(), "{what}");
+    }
+    let named = curve_set("p256-public", "EC", "P-256", &json!({ "use": "sig", "alg": "ES256" }));
+    assert!(fetched("ES256").take_key_set(&named).is_ok());
+}
+
+#[tokio::test]
+async fn who_fetches_keys_is_told_when_one_is_wanted_and_who_brought_the_token_waits_for_it() {
+    let set = [("auth.algorithms", "RS256"), ("auth.jwks_url", "https://login.example/keys")];
+    let verifier = verifier(&set);
+    let is_wanted = || verifier.key_wanted().now_or_never().is_some();
+    verifier.take_key_set(&key_set("k-1", "rsa-private")).unwrap();
+    verifier.on_fetched(true, now());
+    assert!(!is_wanted(), "nobody has asked");
+    let after = |seconds: i64| Timestamp::from_millis((NOW + seconds) * 1000).unwrap();
+    let new = rsa_token(Some("k-2"), "other-rsa-private");
+    assert!(verifier.verify(&rsa_token(Some("k-1"), "rsa-private"), after(9)).is_ok() && !is_wanted());
+    assert!(verifier.verify(&new, after(4)).is_err() && !is_wanted(), "just fetched");
+    assert!(verifier.verify(&new, after(5)).is_err() && is_wanted());
+    assert!(!is_wanted(), "it is told once");
+    let fetch = async {
+        verifier.key_wanted().await;
+        verifier.take_key_set(&key_set("k-2", "other-rsa-private")).unwrap();
+        verifier.on_fetched(true, after(6));
+    };
+    let (verified, ()) = tokio::join!(verifier.verify_fetching(&new, || after(6)), fetch);
+    assert!(verified.is_ok(), "{verified:?}");
+    let given = hmac_verifier(&[]);
+    assert!(verify(&given, &claims(json!({}))).is_ok());
+    assert!(given.key_wanted().now_or_never().is_none(), "keys of the settings are never fetched");
 }
 
 #[test]
