@@ -1,5 +1,6 @@
 //! The hub's invariants, each as a small scene: a log, rows, and sessions whose mailboxes are read as sentences.
 
+mod gathering;
 mod lists;
 mod log;
 mod mailbox;
