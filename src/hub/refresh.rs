@@ -262,6 +262,8 @@ mod tests {
         let (both, customer) = (room.join(link(&["A-1", "A-2"])), room.join(user(Some(&["A-1"]))));
         room.publish("A-1", "delivered");
         assert!(!room.hub.is_complete(both.key), "A-2 is not known");
+        let nothing = room.join(link(&[]));
+        assert!(!room.hub.is_complete(nothing.key), "there is nothing that could be");
         assert!(!room.hub.is_complete(customer.key), "a user may get more orders");
         room.publish("A-2", "delivered");
         assert!(room.hub.is_complete(both.key));
