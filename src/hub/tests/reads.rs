@@ -131,6 +131,25 @@ fn an_audit_finds_and_repairs_what_one_screen_alone_shows_wrongly() {
 }
 
 #[test]
+fn an_audit_finds_nothing_wrong_with_a_screen_that_lacks_an_order_the_hub_seeks_itself() {
+    for sought in [false, true] {
+        let mut scene = Scene::new();
+        let ann = scene.live("ann");
+        // The hub never hears of this record.
+        scene.set("A-1", 1, &["ann"]);
+        scene.save();
+        scene.hub.advance(0, 1);
+        if sought {
+            scene.hub.reads.seek(&order("A-1"));
+        }
+        scene.hub.audit(ann.key);
+        let [Reconciled::Done(corrections), ..] = &scene.answer()[..] else { panic!("one session was audited") };
+        assert_eq!(corrections.is_empty(), sought, "{corrections:?}");
+        assert_eq!(ann.hear(), ["some: A-1 v1/1"], "shown it is");
+    }
+}
+
+#[test]
 fn every_live_session_can_be_drawn_for_an_audit() {
     let mut scene = Scene::new();
     scene.hub.audit_drawn([7]);
