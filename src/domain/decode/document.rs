@@ -309,6 +309,26 @@ mod tests {
         assert_eq!(find(text, "/after/inner/id"), None);
         assert_eq!(find(text, "/list/0").as_deref(), Some("1"));
         assert_eq!(find(text, "/x/0"), None);
+        let deeper = r#"{"a":{"b":"{\"c\":1}"}}"#;
+        assert_eq!(find(deeper, "/a/b/c").as_deref(), Some("1"), "what is no string takes nothing away");
+    }
+
+    #[test]
+    fn every_value_is_called_what_it_is() {
+        for (text, called) in [
+            ("{}", "an object"),
+            ("[]", "an array"),
+            (r#""7""#, "a string"),
+            ("true", "a boolean"),
+            ("false", "a boolean"),
+            ("null", "null"),
+            ("-7", "a whole number"),
+            ("7.0", "a whole number"),
+            ("0.7", "a number with a fraction or an exponent"),
+            ("1e400", "a number with a fraction or an exponent"),
+        ] {
+            assert_eq!(kind(serde_json::from_str(text).unwrap()), called, "{text}");
+        }
     }
 
     #[test]

@@ -67,6 +67,9 @@ mod tests {
         ] {
             assert_eq!(whole(number).as_deref(), Some(digits), "{number}");
         }
+        assert!(matches!(whole("3"), Some(Cow::Borrowed("3"))), "digits that are there are not copied");
+        assert_eq!(whole("1e127").map(|digits| digits.len()), Some(MAX_ID_CHARS));
+        assert_eq!(whole("1e128"), None);
     }
 
     #[test]

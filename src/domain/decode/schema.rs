@@ -162,6 +162,7 @@ mod tests {
         assert_eq!(read(r#"{"type":"struct","fields":[{"type":"string","field":"a"}]}"#), None);
         assert_eq!(read(r#"{"type":"bytes"}"#), Some(Logical::Bytes));
         assert_eq!(read(r#"{"type":"bytes","name":"org.apache.kafka.connect.data.Decimal"}"#), Some(Logical::Bytes));
+        assert_eq!(read(r#"{"type":"int32","name":"io.debezium.time.Year"}"#), Some(Logical::Plain));
         assert_eq!(read("null"), None);
     }
 

@@ -52,6 +52,9 @@ fn a_decimal_may_have_a_scale_a_sign_and_be_written_as_a_number() {
     assert_eq!(user("0", r#""1g==""#).as_deref(), Ok("-42"));
     assert_eq!(user("0", "42").as_deref(), Ok("42"));
     assert_eq!(user("2", "42.00").as_deref(), Ok("42"));
+    // 64 bytes, most of which are zeros, and 65.
+    assert_eq!(user("0", &format!("\"{}Kg==\"", "A".repeat(84))).as_deref(), Ok("42"));
+    assert_eq!(user("0", &format!("\"{}ACo=\"", "A".repeat(84))), Err(RefusalCode::InvalidField));
     let long = format!("\"{}\"", "A".repeat(400));
     for (scale, value) in [
         ("1", r#""Kg==""#),
@@ -106,6 +109,7 @@ fn a_version_may_be_a_moment_that_is_a_number() {
     assert_eq!(version("int64", "io.debezium.time.MicroTimestamp", "1795253400123456"), Some(1_795_253_400_123_456));
     assert_eq!(version("int32", "org.apache.kafka.connect.data.Time", "34200000"), None, "it begins anew every day");
     assert_eq!(version("string", "io.debezium.time.ZonedTimestamp", r#""2026-11-21T09:30:00Z""#), None);
+    assert_eq!(version("string", "io.debezium.time.ZonedTimestamp", "3"), None, "a text that is a number is no moment");
 }
 
 #[test]
@@ -130,6 +134,8 @@ fn a_moment_is_read_in_the_unit_of_its_schema() {
         ("int32", "org.apache.kafka.connect.data.Time", "34200000"),
         ("int64", "io.debezium.time.MicroTime", "34200000000"),
         ("bytes", "", r#""Kg==""#),
+        ("bytes", "", r#""2026-11-21T09:30:00Z""#),
+        ("string", "io.debezium.time.ZonedTime", r#""2026-11-21T09:30:00Z""#),
     ] {
         assert_eq!(moment(kind, logical, value), None, "{logical}");
     }

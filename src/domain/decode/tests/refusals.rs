@@ -138,6 +138,21 @@ fn a_field_with_a_value_against_its_rule_is_named() {
 }
 
 #[test]
+fn a_status_is_measured_in_characters() {
+    let status = |characters: usize| try_decode(&event_with(&format!(r#""status":"{}""#, "ü".repeat(characters))));
+    assert_eq!(set(status(64).unwrap()).status.len(), 128);
+    assert_eq!(status(65).unwrap_err().message, "status is longer than 64 characters");
+}
+
+#[test]
+fn a_row_whose_payload_names_no_order_is_refused_for_what_the_row_lacks() {
+    let missing = |value: &str| try_decode(value).unwrap_err().message;
+    let row = r#"{"order_id":"A-1","payload":PAYLOAD,"eventType":"x"}"#;
+    assert!(missing(&row.replace("PAYLOAD", r#"{"weight":3}"#)).starts_with("user_id is missing"));
+    assert!(missing(&row.replace("PAYLOAD", r#"{"order_id":"A-1","user_id":"u"}"#)).starts_with("status is missing"));
+}
+
+#[test]
 fn messages_say_what_is_wrong_and_what_is_allowed() {
     for (members, message) in [
         (
@@ -147,6 +162,8 @@ fn messages_say_what_is_wrong_and_what_is_allowed() {
         (r#""user_id":{"id":1}"#, "user_id must be a string or a whole number, not an object"),
         (r#""version":"v3""#, "version must be a whole number from 0 to 9007199254740991"),
         (r#""details":[1]"#, "details must be an object, not an array"),
+        (r#""details":"x""#, "details must be an object, not a string"),
+        (r#""viewers":true"#, "viewers must be an array, not a boolean"),
         (r#""details":{"total":1e400}"#, "details holds a number that no double holds"),
         (r#""viewers":["a",""]"#, "viewers has an item that is empty"),
         (r#""note":"a\u0000""#, "a string contains U+0000 at byte 78 of the value"),

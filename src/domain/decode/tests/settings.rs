@@ -83,6 +83,8 @@ fn white_space_around_ids_and_statuses_is_left_out_where_the_settings_say_so() {
     assert_eq!(blank.to_string(), "invalid_field: order_id is empty");
     let value = br#"{"order_id":"A-1001 ","user_id":"u","status":"s"}"#;
     assert_eq!(decode(&record(value)).order_id.as_str(), "A-1001 ");
+    let escaped = br#"{"order_id":"A-1001\u0020","user_id":"u","status":"s"}"#;
+    assert_eq!(decode(&record(escaped)).order_id.as_str(), "A-1001 ");
 }
 
 #[test]
