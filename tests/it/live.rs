@@ -69,6 +69,55 @@ async fn who_comes_later_sees_what_there_is_with_its_timeline() {
 }
 
 #[tokio::test]
+async fn a_list_longer_than_a_screen_is_read_on_page_by_page_and_every_order_by_its_path() {
+    let mut world = World::create().await;
+    world.set("session.max_orders", "4");
+    world.set("session.snapshot_page", "3");
+    let instance = world.start().await;
+    let ids = ["A-1", "A 2", "A/3", "A&4=?", "Ä-5", "A%2F6", "A:7", "A+8", "A#9", "A-10", "A-11"];
+    let event = |(n, id)| json!({"order_id": id, "user_id": "u-1", "status": "paid", "version": 1, "occurred_at": format!("2026-11-20T10:00:{n:02}Z")});
+    world.publish_all(&(0..).zip(ids).map(event).collect::<Vec<_>>()).await;
+    let stored = async || world.database.number("select count(*) from orders").await == Some(ids.len() as i64);
+    eventually("all are stored", stored).await;
+    let token = world.token("u-1");
+    // The pages from this one on, newest first, as ids.
+    let pages = async |first: &str| {
+        let (mut pages, mut next) = (Vec::new(), Some(first.to_owned()));
+        while let Some(path) = next {
+            assert!(pages.len() < ids.len(), "{path} again: {pages:?}");
+            let (status, page) = instance.get(&path, &token).await;
+            assert_eq!(status, 200, "{path}: {page}");
+            let orders = page["orders"].as_array().unwrap();
+            pages.push(orders.iter().map(|order| order["order_id"].as_str().unwrap().to_owned()).collect::<Vec<_>>());
+            next = page["next"].as_str().map(str::to_owned);
+        }
+        pages
+    };
+    let newest_first: Vec<&str> = ids.iter().rev().copied().collect();
+    let all = pages("/orders").await;
+    assert_eq!(all.iter().map(Vec::len).collect::<Vec<_>>(), [3, 3, 3, 2]);
+    assert_eq!(all.concat(), newest_first);
+    let screen = world.watch(&instance, "u-1").await;
+    assert_eq!(screen.orders.len(), 4, "{:?}", screen.orders);
+    assert!(newest_first[..4].iter().all(|id| screen.orders.contains_key(*id)), "{:?}", screen.orders);
+    let older = screen.frames.iter().find_map(|frame| frame["older"].as_str()).expect("it says that there are more");
+    let rest = pages(older).await;
+    assert_eq!(rest.iter().map(Vec::len).collect::<Vec<_>>(), [3, 3, 1]);
+    assert_eq!(rest.concat(), newest_first[4..]);
+    let path = |id: &str| "/orders/".to_owned() + &id.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
+    for id in ids {
+        let (status, order) = instance.get(&path(id), &token).await;
+        assert_eq!((status, order["order_id"].as_str()), (200, Some(id)));
+    }
+    let foreign = instance.get(&path("A-1"), &world.token("u-2")).await;
+    assert_eq!((foreign.0, &foreign.1["code"]), (404, &json!("order_not_visible")));
+    for id in ["A-12", "\0", &"x".repeat(129)] {
+        assert_eq!(instance.get(&path(id), &token).await, foreign, "{id:?}: unknown, and known to nobody");
+    }
+    instance.stop().await;
+}
+
+#[tokio::test]
 async fn late_and_double_events_are_never_shown_as_new_and_a_tombstone_erases() {
     let world = World::create().await;
     let instance = world.start().await;
