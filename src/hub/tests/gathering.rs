@@ -130,6 +130,8 @@ fn reads_are_taken_out_sessions_first_at_the_front_and_orders_first_at_the_back(
     let mut rest = due.clone();
     assert_eq!(orders(&rest.take_last()), orders(&due)[2..]);
     assert_eq!(count(&rest), (3, 2));
+    let mut half = due.clone();
+    assert_eq!((count(&half.split_half()), count(&half)), ((1, 2), (2, 1)));
     let mut sessions = DueReads { orders: Vec::<OrderRead>::new(), ..due.clone() };
     let last = sessions.take_last();
     assert_eq!((last.sessions[0].key, count(&last)), (due.sessions[2].key, (1, 0)));

@@ -161,3 +161,36 @@ fn a_refusal_of_what_never_was_here_doubts_nothing_and_of_what_was_forgotten_eve
     late.hub.refused(at_partition(0, 5));
     assert!(!late.hub.has_due_reads(), "{:?}", ann.hear());
 }
+
+#[test]
+fn of_one_version_in_two_partitions_the_recorder_s_is_shown_in_the_end_and_nothing_was_wrong() {
+    let versioned = |(partition, offset, number): (i32, i64, u64)| {
+        let mut event = event(partition, offset, "ann");
+        if let Change::Set(state) = &mut event.change {
+            Arc::get_mut(state).unwrap().version = Version { kind: VersionKind::Field, number };
+        }
+        event
+    };
+    // What the hub is told last, and what the recorder takes instead.
+    for (told, recorded, is_wrong) in
+        [((1, 0, 2), (0, 1, 2), false), ((1, 0, 2), (0, 1, 3), true), ((0, 1, 2), (0, 2, 2), true)]
+    {
+        let mut two = Two::new();
+        let ann = two.live("ann");
+        let first = versioned((0, 0, 1));
+        two.hub.on_record(&first);
+        two.record(&first);
+        two.answer();
+        ann.hear();
+        two.hub.on_record(&versioned(told));
+        assert_eq!(ann.hear(), ["A-1 v2"]);
+        two.record(&versioned(recorded));
+        two.progress = [3, 1];
+        two.hub.advance(0, 3);
+        two.hub.advance(1, 1);
+        two.hub.audit(ann.key);
+        let [Reconciled::Done(corrections)] = &two.answer()[..] else { panic!("one session was audited") };
+        assert_eq!(corrections.len(), usize::from(is_wrong), "{told:?}, {recorded:?}: {corrections:?}");
+        assert_eq!(ann.hear(), [format!("some: A-1 v{}/2", recorded.2)]);
+    }
+}

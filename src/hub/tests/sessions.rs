@@ -38,6 +38,35 @@ fn nothing_is_told_before_the_snapshot() {
 }
 
 #[test]
+fn what_a_start_without_proof_reads_takes_nothing_back_that_the_hub_has_shown_since() {
+    let mut scene = Scene::new();
+    scene.set("A-1", 1, &["ann", "bob"]);
+    scene.set("A-1", 2, &["ann", "bob"]);
+    scene.save();
+    scene.set("B-1", 1, &["cid"]);
+    scene.fan();
+    // The recorder is behind a tail that has been cut.
+    scene.hub.trim(&[position(3)]);
+    let ann = scene.join(Viewer::User { id: user("ann"), only: None }, true);
+    scene.answer();
+    assert_eq!(ann.hear(), ["all: A-1 v2/2"]);
+    scene.set("A-1", 3, &["ann", "bob"]);
+    scene.fan();
+    scene.hub.trim(&[position(4)]);
+    assert_eq!(ann.hear(), ["A-1 v3"]);
+    let bob = scene.join(Viewer::User { id: user("bob"), only: None }, true);
+    let due = scene.ask();
+    let snapshot = scene.snapshot(&due);
+    assert!(scene.hub.has_reached(&snapshot));
+    assert_eq!(scene.settle(&due, &snapshot)[0], Reconciled::Unverified);
+    assert_eq!(bob.hear(), ["all: A-1 v3/1"], "with no step that is another's");
+    scene.set("A-1", 4, &["ann", "bob"]);
+    scene.save();
+    let ahead = scene.snapshot(&due);
+    assert!(!scene.hub.has_reached(&ahead), "the fanout is behind");
+}
+
+#[test]
 fn a_link_sees_the_orders_it_lists_whatever_events_name() {
     let mut scene = Scene::new();
     let link = scene.join(Viewer::Link { orders: list_of(&["A-1"]) }, true);
