@@ -131,6 +131,7 @@ impl KeySet {
         }
         loop {
             let begun = Timestamp::now();
+            self.verifier.on_fetching(begun);
             self.metrics.key_fetches.inc();
             let fetched = tokio::select! {
                 () = stop.cancelled() => return,

@@ -65,6 +65,14 @@ impl Keyring {
         }
     }
 
+    /// A fetch has begun: who wants a key meanwhile waits for this one, and is no reason for another.
+    pub(super) fn on_fetching(&self, now: Timestamp) {
+        if let Some(remote) = &self.remote {
+            *remote.lock() = Some(Fetch { at: now, succeeded: false });
+        }
+    }
+
+    /// The fetch that began at `now` has ended.
     pub(super) fn on_fetched(&self, succeeded: bool, now: Timestamp) {
         if let Some(remote) = &self.remote {
             *remote.lock() = Some(Fetch { at: now, succeeded });

@@ -606,6 +606,23 @@ fn a_clock_that_was_set_back_keeps_no_key_away() {
 }
 
 #[test]
+fn a_key_that_is_wanted_while_the_set_is_being_fetched_is_no_reason_for_another_fetch() {
+    let after = |seconds: i64| Timestamp::from_millis((NOW + seconds) * 1000).unwrap();
+    let verifier = verifier(&[("auth.algorithms", "RS256"), ("auth.jwks_url", "https://login.example/keys")]);
+    let is_wanted = || verifier.key_wanted().now_or_never().is_some();
+    verifier.take_key_set(&key_set("k-1", "rsa-private")).unwrap();
+    verifier.on_fetched(true, now());
+    let new = rsa_token(Some("k-2"), "other-rsa-private");
+    assert!(verifier.verify(&new, after(10)).is_err() && is_wanted());
+    verifier.on_fetching(after(10));
+    assert_eq!(verifier.verify(&new, after(13)), Err(TokenError::KeysUnavailable));
+    assert!(!is_wanted(), "it is on its way");
+    verifier.on_fetched(false, after(10));
+    assert!(verifier.verify(&new, after(14)).is_err() && !is_wanted());
+    assert!(verifier.verify(&new, after(15)).is_err() && is_wanted());
+}
+
+#[test]
 fn secret_files_are_read_again_and_a_bad_one_leaves_all_keys_as_they_are() {
     let directory = tempfile::tempdir().unwrap();
     let [file, previous] = ["secret", "previous"].map(|name| directory.path().join(name));

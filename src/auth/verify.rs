@@ -47,6 +47,11 @@ impl Verifier {
         Ok(())
     }
 
+    /// Notes that a fetch of the key set has begun.
+    pub fn on_fetching(&self, now: Timestamp) {
+        self.keyring.on_fetching(now);
+    }
+
     /// Notes how a fetch of the key set that was begun at `now` ended, and lets those go on who wait for it.
     pub fn on_fetched(&self, succeeded: bool, now: Timestamp) {
         self.keyring.on_fetched(succeeded, now);
