@@ -16,6 +16,9 @@ use crate::config::{Algorithm, Auth, Problem, SettingsError};
 /// What a PEM file must hold.
 const KEY_WANTED: &str = "must hold one PEM public key: RSA of at least 2048 bits, EC on P-256 or P-384, or Ed25519";
 
+/// Shorter RSA keys are not to be used (RFC 7518, section 3.3).
+const MIN_RSA_BITS: usize = 2048;
+
 /// Keys of a set that are looked at.
 const MAX_SET_KEYS: usize = 100;
 
@@ -84,8 +87,7 @@ fn web_key(jwk: &Jwk, auth: &Auth) -> Option<Key> {
     let fit: &[Algorithm] = match &jwk.algorithm {
         AlgorithmParameters::RSA(rsa) => {
             let modulus = URL_SAFE_NO_PAD.decode(rsa.n.trim_end_matches('=')).ok()?;
-            let bytes = modulus.iter().skip_while(|byte| **byte == 0).count();
-            (bytes >= 256).then_some([RS256, RS384, RS512, PS256, PS384, PS512].as_slice())?
+            (bits(&modulus) >= MIN_RSA_BITS).then_some([RS256, RS384, RS512, PS256, PS384, PS512].as_slice())?
         }
         AlgorithmParameters::EllipticCurve(point) if point.curve == EllipticCurve::P256 => &[ES256],
         AlgorithmParameters::EllipticCurve(point) if point.curve == EllipticCurve::P384 => &[ES384],
@@ -131,19 +133,44 @@ fn public(path: &Path, auth: &Auth) -> Result<Key, Problem> {
 /// A public key and the algorithms it is for.
 fn parse(pem: &[u8]) -> Option<(DecodingKey, &'static [Algorithm])> {
     use Algorithm::{ES256, ES384, EdDSA, PS256, PS384, PS512, RS256, RS384, RS512};
-    // The bytes are an RSA key's DER (a modulus of 2048 bits takes 256 of them) or an uncompressed point: 1 + 2 × 32 or 48.
-    let bytes = |key: &DecodingKey| key.try_get_as_bytes().map_or(0, <[u8]>::len);
     if let Ok(key) = DecodingKey::from_rsa_pem(pem) {
-        return (bytes(&key) > 256).then_some((key, &[RS256, RS384, RS512, PS256, PS384, PS512]));
+        let modulus = key.try_get_as_bytes().ok().and_then(modulus)?;
+        return (bits(modulus) >= MIN_RSA_BITS).then_some((key, &[RS256, RS384, RS512, PS256, PS384, PS512]));
     }
     if let Ok(key) = DecodingKey::from_ec_pem(pem) {
-        return match bytes(&key) {
+        // An uncompressed point: 1 + 2 × 32 or 48 bytes.
+        return match key.try_get_as_bytes().map_or(0, <[u8]>::len) {
             65 => Some((key, &[ES256])),
             97 => Some((key, &[ES384])),
             _ => None,
         };
     }
     DecodingKey::from_ed_pem(pem).ok().map(|key| (key, [EdDSA].as_slice()))
+}
+
+/// The modulus of an RSA key's DER: the first integer of a sequence (RFC 8017, A.1.1).
+fn modulus(der: &[u8]) -> Option<&[u8]> {
+    content(content(der, 0x30)?, 0x02)
+}
+
+/// What the value of this kind holds that DER begins with.
+fn content(der: &[u8], kind: u8) -> Option<&[u8]> {
+    let (&[first, length], rest) = der.split_first_chunk()?;
+    let (length, rest) = match usize::from(length) {
+        length @ ..0x80 => (length, rest),
+        bytes => {
+            let (length, rest) = rest.split_at_checked(bytes & 0x7f)?;
+            (length.iter().fold(0, |length, byte| (length << 8) + usize::from(*byte)), rest)
+        }
+    };
+    rest.get(..length).filter(|_| first == kind)
+}
+
+/// How many bits a number takes.
+fn bits(number: &[u8]) -> usize {
+    let zeros = number.iter().take_while(|byte| **byte == 0).count();
+    let number = &number[zeros..];
+    number.first().map_or(0, |first| 8 * number.len() - first.leading_zeros() as usize)
 }
 
 /// Signature, `iss` and `aud` are checked by the library; times by us, at the time we are given.
@@ -196,5 +223,38 @@ pub(super) fn wire(algorithm: Algorithm) -> jsonwebtoken::Algorithm {
         Algorithm::ES256 => jsonwebtoken::Algorithm::ES256,
         Algorithm::ES384 => jsonwebtoken::Algorithm::ES384,
         Algorithm::EdDSA => jsonwebtoken::Algorithm::EdDSA,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_modulus_stands_first_in_der_however_its_length_is_told_and_what_is_no_der_has_none() {
+        assert_eq!(modulus(&[0x30, 6, 2, 1, 5, 2, 1, 3]), Some(&[5][..]));
+        assert_eq!(modulus(&[0x30, 0x81, 5, 2, 0x82, 0, 1, 5]), Some(&[5][..]));
+        let long = [&[0x30, 0x82, 1, 8, 2, 0x82, 1, 4][..], &[7; 260]].concat();
+        assert_eq!(modulus(&long), Some(&[7; 260][..]));
+        let endless = [0x30, 0xff].into_iter().chain([0xff; 127]).collect::<Vec<_>>();
+        let none: [&[u8]; 8] = [
+            &[],
+            &[0x30],
+            &[0x30, 4, 2, 1, 5],
+            &[0x30, 3, 2, 2, 5],
+            &[0x31, 3, 2, 1, 5],
+            &[0x30, 3, 4, 1, 5],
+            &[0x30, 0x82, 1],
+            &endless,
+        ];
+        for der in none {
+            assert_eq!(modulus(der), None, "{der:?}");
+        }
+    }
+
+    #[test]
+    fn zeros_in_front_of_a_number_are_none_of_its_bits() {
+        let numbers: [&[u8]; 6] = [&[], &[0, 0], &[0, 1], &[0x80], &[1, 0], &[0, 0xff, 0]];
+        assert_eq!(numbers.map(bits), [0, 0, 1, 8, 9, 16]);
     }
 }

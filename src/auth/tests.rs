@@ -425,12 +425,14 @@ fn key_files_that_cannot_be_used_are_all_told_at_once() {
         let error = Verifier::new(&auth).map(drop).unwrap_err();
         error.problems.iter().map(|problem| problem.to_string().replace(KEYS, "")).collect::<Vec<_>>()
     };
-    let problems = refused("RS256", &["rsa-private", "rsa-1024-public", "p521-public", "ed25519-public"]);
-    assert_eq!(problems.len(), 4, "{problems:#?}");
+    let names = ["rsa-private", "rsa-1024-public", "p521-public", "ed25519-public", "rsa-2047-public"];
+    let problems = refused("RS256", &names);
+    assert_eq!(problems.len(), 5, "{problems:#?}");
     assert!(problems[0].contains("rsa-private.pem: holds a private key"), "{problems:#?}");
     assert!(problems[1].contains("rsa-1024-public.pem: must hold one PEM public key"), "{problems:#?}");
     assert!(problems[2].contains("p521-public.pem: must hold one PEM public key"), "{problems:#?}");
     assert!(problems[3].contains("ed25519-public.pem: auth.algorithms names none"), "{problems:#?}");
+    assert!(problems[4].contains("rsa-2047-public.pem: must hold one PEM public key"), "{problems:#?}");
     assert_eq!(refused("ES256,ES384", &["p256-public"]), ["auth.algorithms: no key is for ES384"]);
     assert_eq!(refused("ES256", &["p256-public", "p256-public"]).len(), 1);
 }
@@ -446,6 +448,8 @@ fn the_outside_learns_a_code_and_not_which_part_was_wrong() {
         assert_eq!(error.code(), code);
     }
     assert_eq!(TokenError::Invalid(Flaw::Signature).to_string(), TokenError::Invalid(Flaw::Nobody).to_string());
+    assert_eq!(TokenError::Invalid(Flaw::Nobody).flaw(), Some(Flaw::Nobody), "the log does");
+    assert_eq!(TokenError::Expired.flaw(), None);
 }
 
 /// The set of an issuer with this RSA key, as the files hold it, and what no set should offer.
@@ -456,7 +460,7 @@ fn key_set(kid: &str, name: &str) -> Vec<u8> {
     let mut key = serde_json::to_value(key).unwrap();
     key["kid"] = json!(kid);
     let secret = URL_SAFE_NO_PAD.encode(SECRET);
-    let short = URL_SAFE_NO_PAD.encode([0xff; 128]);
+    let short = URL_SAFE_NO_PAD.encode([0x7f; 256]);
     let set = json!({"keys": [
         {"kty": "oct", "kid": "secret", "k": secret, "alg": "HS256"},
         {"kty": "RSA", "kid": "short", "n": short, "e": "AQAB"},
@@ -489,6 +493,12 @@ fn a_key_set_serves_its_public_keys_and_nothing_else_in_it() {
         assert!(verifier.take_key_set(bad.as_bytes()).is_err(), "{bad}");
     }
     assert!(verifier.verify(&good, now()).is_ok(), "the last good set stays");
+}
+
+/// A set with an RSA key of this modulus.
+fn rsa_set(modulus: &[u8]) -> Vec<u8> {
+    let key = json!({ "kty": "RSA", "n": URL_SAFE_NO_PAD.encode(modulus), "e": "AQAB" });
+    json!({ "keys": [key] }).to_string().into_bytes()
 }
 
 /// A set with the key of this file, whose point are the last bytes, and what is changed in it.
@@ -533,13 +543,17 @@ fn each_key_of_a_set_serves_the_algorithms_of_its_kind_that_are_configured_and_n
         }
     }
     for (what, set) in [
+        ("RSA of 2047 bits", rsa_set(&[0x7f; 256])),
+        ("RSA of 2040 bits after a zero", rsa_set(&[&[0][..], &[0xff; 255]].concat())),
+        ("RSA of nothing", rsa_set(&[0; 256])),
         ("another curve", curve_set("p521-public", "EC", "P-521", &none)),
         ("a curve of another kind", curve_set("ed25519-public", "OKP", "P-256", &none)),
         ("another use", curve_set("p256-public", "EC", "P-256", &json!({ "use": "enc" }))),
         ("another algorithm", curve_set("p256-public", "EC", "P-256", &json!({ "alg": "ES384" }))),
     ] {
-        assert!(fetched("ES256,ES384,EdDSA").take_key_set(&set).is_err(), "{what}");
+        assert!(fetched("RS256,ES256,ES384,EdDSA").take_key_set(&set).is_err(), "{what}");
     }
+    assert!(fetched("RS256").take_key_set(&rsa_set(&[&[0x80][..], &[0; 255]].concat())).is_ok(), "2048 bits");
     let named = curve_set("p256-public", "EC", "P-256", &json!({ "use": "sig", "alg": "ES256" }));
     assert!(fetched("ES256").take_key_set(&named).is_ok());
 }
