@@ -293,6 +293,7 @@ mod tests {
                 revocations.insert(&format!("t{index}"), token("t-1", [Some(50), None, Some(75)][index]));
             }
             assert_eq!(revocations.list(at(0)), [token("t-1", None), user("u-1", 100)]);
+            assert_eq!(revocations.len(), 2);
             let mut spent = revocations.spent(at(9_000));
             spent.sort();
             assert_eq!(spent, ["t0", "t2", "u0", "u2"]);

@@ -127,6 +127,7 @@ mod tests {
         assert_ne!(one.text(), other.text());
         assert_eq!(TicketDigest::of(one.text()), Some(one.digest()));
         assert_ne!(one.digest(), other.digest());
+        assert_eq!(one.digest().to_bytes()[..], Sha256::digest(one.text())[..], "and kept under it");
         let text = one.text();
         for shown in
             ["eyJhbGciOiJIUzI1NiJ9.e30.x", "oct_", "oct_short", &text[4..], &format!("{text}A"), &text.to_uppercase()]
