@@ -244,6 +244,19 @@ pub(in crate::domain) mod tests {
     }
 
     #[test]
+    fn what_is_known_is_unordered_with_a_state_of_another_partition_if_either_goes_by_log_order() {
+        for (one, other, unordered) in [(FIELD, FIELD, false), (FIELD, LOG, true), (LOG, FIELD, true), (LOG, LOG, true)]
+        {
+            let packed = known(&set(5, one, 6, "packed"));
+            let erased = Known::Erased(Marker { version: packed.version(), stamp: stamp(5) });
+            let shipped = |partition| known(&moved(partition, set(9, other, 10, "shipped"))).order().unwrap().clone();
+            let found = |known: &Known| [0, 1].map(|partition| known.is_unordered_with(&shipped(partition)));
+            assert_eq!(found(&packed), [false, unordered], "{one:?} {other:?}");
+            assert_eq!(found(&erased), [false, other == LOG], "{other:?}: a marker has no state");
+        }
+    }
+
+    #[test]
     fn an_order_whose_partition_changed_with_the_log_goes_on_there() {
         // A partition of which nothing had been recorded is in the life it was in, whatever became of the others: its
         // epoch tells nothing.

@@ -267,6 +267,8 @@ mod tests {
         let query = SnapshotQuery { users: vec![user.clone()], ..Default::default() };
         let read = snapshot(&query, 3).with_unreadable_values(2);
         assert_eq!((read.order_count(), read.unreadable_values()), (3, 2));
+        let at = Position { partition: 3, epoch: Epoch(7), next_offset: 9 };
+        assert_eq!(Snapshot::new(&query, vec![at], HashMap::new()).positions(), [at]);
         assert!(read.history("A-2").is_some() && read.history("A-3").is_none());
         assert_eq!(read.listed_for(&user).iter().map(OrderId::as_str).collect::<Vec<_>>(), ["A-2", "A-1", "A-0"]);
         assert!(read.listed_for(&UserId::parse("u-7").unwrap()).is_empty());

@@ -243,6 +243,13 @@ mod tests {
     }
 
     #[test]
+    fn of_an_order_of_which_only_a_state_is_known_that_is_the_one_step() {
+        let first = fold([set(1, FIELD, 5, "created")]).unwrap();
+        assert_eq!(Timeline::of(first.known.order().unwrap()), *first.timeline);
+        assert_eq!(first.timeline.steps().len(), 1);
+    }
+
+    #[test]
     fn a_timeline_reads_back_from_json_as_it_was() {
         let history = fold([set(1, FIELD, 5, "created"), set(2, LOG, 3, "packed")]).unwrap();
         let json = serde_json::to_string(&history.timeline).unwrap();
