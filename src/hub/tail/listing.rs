@@ -124,6 +124,18 @@ mod tests {
     }
 
     #[test]
+    fn places_are_swept_only_when_there_is_no_room_for_another() {
+        let (mut listing, looked_at) = (Listing::default(), std::cell::Cell::new(0));
+        for offset in 0..1_000 {
+            listing.push(&offset, place(offset), |_| {
+                looked_at.set(looked_at.get() + 1);
+                true
+            });
+        }
+        assert!(looked_at.get() < 2_000, "{} for 1,000", looked_at.get());
+    }
+
+    #[test]
     fn what_has_left_is_swept_away_and_takes_no_room() {
         let mut listing = Listing::default();
         for offset in 0..10_000 {

@@ -64,6 +64,9 @@ fn a_removed_goes_before_a_version_that_is_not_greater() {
     scene.set_as("A-1", Version { kind: VersionKind::Log(EPOCH), number: 2 }, &["ann"]);
     scene.fan();
     assert_eq!(ann.hear(), ["-A-1", "A-1 v2"]);
+    scene.set("A-1", 2, &["ann"]);
+    scene.fan();
+    assert_eq!(ann.hear(), ["-A-1", "A-1 v2"], "the same number of another kind is none that a client takes for newer");
 }
 
 #[test]
@@ -414,13 +417,20 @@ fn lost_records_that_the_fanout_still_has_in_hand_are_not_shown() {
 #[test]
 fn what_was_lost_of_another_life_of_the_log_says_nothing_of_this_one() {
     let mut scene = Scene::new();
+    let ann = scene.live("ann");
     scene.set("A-1", 1, &["ann"]);
+    scene.set("A-1", 2, &["ann"]);
     scene.fan();
     let before = scene.hub.tail_size();
-    for to in [Position { epoch: Epoch(8), ..position(1) }, Position { partition: 1, ..position(1) }] {
+    assert_eq!(before.0, 2);
+    let other = |offset| Position { epoch: Epoch(8), ..position(offset) };
+    let there = Position { partition: 1, ..position(1) };
+    for to in [other(1), other(9), there] {
         scene.hub.lost(to);
-        assert_eq!(scene.hub.tail_size(), before, "{to:?}");
+        assert_eq!((scene.hub.tail_size(), ann.mailbox.is_proven()), (before, true), "{to:?}");
     }
     scene.hub.lost(position(1));
+    assert_eq!((scene.hub.tail_size().0, scene.hub.end(0)), (1, Some(position(2))), "what follows is held on to");
+    scene.hub.lost(position(2));
     assert_eq!(scene.hub.tail_size(), (0, 0));
 }

@@ -1,6 +1,7 @@
 //! Who sees what, how many may, and what becomes of a reader that stalls.
 
 use super::*;
+use crate::hub::{SessionIdentity, Shows};
 
 fn list_of(ids: &[&str]) -> crate::domain::OrderList {
     Arc::new(ids.iter().map(|id| order(id)).collect())
@@ -210,4 +211,30 @@ fn what_a_start_without_proof_has_shown_is_taken_from_everybody_else_when_its_re
     assert_eq!(bob.hear(), ["all: A-1 v2/2"]);
     scene.fan();
     assert_eq!(ann.hear(), ["-A-1"]);
+}
+
+#[test]
+fn the_sessions_that_show_an_order_are_listed_with_what_they_show_of_it() {
+    let mut scene = Scene::new();
+    let mailbox = Arc::new(Mailbox::new(scene.mailbox_bytes));
+    let identity = SessionIdentity {
+        session_id: "s-1".into(),
+        token_id: None,
+        issued_at: None,
+        transport: "websocket",
+        address: None,
+        connected_at: at(0),
+        expires_at: at(1),
+    };
+    let viewer = Viewer::User { id: user("ann"), only: None };
+    let joining = Joining { viewer, mailbox, start: true, place: None, identity: Some(identity) };
+    scene.hub.join(joining).unwrap();
+    let _single_request = scene.live("ann");
+    let _sees_nothing = scene.live("bob");
+    scene.set("A-1", 3, &["ann"]);
+    scene.fan();
+    let rev = Some(Rev { stamp: stamp(0), terminal: false });
+    let shows = Shows { session_id: "s-1".into(), user: Some(user("ann")), version: Some(3), rev };
+    assert_eq!(scene.hub.shows(&order("A-1"), 9), [shows]);
+    assert!(scene.hub.shows(&order("A-1"), 0).is_empty() && scene.hub.shows(&order("A-2"), 9).is_empty());
 }

@@ -111,6 +111,8 @@ fn a_partition_that_begins_anew_is_in_no_index_and_the_others_stay() {
     let named: Vec<_> = tail.orders_naming(&user("ann"), &[]).map(OrderId::as_str).collect();
     assert_eq!(named, ["A-1", "A-1"], "both of partition 0");
     assert_eq!(tail.size().0, 3);
+    tail.append(&elsewhere);
+    assert_eq!(tail.orders_naming(&user("ann"), &[]).count(), 3, "and nothing is found twice");
 }
 
 #[test]
