@@ -148,6 +148,18 @@ fn a_session_without_a_snapshot_in_time_is_closed_and_told_when_to_come_back() {
 }
 
 #[test]
+fn a_client_that_asks_for_a_snapshot_is_answered_in_time_or_told_when_to_come_back() {
+    let mut clock = Clock::start();
+    let mut session = live(&clock);
+    let asked = clock.forward(Duration::from_secs(10));
+    assert!(say(&mut session, r#"{"type":"sync"}"#, asked).is_some());
+    session.on_time(clock.forward(Duration::from_millis(4_999)));
+    assert_eq!(session.cause(), None);
+    session.on_time(clock.forward(Duration::from_millis(1)));
+    assert_eq!(session.cause(), Some(CloseCause::SnapshotUnavailable));
+}
+
+#[test]
 fn heartbeats_carry_a_ping_and_silence_for_two_of_them_ends_the_session() {
     let mut clock = Clock::start();
     let mut session = live(&clock);
