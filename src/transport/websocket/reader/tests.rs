@@ -150,3 +150,30 @@ fn what_came_before_the_offending_frame_is_read_and_nothing_after() {
     let stream = [frame(0x81, b"good"), frame(0x83, b""), frame(0x81, b"late")].concat();
     assert_eq!(read_in(stream.len(), &stream).0, [text("good"), Err(CloseCause::ProtocolError)]);
 }
+
+#[test]
+fn a_control_frame_may_have_125_bytes() {
+    assert_eq!(read_in(1, &zeros(0x89, 125)).0, [Ok(Received::Ping(vec![b'0'; 125]))]);
+    assert_eq!(read_in(1, &frame(0x8a, &[0; 125])).0, [Ok(Received::Pong)]);
+    assert_eq!(read_in(1, &[0x88, 0xfe]).0, [Err(CloseCause::ProtocolError)], "126 are too many");
+}
+
+#[test]
+fn what_a_message_and_a_control_frame_within_it_take_is_held_until_they_are_read() {
+    let mut reader = FrameReader::new(RULES);
+    assert_eq!(reader.held_bytes(), 0);
+    let mut take = |bytes: &[u8]| {
+        reader.push(Bytes::copy_from_slice(bytes));
+        let read = reader.read();
+        (read, reader.held_bytes())
+    };
+    let (none, message) = take(&zeros(0x01, 1_000));
+    assert!(none.is_none() && (1_000..=2_000).contains(&message), "{message}");
+    let ping = zeros(0x89, 100);
+    let (none, both) = take(&ping[..ping.len() - 1]);
+    assert!(none.is_none() && (message + 99..=message + 200).contains(&both), "{both}");
+    let (read, after) = take(&ping[ping.len() - 1..]);
+    assert_eq!((read, after), (Some(Ok(Received::Ping(vec![b'0'; 100]))), message));
+    let (read, after) = take(&frame(0x80, b""));
+    assert_eq!((read, after), (Some(text(&"0".repeat(1_000))), 0));
+}
