@@ -188,3 +188,41 @@ impl<'a> OrderFields<'a> {
 fn no_details() -> &'static RawValue {
     serde_json::from_str("{}").expect("an empty object is JSON")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Epoch, Stamp, Version, VersionKind};
+
+    #[test]
+    fn an_update_says_which_state_it_is_and_what_was_before() {
+        let state = |number, offset| OrderState {
+            order_id: OrderId::parse("A-1").unwrap(),
+            user_id: UserId::parse("u-1").unwrap(),
+            viewers: Box::default(),
+            status: format!("s{number}").into(),
+            terminal: true,
+            version: Version { kind: VersionKind::Field, number },
+            stamp: Stamp { epoch: Epoch(7), partition: 3, offset },
+            occurred_at: Timestamp::parse_rfc3339("2026-11-21T10:00:00Z").unwrap(),
+            details: None,
+            event_id: Some("e-1".into()),
+        };
+        let message = order_status(&state(2, 9), Some(&state(1, 8)));
+        let told: serde_json::Value = serde_json::from_slice(message.bytes()).unwrap();
+        let wanted = serde_json::json!({
+            "type": "order_status", "order_id": "A-1", "status": "s2", "version": 2, "rev": state(2, 9).rev().to_string(),
+            "terminal": true, "occurred_at": "2026-11-21T10:00:00.000Z", "details": {}, "event_id": "e-1",
+            "previous_status": "s1", "previous_version": 1,
+        });
+        assert_eq!(told, wanted);
+        assert_eq!(told["rev"].as_str().unwrap().parse::<Rev>(), Ok(state(2, 9).rev()));
+    }
+
+    #[test]
+    fn ids_are_the_same_that_were_written_the_same() {
+        let id = |text: &str| RawId(RawValue::from_string(text.to_owned()).unwrap());
+        assert_eq!(id("7"), id("7"));
+        assert!(id("7") != id("8") && id("7") != id(r#""7""#) && id("7") != id("7.0"), "each is echoed as it came");
+    }
+}

@@ -122,6 +122,7 @@ fn no_frame_is_longer_than_the_wire_allows() {
     let small = order("\u{1f681}", "paid", 0, 1);
     let pages = pages(vec![largest, small], numbered(9, "R-"), PageLimits { orders: 500, bytes: SMALLEST });
     let [first, alone] = &pages[..] else { panic!("{} pages", pages.len()) };
+    assert_eq!(ids(&pages[..1], "orders"), ["\u{1f681}"]);
     assert!(first.len() <= SMALLEST && json(first)["removed"].as_array().unwrap().len() == 9);
     assert!(alone.len() > SMALLEST && alone.len() <= MAX_FRAME_BYTES, "{} bytes", alone.len());
     let id = OrderId::parse(&id).unwrap();
@@ -131,6 +132,13 @@ fn no_frame_is_longer_than_the_wire_allows() {
     for frame in [update, removed(&id), error.message(), announcement.message()] {
         assert!(frame.len() <= MAX_FRAME_BYTES, "{}", frame.len());
     }
+}
+
+#[test]
+fn no_empty_page_goes_before_an_order_that_is_larger_than_a_page() {
+    let limits = PageLimits { orders: 500, bytes: SMALLEST };
+    let pages = pages(vec![order("A-1", "paid", 16_000, 1)], Vec::new(), limits);
+    assert_eq!((pages.len(), ids(&pages, "orders")), (1, vec!["A-1".to_owned()]));
 }
 
 /// Texts that JSON makes longer: by quoting, and by what UTF-8 takes.
