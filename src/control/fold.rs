@@ -128,6 +128,7 @@ mod tests {
     fn a_log_that_begins_anew_is_news() {
         let mut fold = Fold::default();
         assert_eq!(take(&mut fold, 7, 100, "kick:1", Some(&kick().encode()), 101), Meaning::Past("kick"));
+        assert_eq!(fold.next_offset(), 8);
         fold.on_end();
         assert_eq!(take(&mut fold, 0, 100, "kick:2", Some(&kick().encode()), 101), Meaning::Act(kick()));
         assert_eq!(fold.next_offset(), 1);

@@ -225,6 +225,21 @@ mod tests {
     }
 
     #[test]
+    fn a_look_every_five_seconds_is_often_enough() {
+        let (start, mut standing) = (Instant::now(), Standing::new(PATIENCE));
+        let found: Vec<bool> = (0..8)
+            .map(|look| {
+                let now = start + look * LATELY;
+                standing.compare(&view(&[(0, 9)], now), &stored(&[7], now), now)[&0].stands_still
+            })
+            .collect();
+        assert_eq!(found, [false, false, false, false, false, false, true, true]);
+        let now = start + 8 * LATELY;
+        let moved_on = standing.compare(&view(&[(0, 9)], now - LATELY), &stored(&[8], now), now);
+        assert!(!moved_on[&0].stands_still, "what was asked five seconds ago is told");
+    }
+
+    #[test]
     fn time_in_which_one_side_is_not_told_counts_for_nothing_and_takes_no_alarm_back() {
         let start = Instant::now();
         let at = |second| start + second * SECOND;
