@@ -133,7 +133,7 @@ impl App {
         let instance = Arc::new(Instance::new(staleness_seen));
         let revocations = Arc::new(RevocationList::new(settings.auth.leeway));
         let (store_handle, requests) = StoreHandle::open();
-        let gateway_parts = GatewayDependencies { store: store.clone(), topic: settings.kafka.topic.clone() };
+        let gateway_dependencies = GatewayDependencies { store: store.clone(), topic: settings.kafka.topic.clone() };
         let public_state = web::Data::new(Public {
             viewers: Arc::new(ViewerContext {
                 hub: hub.clone(),
@@ -165,7 +165,7 @@ impl App {
             instance,
             revocations,
             store_handle,
-            gateway: gateway::start(gateway_parts, requests),
+            gateway: gateway::start(gateway_dependencies, requests),
             keys,
             name: ulid::Ulid::generate().to_string(),
             public_state,

@@ -102,12 +102,28 @@ impl OrderState {
 }
 
 #[cfg(test)]
-pub(in crate::domain) mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::domain::{
-        Epoch,
+        Epoch, Version,
         fold::tests::{FIELD, LOG, erase, set, stamp},
     };
+
+    /// An order of this user that was paid, by the first record of partition 0.
+    pub(crate) fn paid(order_id: &str, user_id: &str) -> OrderState {
+        OrderState {
+            order_id: OrderId::parse(order_id).unwrap(),
+            user_id: UserId::parse(user_id).unwrap(),
+            viewers: Box::default(),
+            status: "paid".into(),
+            terminal: false,
+            version: Version { kind: VersionKind::Field, number: 1 },
+            stamp: Stamp { epoch: Epoch(7), partition: 0, offset: 1 },
+            occurred_at: Timestamp::from_millis(0).unwrap(),
+            details: None,
+            event_id: None,
+        }
+    }
 
     /// The order `A-1001` of `u-42`, for these further viewers.
     pub(in crate::domain) fn state(kind: VersionKind, viewers: &[&str]) -> OrderState {

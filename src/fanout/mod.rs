@@ -152,16 +152,16 @@ impl Fanout {
     /// Acts on new views: begins partitions, goes on elsewhere in others.
     fn look(&mut self) {
         // In this order: the log is compared with progress.
-        if let Some(progress) = changed(&mut self.dependencies.progress) {
+        if let Some(progress) = changed(&mut self.dependencies.progress).flatten() {
             self.state.on_progress(&progress);
         }
-        if let Some(ends) = changed(&mut self.dependencies.ends) {
+        if let Some(ends) = changed(&mut self.dependencies.ends).flatten() {
             self.state.on_ends(&ends);
         }
-        if self.dependencies.halts.has_changed().unwrap_or(false) {
-            self.state.on_own_halts(self.dependencies.halts.borrow_and_update().clone());
+        if let Some(own) = changed(&mut self.dependencies.halts) {
+            self.state.on_own_halts(own);
         }
-        let Some(log) = changed(&mut self.dependencies.log) else { return };
+        let Some(log) = changed(&mut self.dependencies.log).flatten() else { return };
         let seeks = self.state.on_log(&log, Instant::now());
         if !seeks.is_empty() {
             self.seek(&seeks);
@@ -327,10 +327,10 @@ impl Fanout {
     }
 }
 
-/// The latest view, if it was not seen yet.
-fn changed<T>(views: &mut watch::Receiver<Option<Arc<T>>>) -> Option<Arc<T>> {
-    let is_new = views.has_changed().unwrap_or(false);
-    is_new.then(|| views.borrow_and_update().clone()).flatten()
+/// The latest value, if it was not seen yet.
+fn changed<T: Clone>(values: &mut watch::Receiver<T>) -> Option<T> {
+    let is_new = values.has_changed().unwrap_or(false);
+    is_new.then(|| values.borrow_and_update().clone())
 }
 
 fn decode(dependencies: &FanoutDependencies, record: &Record<'_>, log: &LogContext, received_at: Timestamp) -> Seen {

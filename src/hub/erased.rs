@@ -67,7 +67,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::domain::{Epoch, OrderState, Position, Stamp, UserId, Version, VersionKind};
+    use crate::domain::{Epoch, OrderState, Position, Stamp, Version, VersionKind, order::tests::paid};
 
     fn id() -> OrderId {
         OrderId::parse("A-1").unwrap()
@@ -82,18 +82,7 @@ mod tests {
     }
 
     fn shown(partition: i32, unverified: bool) -> ShownOrder {
-        let state = OrderState {
-            order_id: id(),
-            user_id: UserId::parse("ann").unwrap(),
-            viewers: Box::new([]),
-            status: "paid".into(),
-            terminal: false,
-            version: Version { number: 1, kind: VersionKind::Field },
-            stamp: stamp(partition, 1),
-            occurred_at: crate::domain::Timestamp::from_millis(0).unwrap(),
-            details: None,
-            event_id: None,
-        };
+        let state = OrderState { stamp: stamp(partition, 1), ..paid("A-1", "ann") };
         ShownOrder { state: Arc::new(state), unverified, timeline_pending: false, sessions: Default::default() }
     }
 

@@ -18,7 +18,7 @@ const PATIENCE_SECONDS: u32 = 30;
 #[derive(Debug, Default)]
 pub(super) struct Doubts {
     orders: HashMap<OrderId, Doubt>,
-    told: HashMap<SessionKey, StaleReasons>,
+    reported: HashMap<SessionKey, StaleReasons>,
 }
 
 /// Seconds since an order came into doubt, and since the database answered for it.
@@ -33,21 +33,21 @@ impl Hub {
     /// longer.
     pub fn second_passed(&mut self) {
         let Self { reads, registry, doubts, .. } = self;
-        let (mut orders, mut told) = (HashMap::new(), HashMap::<_, StaleReasons>::new());
+        let (mut orders, mut reported) = (HashMap::new(), HashMap::<_, StaleReasons>::new());
         for (order_id, answered) in reads.orders_in_doubt() {
             let Some(order) = registry.orders.get(order_id).filter(|order| order.unverified) else { continue };
             let doubt = doubts.orders.get(order_id).map_or_else(Doubt::default, |doubt| doubt.a_second_later(answered));
             if let Some(reason) = doubt.reason() {
-                order.sessions.iter().for_each(|key| told.entry(*key).or_default().set(reason, true));
+                order.sessions.iter().for_each(|key| reported.entry(*key).or_default().set(reason, true));
             }
             orders.insert(order_id.clone(), doubt);
         }
         doubts.orders = orders;
-        for (key, reasons) in &told {
+        for (key, reasons) in &reported {
             registry.set_stale_orders(*key, *reasons);
         }
-        for key in std::mem::replace(&mut doubts.told, told).into_keys() {
-            if !doubts.told.contains_key(&key) {
+        for key in std::mem::replace(&mut doubts.reported, reported).into_keys() {
+            if !doubts.reported.contains_key(&key) {
                 registry.set_stale_orders(key, StaleReasons::NONE);
             }
         }

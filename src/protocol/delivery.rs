@@ -106,7 +106,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::domain::{Epoch, OrderState, Stamp, Timeline, UserId, Version, VersionKind};
+    use crate::domain::{Epoch, OrderState, Stamp, Timeline, Version, VersionKind, order::tests::paid};
 
     fn id(text: &str) -> OrderId {
         OrderId::parse(text).unwrap()
@@ -118,16 +118,9 @@ mod tests {
 
     fn view(order_id: &str, version: u64) -> OrderView {
         let state = Arc::new(OrderState {
-            order_id: id(order_id),
-            user_id: UserId::parse("u-1").unwrap(),
-            viewers: Box::new([]),
-            status: "paid".into(),
-            terminal: false,
             version: Version { number: version, kind: VersionKind::Field },
             stamp: Stamp { epoch: Epoch(7), partition: 0, offset: version.cast_signed() },
-            occurred_at: at(0),
-            details: None,
-            event_id: None,
+            ..paid(order_id, "u-1")
         });
         OrderView { timeline: Arc::new(Timeline::of(&state)), state }
     }

@@ -192,21 +192,18 @@ fn no_details() -> &'static RawValue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Epoch, Stamp, Version, VersionKind};
+    use crate::domain::{Epoch, Stamp, Version, VersionKind, order::tests::paid};
 
     #[test]
     fn an_update_says_which_state_it_is_and_what_was_before() {
         let state = |number, offset| OrderState {
-            order_id: OrderId::parse("A-1").unwrap(),
-            user_id: UserId::parse("u-1").unwrap(),
-            viewers: Box::default(),
             status: format!("s{number}").into(),
             terminal: true,
             version: Version { kind: VersionKind::Field, number },
             stamp: Stamp { epoch: Epoch(7), partition: 3, offset },
             occurred_at: Timestamp::parse_rfc3339("2026-11-21T10:00:00Z").unwrap(),
-            details: None,
             event_id: Some("e-1".into()),
+            ..paid("A-1", "u-1")
         };
         let message = order_status(&state(2, 9), Some(&state(1, 8)));
         let told: serde_json::Value = serde_json::from_slice(message.bytes()).unwrap();

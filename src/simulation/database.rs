@@ -27,7 +27,7 @@ pub(super) struct Database {
     partition_count: Option<i32>,
     halts: BTreeMap<i32, Halt>,
     refused: Vec<RefusedRecord>,
-    last_letter: i64,
+    last_dead_letter: i64,
     /// Where partitions went on behind lost records.
     lost: BTreeMap<i32, Position>,
     /// Which stretches of which logs were recorded, in the order of their commits.
@@ -185,12 +185,12 @@ impl Database {
             progress.last_record = part.last_record.or(progress.last_record);
         }
         for dead_letter in &part.dead_letters {
-            self.last_letter += 1;
+            self.last_dead_letter += 1;
             if [RefusalCode::RejectedByStore, RefusalCode::Unordered]
                 .map(RefusalCode::as_str)
                 .contains(&dead_letter.code)
             {
-                let (id, partition, offset) = (self.last_letter, part.partition, dead_letter.offset);
+                let (id, partition, offset) = (self.last_dead_letter, part.partition, dead_letter.offset);
                 self.refused.push(RefusedRecord { id, epoch, partition, offset });
             }
         }
@@ -206,7 +206,7 @@ impl Database {
             progress: self.progress.values().cloned().collect(),
             partition_count: self.partition_count,
             dead_letters: self.refused.iter().filter(|refused| refused.id > after).copied().collect(),
-            last_dead_letter: self.last_letter,
+            last_dead_letter: self.last_dead_letter,
             lost: self.lost.values().copied().collect(),
             halts: self.halts.clone(),
         }

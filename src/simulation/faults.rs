@@ -25,7 +25,7 @@ pub(super) struct Faults {
     /// Every look takes almost three seconds, to the very end.
     pub(super) slow_brokers: bool,
     transactions: bool,
-    pub(super) refused_letters: bool,
+    pub(super) refused_dead_letters: bool,
     clock_jumps: bool,
     pub(super) leaves: bool,
     stalls: bool,
@@ -74,7 +74,7 @@ impl Faults {
             // For as long as nobody has looked, records of a replaced log pass for those of the log before.
             slow_brokers: rng.random_bool(0.2) && !replaces,
             transactions: rng.random_bool(0.4),
-            refused_letters: rng.random_bool(0.3),
+            refused_dead_letters: rng.random_bool(0.3),
             clock_jumps: rng.random_bool(0.3),
             leaves: rng.random_bool(0.7),
             stalls: rng.random_bool(0.4),
@@ -96,7 +96,7 @@ impl Faults {
 
     /// Nothing goes wrong any more.
     pub(super) fn heal(&mut self) {
-        (self.database_errors, self.slow_looks, self.refused_letters) = (false, false, false);
+        (self.database_errors, self.slow_looks, self.refused_dead_letters) = (false, false, false);
         self.leaves = false;
     }
 

@@ -283,7 +283,7 @@ impl World {
     }
 
     pub(super) fn write(&mut self, number: usize) {
-        let delivers = self.has_broker(number) && !(self.faults.refused_letters && self.rng.random_bool(0.3));
+        let delivers = self.has_broker(number) && !(self.faults.refused_dead_letters && self.rng.random_bool(0.3));
         let now = self.now;
         let Self { instances, kept, rng, .. } = self;
         let Some(instance) = instances[number].as_mut().filter(|instance| instance.paused_until <= now) else { return };

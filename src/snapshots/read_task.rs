@@ -71,7 +71,7 @@ pub(super) struct Outcome {
 
 /// A task, and what is left of it.
 pub(super) struct ReadTask {
-    parts: SnapshotDependencies,
+    dependencies: SnapshotDependencies,
     statements: Statements,
     /// What the statement under way asks for, as far as it was not answered.
     under_way: DueReads,
@@ -81,27 +81,33 @@ pub(super) struct ReadTask {
 
 impl ReadTask {
     /// Asks for all of these together.
-    pub(super) fn together(parts: &SnapshotDependencies, due: DueReads) -> Self {
-        Self::of(parts, Statements::of(due), false)
+    pub(super) fn together(dependencies: &SnapshotDependencies, due: DueReads) -> Self {
+        Self::of(dependencies, Statements::of(due), false)
     }
 
     /// Asks for each of these alone, one after the other.
-    pub(super) fn apart(parts: &SnapshotDependencies, reads: Vec<DueReads>) -> Self {
-        Self::of(parts, Statements::alone(reads), true)
+    pub(super) fn apart(dependencies: &SnapshotDependencies, reads: Vec<DueReads>) -> Self {
+        Self::of(dependencies, Statements::alone(reads), true)
     }
 
-    fn of(parts: &SnapshotDependencies, statements: Statements, is_apart: bool) -> Self {
-        Self { parts: parts.clone(), statements, under_way: DueReads::default(), is_apart, outcome: Outcome::default() }
+    fn of(dependencies: &SnapshotDependencies, statements: Statements, is_apart: bool) -> Self {
+        Self {
+            dependencies: dependencies.clone(),
+            statements,
+            under_way: DueReads::default(),
+            is_apart,
+            outcome: Outcome::default(),
+        }
     }
 
     pub(super) async fn run(mut self) -> Outcome {
         while let Some(due) = self.statements.next() {
             self.under_way = due;
-            let needed = self.parts.reads.begin(Instant::now());
-            let read = AssertUnwindSafe(self.parts.read(&self.under_way)).catch_unwind().await;
+            let needed = self.dependencies.reads.begin(Instant::now());
+            let read = AssertUnwindSafe(self.dependencies.read(&self.under_way)).catch_unwind().await;
             match read.map_err(|_| Fault::Panic).and_then(|read| read.map_err(Fault::Store)) {
                 Ok(snapshot) => {
-                    self.parts.wait_until_reached(&snapshot).await;
+                    self.dependencies.wait_until_reached(&snapshot).await;
                     self.statements.on_answer();
                     self.fold(&snapshot);
                 }
@@ -111,7 +117,7 @@ impl ReadTask {
         }
         let unanswered = std::mem::take(&mut self.statements).into_unanswered();
         self.outcome.handed_back = !unanswered.is_empty();
-        give_back(&self.parts.hub, unanswered);
+        give_back(&self.dependencies.hub, unanswered);
         std::mem::take(&mut self.outcome)
     }
 
@@ -126,7 +132,7 @@ impl ReadTask {
         };
         self.statements.on_failure(due, is_retryable);
         let refused = self.statements.take_refused().into_iter().next();
-        let taken = refused.map(|due| (Taken::new(&self.parts.hub, due), fault));
+        let taken = refused.map(|due| (Taken::new(&self.dependencies.hub, due), fault));
         self.outcome.refused.extend(taken);
     }
 
@@ -147,7 +153,7 @@ impl ReadTask {
                 }
             };
             // A hub that is left in the middle of a step is sound, see `SharedHub::step`.
-            let went_through = catch_unwind(AssertUnwindSafe(|| self.parts.step(step))).is_ok();
+            let went_through = catch_unwind(AssertUnwindSafe(|| self.dependencies.step(step))).is_ok();
             let broke_off = !went_through && results.len() < begun;
             let mut done = self.under_way.take_first(begun);
             if broke_off {
@@ -156,31 +162,31 @@ impl ReadTask {
             if self.is_apart {
                 self.outcome.answered.extend(Name::of(&done));
             }
-            report(&self.parts, snapshot, results);
+            report(&self.dependencies, snapshot, results);
         }
     }
 
     fn on_broken_off(&mut self, due: DueReads) {
-        let due = self.parts.hub.step(|hub| DueReads {
+        let due = self.dependencies.hub.step(|hub| DueReads {
             sessions: due.sessions.into_iter().map(|read| hub.broke_off(read)).collect(),
             orders: due.orders,
         });
-        self.outcome.refused.push((Taken::new(&self.parts.hub, due), Fault::Panic));
+        self.outcome.refused.push((Taken::new(&self.dependencies.hub, due), Fault::Panic));
     }
 }
 
 impl Drop for ReadTask {
     fn drop(&mut self) {
         let unanswered = std::mem::take(&mut self.statements).into_unanswered();
-        give_back(&self.parts.hub, unanswered.into_iter().chain([std::mem::take(&mut self.under_way)]));
+        give_back(&self.dependencies.hub, unanswered.into_iter().chain([std::mem::take(&mut self.under_way)]));
     }
 }
 
-fn report(parts: &SnapshotDependencies, snapshot: &Snapshot, reconciled: Vec<Reconciled>) {
+fn report(dependencies: &SnapshotDependencies, snapshot: &Snapshot, reconciled: Vec<Reconciled>) {
     for result in reconciled {
         let Reconciled::Done(corrections) = result else { continue };
         for Correction { order_id, shown, truth } in corrections {
-            parts.metrics.corrections.inc();
+            dependencies.metrics.corrections.inc();
             let revision = truth.or(shown);
             let read = |position: &&Position| revision.is_some_and(|at| at.stamp.partition == position.partition);
             tracing::error!(
@@ -188,7 +194,7 @@ fn report(parts: &SnapshotDependencies, snapshot: &Snapshot, reconciled: Vec<Rec
                 shown = shown.map(tracing::field::display),
                 truth = truth.map(tracing::field::display),
                 kafka.read_at = snapshot.positions().iter().find(read).map(|position| position.next_offset),
-                kafka.seen_to = revision.and_then(|at| parts.hub.look(|hub| hub.end(at.stamp.partition))).map(|end| end.next_offset),
+                kafka.seen_to = revision.and_then(|at| dependencies.hub.look(|hub| hub.end(at.stamp.partition))).map(|end| end.next_offset),
                 "a screen showed a wrong state of an order; corrected"
             );
         }

@@ -121,8 +121,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        domain::{Epoch, OrderId, OrderState, Position, Stamp, UserId, Version, VersionKind, Viewer},
-        domain::{History, Known, Timeline},
+        domain::{Epoch, History, Known, OrderId, Position, Timeline, UserId, Viewer, order::tests::paid},
         hub::{Gathering, Hub, Joining, Mailbox, OrderRead, SessionKey},
     };
 
@@ -300,18 +299,7 @@ mod tests {
 
     fn histories(users: &[(UserId, usize)]) -> HashMap<OrderId, History> {
         let state = |user: &UserId, n: usize| {
-            let state = OrderState {
-                order_id: OrderId::parse(&format!("{}-{n}", user.as_str())).unwrap(),
-                user_id: user.clone(),
-                viewers: Box::default(),
-                status: "created".into(),
-                terminal: false,
-                version: Version { kind: VersionKind::Field, number: 1 },
-                stamp: Stamp { epoch: Epoch(1), partition: 0, offset: 0 },
-                occurred_at: Timestamp::from_millis(0).unwrap(),
-                details: None,
-                event_id: None,
-            };
+            let state = paid(&format!("{}-{n}", user.as_str()), user.as_str());
             let timeline = Arc::new(Timeline::of(&state));
             (state.order_id.clone(), History { known: Known::Order(Arc::new(state)), timeline })
         };

@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A hub, a database, and what lies between.
 struct Room {
-    parts: SnapshotDependencies,
+    dependencies: SnapshotDependencies,
     recorded: i64,
     _directory: tempfile::TempDir,
 }
@@ -32,7 +32,7 @@ impl Room {
         store.open_topic(&opening).await.unwrap();
         let mut hub = Hub::new(usize::MAX);
         hub.begin(Position { partition: 0, epoch: Epoch::of(LOG, 0), next_offset: 0 });
-        let parts = SnapshotDependencies {
+        let dependencies = SnapshotDependencies {
             store,
             topic: TOPIC.into(),
             hub: Arc::new(SharedHub::new(hub)),
@@ -43,7 +43,7 @@ impl Room {
             snapshot_timeout: PATIENCE,
             metrics: Metrics::new(Timestamp::now()).snapshots,
         };
-        Self { parts, recorded: 0, _directory: directory }
+        Self { dependencies, recorded: 0, _directory: directory }
     }
 
     /// A record is stored; the fanout has still to [bring](Self::fan) it.
@@ -75,12 +75,12 @@ impl Room {
         };
         self.recorded += 1;
         let batch = Batch { topic: TOPIC.into(), partitions: vec![part], version_jump: u64::MAX };
-        self.parts.store.apply(&batch).await.unwrap();
+        self.dependencies.store.apply(&batch).await.unwrap();
         event
     }
 
     fn fan(&self, event: &OrderEvent) {
-        self.parts.hub.step(|hub| hub.on_record(event));
+        self.dependencies.hub.step(|hub| hub.on_record(event));
     }
 
     async fn publish(&mut self, order: &str, user: &str, status: &str) {
@@ -92,7 +92,7 @@ impl Room {
         let mailbox = Arc::new(Mailbox::new(1 << 20));
         let viewer = Viewer::User { id: UserId::parse(user).unwrap(), only: None };
         let joining = Joining { viewer, mailbox: mailbox.clone(), start: true, place: None, identity: None };
-        self.parts.hub.step(|hub| hub.join(joining)).unwrap();
+        self.dependencies.hub.step(|hub| hub.join(joining)).unwrap();
         mailbox
     }
 }
@@ -127,7 +127,7 @@ async fn an_answer_that_panics_loses_no_read_and_its_own_is_tried_again() {
         // All in one statement.
         let ann = room.join("ann");
         let others: Vec<_> = (1..30).map(|n| room.join(&format!("u-{n}"))).collect();
-        let component = start(room.parts.clone());
+        let component = start(room.dependencies.clone());
         for other in &others {
             assert_eq!(first_snapshot(other).await, ["created"]);
         }
@@ -136,26 +136,26 @@ async fn an_answer_that_panics_loses_no_read_and_its_own_is_tried_again() {
         room.publish("A-0", "ann", "fine").await;
         assert_eq!(first_snapshot(&ann).await, ["fine"], "{status}");
         component.stop(PATIENCE).await.unwrap();
-        assert_eq!(room.parts.hub.look(Hub::due_reads), 0);
+        assert_eq!(room.dependencies.hub.look(Hub::due_reads), 0);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_point_read_that_panics_is_tried_again_and_no_screen_blames_the_database() {
     let mut room = Room::open().await;
-    let component = start(room.parts.clone());
+    let component = start(room.dependencies.clone());
     let ann = room.join("ann");
     assert!(first_snapshot(&ann).await.is_empty());
     room.publish("A-0", "ann", "unfoldable").await;
     let deadline = Instant::now() + PATIENCE;
-    while room.parts.hub.look(Hub::due_reads) > 0 || room.parts.reads.oldest().is_some() {
+    while room.dependencies.hub.look(Hub::due_reads) > 0 || room.dependencies.reads.oldest().is_some() {
         assert!(Instant::now() < deadline, "it is not read");
         sleep(Duration::from_millis(1)).await;
     }
-    assert_eq!(room.parts.hub.look(Hub::orders_in_doubt), 1, "it could not be answered");
+    assert_eq!(room.dependencies.hub.look(Hub::orders_in_doubt), 1, "it could not be answered");
     room.publish("A-0", "ann", "fine").await;
     let deadline = Instant::now() + PATIENCE;
-    while room.parts.hub.look(Hub::orders_in_doubt) > 0 {
+    while room.dependencies.hub.look(Hub::orders_in_doubt) > 0 {
         assert!(Instant::now() < deadline, "an order is being read for ever");
         sleep(Duration::from_millis(10)).await;
     }
@@ -168,17 +168,17 @@ async fn reads_of_a_coalescer_that_ends_are_due_again() {
     // The database is ahead of the hub, so the answer waits.
     let event = room.store("A-0", "ann", "created").await;
     let ann = room.join("ann");
-    let component = start(room.parts.clone());
+    let component = start(room.dependencies.clone());
     let deadline = Instant::now() + PATIENCE;
-    while room.parts.reads.oldest().is_none() {
+    while room.dependencies.reads.oldest().is_none() {
         assert!(Instant::now() < deadline, "nothing is read");
         sleep(Duration::from_millis(1)).await;
     }
-    assert_eq!(room.parts.hub.look(Hub::due_reads), 0);
+    assert_eq!(room.dependencies.hub.look(Hub::due_reads), 0);
     component.stop(PATIENCE).await.unwrap();
-    assert_eq!(room.parts.hub.look(Hub::due_reads), 1);
+    assert_eq!(room.dependencies.hub.look(Hub::due_reads), 1);
     room.fan(&event);
-    let _component = start(room.parts.clone());
+    let _component = start(room.dependencies.clone());
     assert_eq!(first_snapshot(&ann).await, ["created"]);
 }
 
@@ -195,7 +195,7 @@ async fn a_list_that_is_too_long_to_share_a_statement_with_many_is_read_in_full(
     // All in one statement.
     let merchant = room.join("merchant");
     let others: Vec<_> = (0..many).map(|n| room.join(&format!("u-{n}"))).collect();
-    let component = start(room.parts.clone());
+    let component = start(room.dependencies.clone());
     for other in &others {
         assert_eq!(first_snapshot(other).await, ["created"]);
     }

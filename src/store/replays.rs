@@ -14,7 +14,7 @@ pub(super) const MAX_HELD_READ: i64 = 20;
 #[async_trait]
 pub trait DeadLetterStore: Store {
     /// Dead letters after this number whose record only the database holds: the oldest few, so who gets any asks again.
-    async fn held_letters(&self, topic: &str, after: i64) -> Result<Vec<StoredDeadLetter>, StoreError>;
+    async fn held_dead_letters(&self, topic: &str, after: i64) -> Result<Vec<StoredDeadLetter>, StoreError>;
 
     /// The life of the log the record stood in, where a row tells.
     async fn epoch_of(&self, topic: &str, record: RecordId) -> Result<Option<Epoch>, StoreError>;
@@ -97,7 +97,7 @@ pub(super) struct ReplayRow {
 }
 
 impl HeldRow {
-    pub(super) fn into_letter(self) -> Result<StoredDeadLetter, Error> {
+    pub(super) fn into_dead_letter(self) -> Result<StoredDeadLetter, Error> {
         let timestamp_millis = self.recorded_at.unwrap_or(-1);
         let headers = self.headers.as_deref().map(headers_from_json).transpose().map_err(unreadable)?;
         Ok(StoredDeadLetter {

@@ -6,7 +6,7 @@ use super::ViewerContext;
 use crate::{
     auth::Principal,
     domain::Timestamp,
-    hub::{Joining, Mailbox, SessionKey, SharedHub, TooManySessions},
+    hub::{Joining, Mailbox, SessionIdentity, SessionKey, SharedHub, TooManySessions},
     protocol::{ClientCode, CloseCause},
     session::HubRequest,
     telemetry::{OutsideLine, OutsideLog, SessionMetrics},
@@ -18,7 +18,7 @@ pub(super) struct Registration {
     hub: Arc<SharedHub>,
     key: SessionKey,
     mailbox: Arc<Mailbox>,
-    session_id: String,
+    session_id: Box<str>,
     transport: &'static str,
     is_link: bool,
     /// Its holder's oldest sessions are to end for it, so that so many are left.
@@ -32,15 +32,18 @@ impl Registration {
     /// Joins the hub.
     pub(super) fn join(
         context: &ViewerContext,
-        joining: Joining,
-        session_id: String,
-        transport: &'static str,
+        principal: &Principal,
+        identity: SessionIdentity,
+        start: bool,
     ) -> Result<Self, TooManySessions> {
-        let ViewerContext { hub, metrics, outside, .. } = context;
+        let ViewerContext { hub, limits, metrics, outside, .. } = context;
         let (hub, metrics, outside) = (hub.clone(), metrics.clone(), outside.clone());
-        let mailbox = joining.mailbox.clone();
-        let is_link = joining.viewer.user().is_none();
-        let replaces = joining.place.as_ref().filter(|place| place.closes_oldest).map(|place| place.max);
+        let (session_id, transport) = (identity.session_id.clone(), identity.transport);
+        let (viewer, place) = (principal.viewer.clone(), limits.place(principal));
+        let is_link = viewer.user().is_none();
+        let replaces = place.closes_oldest.then_some(place.max);
+        let mailbox = Arc::new(Mailbox::new(limits.mailbox_bytes));
+        let joining = Joining { viewer, mailbox: mailbox.clone(), start, place: Some(place), identity: Some(identity) };
         let key = hub.step(|hub| hub.join(joining))?;
         Ok(Self {
             hub,

@@ -7,7 +7,7 @@ use ulid::Ulid;
 use super::{ViewerContext, registration::Registration};
 use crate::{
     auth::{Principal, TokenError},
-    hub::{Joining, Mailbox, SessionIdentity, TooManySessions},
+    hub::{SessionIdentity, TooManySessions},
     protocol::{ClientMessage, CloseCause, Delivery, inbound::Token, outbound::RawId},
     session::{HubRequest, Now, Opening, Output, RefusedToken, Renewal, Request, Session},
 };
@@ -54,14 +54,7 @@ impl ViewerConnection {
             connected_at: now.wall,
             expires_at: principal.expires_at,
         };
-        let joining = Joining {
-            viewer: principal.viewer.clone(),
-            mailbox: Arc::new(Mailbox::new(context.limits.mailbox_bytes)),
-            start: !waits_for_sync,
-            place: Some(context.limits.place(principal)),
-            identity: Some(identity),
-        };
-        let registration = Registration::join(context, joining, opening.session_id.clone(), transport)?;
+        let registration = Registration::join(context, principal, identity, !waits_for_sync)?;
         let session = Session::open(context.config.clone(), opening, now);
         Ok(Self { session, registration, context: context.clone() })
     }

@@ -75,7 +75,7 @@ contract! {
         a_dead_letter_told_again_is_one_row_with_a_new_number,
         what_the_store_calls_unordered_is_told_as_what_it_refuses,
         a_held_record_is_kept_byte_for_byte,
-        held_letters_come_back_whole_and_a_replay_is_remembered,
+        held_dead_letters_come_back_whole_and_a_replay_is_remembered,
         dead_letters_are_found_by_key_newest_first;
     recorders:
         two_recorders_of_one_order_lose_no_step,

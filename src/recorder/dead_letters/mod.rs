@@ -94,7 +94,7 @@ impl DeadLetters {
 
     async fn next_row(&mut self) -> Result<Option<ListedDeadLetter>, ReadError> {
         if self.rows.is_empty() {
-            let rows = self.store.held_letters(&self.source, self.last_row).await?;
+            let rows = self.store.held_dead_letters(&self.source, self.last_row).await?;
             self.last_row = rows.last().map_or(self.last_row, |row| row.id);
             self.rows.extend(rows.into_iter().map(ListedDeadLetter::from_row));
         }

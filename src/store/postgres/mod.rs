@@ -139,7 +139,7 @@ impl Store for PostgresStore {
 
 #[async_trait]
 impl DeadLetterStore for PostgresStore {
-    async fn held_letters(&self, topic: &str, after: i64) -> Result<Vec<StoredDeadLetter>, StoreError> {
+    async fn held_dead_letters(&self, topic: &str, after: i64) -> Result<Vec<StoredDeadLetter>, StoreError> {
         self.connections.transaction(async |connection| replays::held(connection, topic, after).await).await
     }
 

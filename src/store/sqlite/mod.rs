@@ -169,7 +169,7 @@ impl Store for SqliteStore {
 
 #[async_trait]
 impl DeadLetterStore for SqliteStore {
-    async fn held_letters(&self, topic: &str, after: i64) -> Result<Vec<StoredDeadLetter>, StoreError> {
+    async fn held_dead_letters(&self, topic: &str, after: i64) -> Result<Vec<StoredDeadLetter>, StoreError> {
         replays::held(&mut *self.connections.read().await?, topic, after).await
     }
 

@@ -44,7 +44,7 @@ pub(super) async fn held(
 ) -> Result<Vec<StoredDeadLetter>, StoreError> {
     let statement = query_as(HELD).bind(topic).bind(after).bind(MAX_HELD_READ);
     let rows: Vec<HeldRow> = statement.fetch_all(connection).await?;
-    Ok(rows.into_iter().map(HeldRow::into_letter).collect::<Result<_, _>>()?)
+    Ok(rows.into_iter().map(HeldRow::into_dead_letter).collect::<Result<_, _>>()?)
 }
 
 pub(super) async fn epoch(

@@ -107,7 +107,7 @@ async fn a_topic_that_does_not_exist_yet_is_waited_for() {
     let name = format!("test-{}", ulid::Ulid::generate());
     let mut instance = Instance::start_with(&settings(&shared_broker(), &name, &[]), &database);
     instance.until_stale_for(&["kafka_unavailable"]).await;
-    assert!(!*instance.signs.ready.borrow());
+    assert!(!*instance.status.ready.borrow());
     let topic = Topic::create_named(&shared_broker(), &name, 2, &[]).await;
     topic.produce(event("A-1", "created", 1)).await;
     instance.until_ready().await;

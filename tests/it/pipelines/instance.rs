@@ -27,7 +27,7 @@ use sqlx::{Connection, PgConnection, Row, SqliteConnection};
 use tokio::sync::watch;
 
 use super::screen::Screen;
-use crate::parts::topic::Topic;
+use crate::{parts::topic::Topic, world::value_of};
 
 /// How long anything may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
@@ -126,7 +126,7 @@ pub(super) async fn with_dead_letters(brokers: &str, topic: &Topic) -> Topic {
 pub(super) struct Instance {
     pub(super) hub: Arc<SharedHub>,
     pub(super) metrics: Metrics,
-    pub(super) signs: fanout::FanoutStatus,
+    pub(super) status: fanout::FanoutStatus,
     pub(super) halts: watch::Receiver<Halts>,
     components: Vec<Component>,
 }
@@ -182,7 +182,7 @@ impl Instance {
             halts,
         )
         .unwrap();
-        let (fanout, signs) = fanout::start(fanout::FanoutDependencies {
+        let (fanout, status) = fanout::start(fanout::FanoutDependencies {
             clients,
             topic: kafka.topic.clone(),
             decoder,
@@ -209,23 +209,23 @@ impl Instance {
             metrics: metrics.snapshots.clone(),
         });
         let components = vec![fanout, recorder, writer, snapshots, progress, log_ends, log_watch];
-        Self { hub, metrics, signs, halts: halts_seen, components }
+        Self { hub, metrics, status, halts: halts_seen, components }
     }
 
     /// Awaits readiness.
     pub(super) async fn until_ready(&mut self) {
-        let ready = self.signs.ready.wait_for(|ready| *ready);
+        let ready = self.status.ready.wait_for(|ready| *ready);
         tokio::time::timeout(PATIENCE, ready).await.expect("ready in time").expect("the fanout runs");
     }
 
     /// Awaits that screens are fresh, or stale for these reasons.
     pub(super) async fn until_stale_for(&mut self, reasons: &[&str]) {
         let told = self
-            .signs
+            .status
             .staleness
             .wait_for(|staleness| staleness.reasons.iter().map(|reason| reason.as_str()).eq(reasons.iter().copied()));
         let told = tokio::time::timeout(PATIENCE, told).await.map(drop);
-        assert!(told.is_ok(), "expected {reasons:?}, told {:?}", *self.signs.staleness.borrow());
+        assert!(told.is_ok(), "expected {reasons:?}, told {:?}", *self.status.staleness.borrow());
     }
 
     /// A screen of this user, joined now.
@@ -236,8 +236,7 @@ impl Instance {
     /// One line of the metrics.
     pub(super) fn metric(&self, series: &str) -> f64 {
         let text = self.metrics.encode();
-        let line = text.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok());
-        line.unwrap_or_else(|| panic!("no series {series} in\n{text}"))
+        value_of(&text, series).unwrap_or_else(|| panic!("no series {series} in\n{text}"))
     }
 
     /// Stops everything in order.

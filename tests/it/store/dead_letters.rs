@@ -119,7 +119,7 @@ pub(super) async fn a_held_record_is_kept_byte_for_byte(database: &Database) {
     assert_eq!((text(2, 2), rows[2][3].clone(), text(2, 4)), ("".into(), None, "0".into()));
 }
 
-pub(super) async fn held_letters_come_back_whole_and_a_replay_is_remembered(database: &Database) {
+pub(super) async fn held_dead_letters_come_back_whole_and_a_replay_is_remembered(database: &Database) {
     database.open(1).await;
     let held = |offset| {
         let headers =
@@ -131,7 +131,7 @@ pub(super) async fn held_letters_come_back_whole_and_a_replay_is_remembered(data
     let store = connect_to_dead_letters(&database.url, LIMITS).unwrap();
     let (mut read, mut after) = (Vec::new(), 0);
     loop {
-        let page = store.held_letters(TOPIC, after).await.unwrap();
+        let page = store.held_dead_letters(TOPIC, after).await.unwrap();
         let Some(last) = page.last() else { break };
         after = last.id;
         read.extend(page);
