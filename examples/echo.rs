@@ -1,12 +1,13 @@
 //! The product's transport and frame checks with an echo in place of a viewer's session: what a conformance suite runs
-//! against. `cargo run --example echo -- 127.0.0.1:9001`; any path answers a WebSocket handshake.
+//! against. `cargo run --example echo -- 127.0.0.1:9001`, and `actix` behind it for the other carrier; any path answers a
+//! WebSocket handshake.
 #![allow(clippy::print_stdout, reason = "who starts it wants to know where it listens")]
 
 use std::{
     collections::VecDeque,
     num::NonZeroU32,
     sync::Arc,
-    task::Context,
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
@@ -24,7 +25,7 @@ use ordercast::{
     protocol::CloseCause,
     session::Now,
     telemetry::Metrics,
-    transport::websocket::{ConnectionHandler, FrameRules, Incoming, Outgoing},
+    transport::websocket::{Carrier, ConnectionHandler, FrameRules, Incoming, Outgoing},
 };
 
 const RULES: FrameRules =
@@ -61,7 +62,9 @@ impl ConnectionHandler for Echo {
         self.end(cause);
     }
 
-    fn poll(&mut self, _now: Now, _cx: &mut Context<'_>) {}
+    fn poll(&mut self, _now: Now, _cx: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
 
     fn next_outgoing(&mut self) -> Option<Outgoing> {
         self.pinged = false;
@@ -99,6 +102,11 @@ async fn echo(request: HttpRequest, payload: web::Payload) -> Result<HttpRespons
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9001".to_owned()).parse()?;
+    let websocket = match std::env::args().nth(2).as_deref() {
+        None | Some("raw") => Carrier::Socket,
+        Some("actix") => Carrier::Body,
+        Some(_) => return Err("the second argument is raw or actix".into()),
+    };
     let transport = Transport {
         workers: 2,
         max_sessions: 1000,
@@ -107,6 +115,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         proxies: TrustedProxies::default(),
         keep_alive: SEND_TIMEOUT,
         send_timeout: SEND_TIMEOUT,
+        websocket,
         rate: Arc::new(RequestRate::new(NonZeroU32::MAX)),
         metrics: Metrics::new(Timestamp::now()),
     };

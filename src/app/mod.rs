@@ -26,7 +26,7 @@ use tokio::sync::watch;
 use self::pipelines::Pipelines;
 use crate::{
     auth::{Origins, RevocationList, Verifier},
-    config::{PerUserPolicy, Problem, Settings, SettingsError},
+    config::{PerUserPolicy, Problem, Settings, SettingsError, WebSocketCarrier},
     control::ControlWriter,
     domain::{
         Timestamp,
@@ -50,7 +50,7 @@ use crate::{
         gateway::{self, GatewayDependencies, StoreHandle},
     },
     telemetry::Metrics,
-    transport::{Instance, SessionLimits, ViewerContext},
+    transport::{Instance, SessionLimits, ViewerContext, websocket::Carrier},
 };
 
 /// How long a call waits for a connection of the database.
@@ -263,6 +263,7 @@ impl App {
             proxies: TrustedProxies::new(&self.settings.http.trusted_proxies),
             keep_alive: self.settings.http.keep_alive,
             send_timeout: session.send_timeout,
+            websocket: carrier(&self.settings),
             rate: self.public_state.rate.clone(),
             metrics: self.metrics.clone(),
         };
@@ -366,6 +367,14 @@ pub fn session_limits(settings: &Settings) -> SessionLimits {
         closes_oldest: session.per_user_policy == PerUserPolicy::CloseOldest,
         max_total: session.max_total,
         send_timeout: session.send_timeout,
+    }
+}
+
+/// What carries a WebSocket.
+pub fn carrier(settings: &Settings) -> Carrier {
+    match settings.http.websocket {
+        WebSocketCarrier::Raw => Carrier::Socket,
+        WebSocketCarrier::Actix => Carrier::Body,
     }
 }
 

@@ -7,8 +7,17 @@ use ipnet::IpNet;
 use super::{
     origin::{AllowedOrigin, allowed_origin},
     reader::Section,
-    rule::{Rule, duration, number, parsed},
+    rule::{Rule, duration, number, one_of, parsed},
 };
+
+/// What carries a WebSocket after its handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WebSocketCarrier {
+    /// The bare socket, taken from the HTTP server: the least memory and the least work.
+    Raw,
+    /// The body of the handshake's answer: whatever middleware stands around the routes sees it go by.
+    Actix,
+}
 
 /// The public listener: WebSockets and `GET /orders`.
 #[derive(Debug, Clone)]
@@ -21,6 +30,8 @@ pub struct Http {
     pub trusted_proxies: Vec<IpNet>,
     /// How long a connection may wait for its next request, on both listeners. 1 s to 1 h, default 75 s.
     pub keep_alive: Duration,
+    /// What carries a WebSocket after its handshake. Default `raw`.
+    pub websocket: WebSocketCarrier,
     /// Bytes that answers with orders may hold in all while they are on their way. 1 MiB to 64 GiB, default 64 MiB.
     pub answer_bytes: usize,
 }
@@ -32,6 +43,11 @@ impl Http {
             allowed_origins: section.list("allowed_origins", "", allowed_origin()),
             trusted_proxies: section.list("trusted_proxies", "", network()),
             keep_alive: section.value("keep_alive", "75s", duration("1s", "1h")),
+            websocket: section.value(
+                "websocket",
+                "raw",
+                one_of(&[("raw", WebSocketCarrier::Raw), ("actix", WebSocketCarrier::Actix)]),
+            ),
             answer_bytes: section.value("answer_bytes", "67108864", number(1 << 20..=64 << 30)),
         }
     }

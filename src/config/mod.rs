@@ -32,7 +32,7 @@ pub use auth::{Algorithm, Auth, MIN_SECRET_BYTES, SecretFiles, is_safe_key_set_u
 pub use check::Need;
 pub use database::Database;
 pub use event::{Event, Fields};
-pub use http::Http;
+pub use http::{Http, WebSocketCarrier};
 pub use hub::Hub;
 pub use kafka::{Kafka, MissingVersion, NotABroker, OnLogGap, OnLogRegression, parse_broker};
 pub use lifecycle::Lifecycle;

@@ -47,6 +47,9 @@ use crate::{
 const BATCH_RECORDS: usize = 512;
 /// How long the first record of a batch is waited for.
 const POLL_TIMEOUT: Duration = Duration::from_millis(50);
+/// A batch begins so long after the last one that was not full, so that under load several records share the wake-ups of workers and
+/// sessions. Who comes after a pause is not kept waiting.
+const GATHERING: Duration = Duration::from_millis(1);
 /// How often positions, freshness and the watchdog are looked at.
 const TICK: Duration = Duration::from_millis(100);
 /// How long it may take to become ready without a word.
@@ -103,6 +106,7 @@ pub fn start(dependencies: FanoutDependencies) -> Result<(Component, FanoutStatu
         ),
         started_at: Instant::now(),
         ticked_at: Instant::now(),
+        gathered_at: Instant::now(),
         told: Reminder::default(),
         ready,
         staleness,
@@ -118,6 +122,8 @@ struct Fanout {
     state: FanoutState,
     started_at: Instant,
     ticked_at: Instant,
+    /// When the last batch began that was not full.
+    gathered_at: Instant,
     told: Reminder,
     ready: watch::Sender<bool>,
     staleness: watch::Sender<Staleness>,
@@ -198,14 +204,17 @@ impl Fanout {
 
     /// Takes what is there, waiting a moment for the first record only.
     fn take_batch(&mut self) {
-        let Self { reader, state, dependencies, .. } = self;
+        let Self { reader, state, dependencies, gathered_at, .. } = self;
         let mut seen = Vec::new();
         let mut timeout = POLL_TIMEOUT;
         let received_at = Timestamp::now();
         while seen.len() < BATCH_RECORDS
             && let Some(polled) = reader.poll(timeout)
         {
-            timeout = Duration::ZERO;
+            if !timeout.is_zero() {
+                timeout = Duration::ZERO;
+                gather(gathered_at);
+            }
             match polled {
                 Polled::Record(record) => {
                     let Some(log) = state.on_record(record.partition(), record.offset()) else { continue };
@@ -218,6 +227,10 @@ impl Fanout {
                 // What matters of it shows in positions and watermarks.
                 Polled::OutOfRange(_) | Polled::Refused(_) | Polled::Error => {}
             }
+        }
+        if seen.len() >= BATCH_RECORDS {
+            // There is more, and nothing to wait for.
+            *gathered_at -= GATHERING;
         }
         if !seen.is_empty() {
             let held = dependencies.hub.step(|hub| {
@@ -325,6 +338,15 @@ impl Fanout {
             self.staleness.send_replace(staleness);
         }
     }
+}
+
+/// Waits until the last batch is long enough ago.
+fn gather(gathered_at: &mut Instant) {
+    let early = GATHERING.saturating_sub(gathered_at.elapsed());
+    if !early.is_zero() {
+        std::thread::sleep(early);
+    }
+    *gathered_at = Instant::now();
 }
 
 /// The latest value, if it was not seen yet.

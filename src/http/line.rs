@@ -8,7 +8,8 @@
 //!            first byte            `conduct` begins       answer handed over       answer written
 //! Head ─────────────────► Head ───────────────► Request ───────────────► Answered ─────┬────────► Idle ──► Head
 //! (accepted)                                       │                                  └────────► Ended
-//!                                                  └► Session: a WebSocket keeps its own time
+//!                                                  ├► Session: a WebSocket keeps its own time
+//!                                                  └► Leaving: its socket goes on without the server
 //! ```
 
 use std::{
@@ -23,14 +24,20 @@ use std::{
 };
 
 use actix_web::rt::net::TcpStream;
-use futures_util::FutureExt;
+use futures_util::{FutureExt, future::LocalBoxFuture};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::Sleep,
 };
 
 use super::{pending::Permit, rate::RequestRate};
-use crate::telemetry::{ConnectionMetrics, Cut};
+use crate::{
+    telemetry::{ConnectionMetrics, Cut},
+    transport::{
+        Worker,
+        websocket::{Afterwards, Carrier},
+    },
+};
 
 /// Time a client may take to send a request's head.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -55,6 +62,8 @@ enum LinePhase {
     Idle,
     /// A WebSocket.
     Session,
+    /// A WebSocket whose socket is taken from the server as soon as it has written the answer.
+    Leaving,
     /// The last answer was written.
     Ended,
 }
@@ -68,10 +77,13 @@ pub(super) struct House {
     pub(super) rate: Arc<RequestRate>,
     /// Counts connections that were cut.
     pub(super) metrics: Arc<ConnectionMetrics>,
+    /// Carries the sessions of this thread.
+    pub(super) worker: Rc<Worker>,
+    /// What carries a WebSocket.
+    pub(super) websocket: Carrier,
 }
 
 /// One connection's client: what its [`Line`] and its requests know together.
-#[derive(Debug)]
 pub(super) struct HttpConnection {
     house: Rc<House>,
     /// Where it comes from; `None`: from a proxy of ours.
@@ -85,6 +97,9 @@ pub(super) struct HttpConnection {
     ahead: Cell<usize>,
     /// Wakes the connection, which waits for another phase.
     paused: RefCell<Option<Waker>>,
+    /// What follows on the bare socket, and that.
+    afterwards: RefCell<Option<Afterwards<TcpStream>>>,
+    socket: RefCell<Option<TcpStream>>,
 }
 
 impl HttpConnection {
@@ -98,6 +113,8 @@ impl HttpConnection {
             closing: Cell::new(false),
             ahead: Cell::new(0),
             paused: RefCell::default(),
+            afterwards: RefCell::default(),
+            socket: RefCell::default(),
         })
     }
 
@@ -134,7 +151,8 @@ impl HttpConnection {
 
     /// Waits until the last answer is written; what the server says after that is not.
     pub(super) fn poll_written(&self, cx: &Context<'_>) -> Poll<()> {
-        if !self.is_closing() || matches!(self.phase.get(), LinePhase::Session | LinePhase::Ended) {
+        if !self.is_closing() || matches!(self.phase.get(), LinePhase::Session | LinePhase::Leaving | LinePhase::Ended)
+        {
             return Poll::Ready(());
         }
         self.end();
@@ -142,10 +160,37 @@ impl HttpConnection {
         Poll::Pending
     }
 
-    /// The connection holds a session now.
-    pub(super) fn leave(&self) {
+    /// The connection holds a session now, carried by the answer.
+    pub(super) fn hold_session(&self) {
         self.permit.leave();
         self.enter(LinePhase::Session);
+    }
+
+    /// The connection becomes a session's that goes on without the server: nothing more is read for it.
+    pub(super) fn leave(&self) {
+        self.permit.leave();
+        self.enter(LinePhase::Leaving);
+    }
+
+    /// The server has only its answer left to write; this is to follow.
+    pub(super) fn hand_over(&self, afterwards: Afterwards<TcpStream>) {
+        self.afterwards.replace(Some(afterwards));
+    }
+
+    /// What follows the server's part of the connection, if anything does.
+    pub(super) fn take_over(&self) -> Option<LocalBoxFuture<'static, ()>> {
+        let (afterwards, socket) = (self.afterwards.take()?, self.socket.take()?);
+        Some(afterwards(socket))
+    }
+
+    /// Who carries the sessions of this thread.
+    pub(super) fn worker(&self) -> &Rc<Worker> {
+        &self.house.worker
+    }
+
+    /// What is to carry a WebSocket.
+    pub(super) fn carrier(&self) -> Carrier {
+        self.house.websocket
     }
 
     /// What came could not be read as a request.
@@ -167,9 +212,9 @@ impl Drop for HttpConnection {
 }
 
 /// The socket of one connection.
-#[derive(Debug)]
 pub(super) struct Line {
-    stream: TcpStream,
+    /// `None`: it was taken from the server.
+    stream: Option<TcpStream>,
     connection: Rc<HttpConnection>,
     /// Ends a head, or a rest, that takes too long; not that of the first head, which the server times itself.
     timer: Option<Pin<Box<Sleep>>>,
@@ -184,7 +229,7 @@ struct Linger {
 
 impl Line {
     pub(super) fn new(stream: TcpStream, connection: Rc<HttpConnection>) -> Self {
-        Self { stream, connection, timer: None, linger: None }
+        Self { stream: Some(stream), connection, timer: None, linger: None }
     }
 
     pub(super) fn connection(&self) -> &Rc<HttpConnection> {
@@ -239,6 +284,11 @@ impl Line {
     }
 }
 
+/// The socket, which nobody should ask for once it has left.
+fn stream(stream: &mut Option<TcpStream>) -> io::Result<Pin<&mut TcpStream>> {
+    stream.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
+}
+
 /// Whether bytes came before the connection had to give way.
 #[derive(PartialEq, Eq)]
 enum Heard {
@@ -254,6 +304,7 @@ impl AsyncRead for Line {
         let this = self.get_mut();
         match this.connection.phase.get() {
             LinePhase::Session => this.timer = None,
+            LinePhase::Leaving => return Poll::Pending,
             LinePhase::Ended => return END,
             LinePhase::Idle if this.connection.permit.gave_way() => return END,
             LinePhase::Request | LinePhase::Answered if this.connection.ahead.get() >= READ_AHEAD_BYTES => {
@@ -263,7 +314,7 @@ impl AsyncRead for Line {
             _ => {}
         }
         let before = buffer.filled().len();
-        if Pin::new(&mut this.stream).poll_read(cx, buffer)?.is_ready() {
+        if stream(&mut this.stream)?.poll_read(cx, buffer)?.is_ready() {
             if this.on_read(buffer.filled().len() - before) == Heard::TooLate {
                 buffer.set_filled(before);
             }
@@ -281,24 +332,29 @@ impl AsyncWrite for Line {
         let this = self.get_mut();
         match this.connection.phase.get() {
             LinePhase::Ended => Poll::Ready(Ok(bytes.len())),
-            _ => Pin::new(&mut this.stream).poll_write(cx, bytes),
+            _ => stream(&mut this.stream)?.poll_write(cx, bytes),
         }
     }
 
     /// The server asks for this once it has written all it has.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        ready!(Pin::new(&mut this.stream).poll_flush(cx))?;
+        ready!(stream(&mut this.stream)?.poll_flush(cx))?;
         this.on_written(cx);
         END
     }
 
     /// Ends our side and, behind a last answer, waits a moment for the client's: bytes that are still unread when a socket is
-    /// closed reset the connection, and a reset may overtake the answer. Sessions have waited already.
+    /// closed reset the connection, and a reset may overtake the answer. Sessions have waited already, and a socket that leaves stays
+    /// as it is.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { stream, connection, linger, .. } = self.get_mut();
+        let Self { stream: line, connection, linger, .. } = self.get_mut();
+        if connection.phase.get() == LinePhase::Leaving {
+            connection.socket.replace(line.take());
+            return END;
+        }
         if linger.is_none() {
-            ready!(Pin::new(&mut *stream).poll_shutdown(cx))?;
+            ready!(stream(line)?.poll_shutdown(cx))?;
             if connection.phase.get() == LinePhase::Session || !connection.is_closing() {
                 return END;
             }
@@ -308,7 +364,7 @@ impl AsyncWrite for Line {
         let mut bytes = [0; 4096];
         while linger.timer.poll_unpin(cx).is_pending() && linger.left > 0 {
             let mut buffer = ReadBuf::new(&mut bytes);
-            ready!(Pin::new(&mut *stream).poll_read(cx, &mut buffer))?;
+            ready!(stream(line)?.poll_read(cx, &mut buffer))?;
             if buffer.filled().is_empty() {
                 break;
             }

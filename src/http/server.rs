@@ -39,7 +39,10 @@ use super::{
 };
 use crate::{
     telemetry::{Cut, Metrics, OutsideLine, OutsideLog},
-    transport::websocket,
+    transport::{
+        Worker,
+        websocket::{self, Carrier},
+    },
 };
 
 /// A body is asked for more only while less than this waits to be written: enough for the head and body of a small
@@ -100,6 +103,8 @@ pub struct Transport {
     pub keep_alive: Duration,
     /// After how long without progress a reader's connection is ended.
     pub send_timeout: Duration,
+    /// What carries a WebSocket after its handshake.
+    pub websocket: Carrier,
     /// Who sends too much.
     pub rate: Arc<RequestRate>,
     /// Counts connections that are cut, and what is left out of the log.
@@ -150,11 +155,15 @@ where
             let admitted = door.admit(stream).map(|(line, peer)| (line.connection().clone(), http.call((line, peer))));
             async move {
                 let Some((connection, served)) = admitted else { return Ok(()) };
-                let ended = served.await;
+                // In a box, so that nothing of it is left when a session follows.
+                let ended = Box::pin(served).await;
                 if let Err(DispatchError::Parse(_)) = ended {
                     connection.on_unreadable();
                 }
-                ended
+                let Some(session) = connection.take_over() else { return ended };
+                drop((connection, ended));
+                session.await;
+                Ok(())
             }
         })
     };
@@ -172,9 +181,9 @@ struct Door {
 
 impl Door {
     fn new(transport: &Transport, pending: Arc<PendingConnections>) -> Self {
-        let Transport { keep_alive, rate, metrics, proxies, send_timeout, .. } = transport.clone();
+        let Transport { keep_alive, rate, metrics, proxies, send_timeout, websocket, .. } = transport.clone();
         let Metrics { connections, outside, .. } = metrics;
-        let house = House { keep_alive, rate, metrics: connections };
+        let house = House { keep_alive, rate, metrics: connections, worker: Worker::start(), websocket };
         Self { house: Rc::new(house), pending, outside, proxies, send_timeout }
     }
 

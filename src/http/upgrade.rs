@@ -14,7 +14,7 @@ use crate::{
     protocol::CloseCause,
     transport::{
         Arrival, ViewerConnection,
-        websocket::{self, ConnectionHandler, FrameRules, NotAHandshake},
+        websocket::{self, Carrier, ConnectionHandler, FrameRules, NotAHandshake, Terms},
     },
 };
 
@@ -71,6 +71,7 @@ async fn connect(
 async fn enter(request: &HttpRequest, public: &Public, admission: &Admission) -> Result<ViewerConnection, Refusal> {
     let arrival = Arrival {
         transport: websocket::NAME,
+        wakes: Some(connection(request).worker().wakes().clone()),
         address: Some(public.client_address(request.head())),
         waits_for_sync: access::query(request, "sync").is_some_and(|sync| sync == "wait"),
     };
@@ -116,11 +117,27 @@ pub fn accept(
     send_timeout: Duration,
     handler: impl ConnectionHandler,
 ) -> Result<HttpResponse, Refusal> {
-    let response = websocket::accept(request, payload, rules, send_timeout, handler)?;
-    if let Some(connection) = request.conn_data::<Rc<HttpConnection>>() {
-        connection.leave();
+    let connection = connection(request);
+    let terms = Terms { rules, send_timeout, worker: connection.worker().clone() };
+    match connection.carrier() {
+        Carrier::Socket => {
+            let left = connection.clone();
+            let hand_over = move |afterwards| left.hand_over(afterwards);
+            let response = websocket::accept_on_socket(request, payload, terms, handler, hand_over)?;
+            connection.leave();
+            Ok(response)
+        }
+        Carrier::Body => {
+            let response = websocket::accept_as_body(request, payload, terms, handler)?;
+            connection.hold_session();
+            Ok(response)
+        }
     }
-    Ok(response)
+}
+
+/// The connection that a request came over.
+fn connection(request: &HttpRequest) -> &Rc<HttpConnection> {
+    request.conn_data::<Rc<HttpConnection>>().expect("the listener gives every connection one")
 }
 
 impl From<NotAHandshake> for Refusal {

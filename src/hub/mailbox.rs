@@ -4,13 +4,14 @@
 //! one of the same order, so a reader that is behind skips versions but always gets the newest.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Waker},
 };
 
 use hashbrown::DefaultHashBuilder;
 use indexmap::IndexMap;
 
+use super::WakeQueue;
 use crate::{
     domain::OrderId,
     protocol::{
@@ -26,6 +27,7 @@ const MAX_ANNOUNCEMENTS: usize = 8;
 #[derive(Debug)]
 pub struct Mailbox {
     limit_bytes: usize,
+    wakes: Option<Arc<WakeQueue>>,
     inner: Mutex<Inner>,
 }
 
@@ -96,7 +98,16 @@ pub(super) struct Forgotten {
 impl Mailbox {
     /// An empty mailbox. A single entry always fits, so `limit_bytes` is a bound for many.
     pub fn new(limit_bytes: usize) -> Self {
-        Self { limit_bytes, inner: Mutex::default() }
+        Self::woken_by(None, limit_bytes)
+    }
+
+    /// The mailbox of a session that its worker wakes, who hears of it by this queue; `None`: it is woken on its own.
+    pub fn woken_by(wakes: Option<Arc<WakeQueue>>, limit_bytes: usize) -> Self {
+        Self { limit_bytes, wakes, inner: Mutex::default() }
+    }
+
+    pub(super) fn wakes(&self) -> Option<&Arc<WakeQueue>> {
+        self.wakes.as_ref()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

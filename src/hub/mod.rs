@@ -28,6 +28,7 @@ mod tail;
 #[cfg(test)]
 mod tests;
 mod unverified;
+mod wakes;
 
 use std::sync::Arc;
 
@@ -49,6 +50,7 @@ pub use self::{
     registry::SessionKey,
     shared::SharedHub,
     tail::{Struck, Tail},
+    wakes::WakeQueue,
 };
 use crate::{
     domain::{

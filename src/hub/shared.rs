@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::{Hub, Mailbox};
+use super::{Hub, wakes};
 
 /// The hub as fanout, snapshots and sessions share it.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ impl SharedHub {
             let result = steps(&mut hub);
             (result, hub.take_woken(), hub.has_due_reads())
         };
-        woken.iter().for_each(|mailbox| Mailbox::wake(mailbox));
+        wakes::wake(woken);
         if reads_due {
             self.reads_due.notify_one();
         }

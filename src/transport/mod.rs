@@ -7,14 +7,17 @@
 //! A [`ViewerConnection`] knows no bytes, no frames and no sockets. A transport feeds it with what its client says, polls it and
 //! writes what it gives, each in its own way; how it begins and ends a connection is its own matter, too.
 
+mod alarms;
 mod context;
 mod instance;
 mod registration;
 mod viewer;
 pub mod websocket;
+mod worker;
 
 pub use self::{
     context::{SessionLimits, ViewerContext},
     instance::Instance,
     viewer::{Arrival, ViewerConnection},
+    worker::Worker,
 };

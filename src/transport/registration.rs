@@ -6,7 +6,7 @@ use super::ViewerContext;
 use crate::{
     auth::Principal,
     domain::Timestamp,
-    hub::{Joining, Mailbox, SessionIdentity, SessionKey, SharedHub, TooManySessions},
+    hub::{Joining, Mailbox, SessionIdentity, SessionKey, SharedHub, TooManySessions, WakeQueue},
     protocol::{ClientCode, CloseCause},
     session::HubRequest,
     telemetry::{OutsideLine, OutsideLog, SessionMetrics},
@@ -32,6 +32,7 @@ impl Registration {
     /// Joins the hub.
     pub(super) fn join(
         context: &ViewerContext,
+        wakes: Option<Arc<WakeQueue>>,
         principal: &Principal,
         identity: SessionIdentity,
         start: bool,
@@ -42,7 +43,7 @@ impl Registration {
         let (viewer, place) = (principal.viewer.clone(), limits.place(principal));
         let is_link = viewer.user().is_none();
         let replaces = place.closes_oldest.then_some(place.max);
-        let mailbox = Arc::new(Mailbox::new(limits.mailbox_bytes));
+        let mailbox = Arc::new(Mailbox::woken_by(wakes, limits.mailbox_bytes));
         let joining = Joining { viewer, mailbox: mailbox.clone(), start, place: Some(place), identity: Some(identity) };
         let key = hub.step(|hub| hub.join(joining))?;
         Ok(Self {

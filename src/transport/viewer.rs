@@ -1,13 +1,18 @@
 //! One viewer's connection: a session between its registration in the hub and its transport.
 
-use std::{net::IpAddr, sync::Arc, task::Context, time::Instant};
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Instant,
+};
 
 use ulid::Ulid;
 
 use super::{ViewerContext, registration::Registration};
 use crate::{
     auth::{Principal, TokenError},
-    hub::{SessionIdentity, TooManySessions},
+    hub::{SessionIdentity, TooManySessions, WakeQueue},
     protocol::{ClientMessage, CloseCause, Delivery, inbound::Token, outbound::RawId},
     session::{HubRequest, Now, Opening, Output, RefusedToken, Renewal, Request, Session},
 };
@@ -20,10 +25,12 @@ pub struct ViewerConnection {
 }
 
 /// How a viewer comes.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Arrival {
     /// The name of its transport, as operators see it.
     pub transport: &'static str,
+    /// Where its worker hears of what the hub has for it; `None`: it is woken on its own.
+    pub wakes: Option<Arc<WakeQueue>>,
     /// Where it comes from.
     pub address: Option<IpAddr>,
     /// It says first what it shows, in place of taking a full snapshot.
@@ -37,7 +44,7 @@ impl ViewerConnection {
         principal: &Principal,
         arrival: Arrival,
     ) -> Result<Self, TooManySessions> {
-        let Arrival { transport, address, waits_for_sync } = arrival;
+        let Arrival { transport, wakes, address, waits_for_sync } = arrival;
         let now = Now::read();
         let opening = Opening {
             session_id: Ulid::generate().to_string(),
@@ -54,7 +61,7 @@ impl ViewerConnection {
             connected_at: now.wall,
             expires_at: principal.expires_at,
         };
-        let registration = Registration::join(context, principal, identity, !waits_for_sync)?;
+        let registration = Registration::join(context, wakes, principal, identity, !waits_for_sync)?;
         let session = Session::open(context.config.clone(), opening, now);
         Ok(Self { session, registration, context: context.clone() })
     }
@@ -86,18 +93,19 @@ impl ViewerConnection {
         self.session.on_broken(cause);
     }
 
-    /// Acts on whatever else has come and on the deadlines that have passed. Keeps the waker of `cx` for what comes, unless
-    /// there is output. Deliveries come before deadlines: what a session is to show is shown before it ends because all is done.
-    pub fn poll(&mut self, now: Now, cx: &mut Context<'_>) {
+    /// Acts on whatever else has come and on the deadlines that have passed. Pending: the waker of `cx` is kept for what comes;
+    /// ready: there is more once the output is out. Deliveries come before deadlines: what a session is to show is shown before it ends because all is done.
+    pub fn poll(&mut self, now: Now, cx: &mut Context<'_>) -> Poll<()> {
         self.hear_instance(now);
         if self.session.is_completing() {
             self.session.on_complete(self.registration.is_complete(), now);
         }
-        self.take_deliveries(now, cx);
+        let taken = self.take_deliveries(now, cx);
         self.hear_hub();
         if let Some(request) = self.session.on_time(now) {
             self.ask_hub(request, now);
         }
+        taken
     }
 
     /// The next thing to write; `None`: nothing, for now. [`Output::End`] comes last.
@@ -169,17 +177,19 @@ impl ViewerConnection {
         self.session.on_stale(staleness.reasons, since, own);
     }
 
-    fn take_deliveries(&mut self, now: Now, cx: &Context<'_>) {
+    /// Pending: the mailbox is empty and keeps the waker.
+    fn take_deliveries(&mut self, now: Now, cx: &Context<'_>) -> Poll<()> {
         while self.session.wants_delivery() {
             let delivery = self.registration.mailbox().poll_take(cx);
             if matches!(delivery, Delivery::Nothing) {
-                return;
+                return Poll::Pending;
             }
             if let Some(request) = self.session.on_delivery(delivery, now) {
                 self.ask_hub(request, now);
             }
             self.session.on_complete(self.registration.is_complete(), now);
         }
+        Poll::Ready(())
     }
 
     /// The hub ends sessions, whatever else waits for them. Looked at after the mailbox has kept the waker, so that an end which

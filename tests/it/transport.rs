@@ -2,6 +2,7 @@
 //! database: the test plays the fanout and the snapshots.
 
 mod bodies;
+mod carriers;
 mod closing;
 mod frames;
 mod handshakes;
@@ -25,7 +26,7 @@ use std::{
 use crate::world::value_of;
 use futures_util::{SinkExt, StreamExt};
 use ordercast::{
-    app::{session_config, session_limits},
+    app::{carrier, session_config, session_limits},
     auth::{Grant, Origins, RevocationList, Signer, Verifier},
     config::{self, Settings, Sources},
     control::ControlWriter,
@@ -60,6 +61,8 @@ use tokio_tungstenite::{
 };
 
 const EPOCH: Epoch = Epoch(7);
+/// What carries the WebSockets of all these tests; raw sockets if it is not set.
+const CARRIER: &str = "ORDERCAST_TEST_WEBSOCKET";
 /// Connections without a session that one address may have.
 const WAITING: usize = 24;
 /// Those that all addresses together may have.
@@ -93,7 +96,9 @@ impl Server {
 
     /// A server with these settings, written as `("session.max_per_user", "2")`, besides those of all these tests.
     async fn start_with(settings: &[(&str, &str)]) -> Self {
+        let carrier_of_run = std::env::var(CARRIER).unwrap_or_else(|_| "raw".to_owned());
         let common = [
+            ("http.websocket", carrier_of_run.as_str()),
             ("auth.secret", "a secret of at least thirty-two bytes!"),
             ("session.max_per_user", "2"),
             ("session.send_timeout", "2s"),
@@ -139,6 +144,7 @@ impl Server {
             proxies: TrustedProxies::new(&settings.http.trusted_proxies),
             keep_alive: settings.http.keep_alive,
             send_timeout: session.send_timeout,
+            websocket: carrier(&settings),
             rate: public.rate.clone(),
             metrics: metrics.clone(),
         };

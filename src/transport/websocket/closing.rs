@@ -9,6 +9,7 @@ use std::{
 
 use actix_web::{
     body::{BodySize, MessageBody},
+    dev::Payload,
     web::Bytes,
 };
 use bytes::BytesMut;
@@ -17,7 +18,7 @@ use tokio::time::Sleep;
 
 use super::{
     frame::{self, Opcode},
-    inbound::Inbound,
+    inbound::{Inbound, Source},
     reader::Received,
 };
 use crate::protocol::{CloseCause, outbound};
@@ -112,12 +113,12 @@ impl LastWords {
     }
 
     /// What is to be written; `None` once the client has answered or is gone, and soon in any case.
-    pub(super) fn poll(&mut self, inbound: &mut Inbound, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+    pub(super) fn poll(&mut self, inbound: &mut Inbound<impl Source>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         if let Some(bytes) = self.bytes.take() {
             return Poll::Ready(Some(bytes));
         }
         while let Poll::Ready(received) = inbound.poll_read(Instant::now(), cx) {
-            if matches!(received, Ok(Received::Close(_)) | Err(CloseCause::ConnectionLost)) {
+            if matches!(received, Ok(Ok(Received::Close(_))) | Err(_)) {
                 return Poll::Ready(None);
             }
         }
@@ -128,7 +129,7 @@ impl LastWords {
 /// The body of a refusal: the connection of a client that never enters the registry.
 pub(super) struct Rejected {
     pub(super) last_words: LastWords,
-    pub(super) inbound: Inbound,
+    pub(super) inbound: Inbound<Payload>,
 }
 
 impl MessageBody for Rejected {

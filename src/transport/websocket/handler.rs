@@ -1,6 +1,9 @@
 //! What speaks on a WebSocket: the seam between the connection, which knows frames, and whoever decides.
 
-use std::{task::Context, time::Instant};
+use std::{
+    task::{Context, Poll},
+    time::Instant,
+};
 
 use bytes::Bytes;
 
@@ -49,9 +52,9 @@ pub trait ConnectionHandler: Unpin + 'static {
     /// The client broke a rule, or is gone.
     fn on_broken(&mut self, cause: CloseCause);
 
-    /// Acts on whatever else has come and on the deadlines that have passed. Keeps the waker of `cx` for what comes, unless
-    /// there is output.
-    fn poll(&mut self, now: Now, cx: &mut Context<'_>);
+    /// Acts on whatever else has come and on the deadlines that have passed. Pending: there is nothing more, and the waker of `cx`
+    /// is kept for what comes; ready: it wants to be polled again once its output is out.
+    fn poll(&mut self, now: Now, cx: &mut Context<'_>) -> Poll<()>;
 
     /// The next thing to write; `None`: nothing, for now.
     fn next_outgoing(&mut self) -> Option<Outgoing>;
@@ -92,8 +95,8 @@ impl ConnectionHandler for ViewerConnection {
         self.on_broken(cause);
     }
 
-    fn poll(&mut self, now: Now, cx: &mut Context<'_>) {
-        self.poll(now, cx);
+    fn poll(&mut self, now: Now, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll(now, cx)
     }
 
     fn next_outgoing(&mut self) -> Option<Outgoing> {

@@ -5,24 +5,46 @@ use std::{
     time::Instant,
 };
 
-use actix_web::dev::Payload;
+use actix_web::{dev::Payload, web::Bytes};
 use futures_util::StreamExt;
 
 use super::reader::{FrameReader, FrameRules, Received};
 use crate::protocol::CloseCause;
 
+/// How a connection ended that nobody closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lost {
+    /// The client ended its side.
+    HungUp,
+    /// It broke, and nobody knows why.
+    Broken,
+}
+
+/// Where a connection's bytes come from.
+pub(super) trait Source: Unpin {
+    /// The next bytes.
+    fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, Lost>>;
+}
+
+impl Source for Payload {
+    /// Where the connection broke, the payload is not asked any more, but dropped.
+    fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, Lost>> {
+        self.poll_next_unpin(cx).map(|chunk| chunk.and_then(Result::ok).ok_or(Lost::HungUp))
+    }
+}
+
 /// The client's side of a connection.
-pub(super) struct Inbound {
-    payload: Payload,
+pub(super) struct Inbound<S> {
+    pub(super) source: S,
     reader: FrameReader,
     /// When the last bytes came.
     heard: Instant,
 }
 
-impl Inbound {
+impl<S: Source> Inbound<S> {
     /// All that follows a handshake.
-    pub(super) fn new(payload: Payload, rules: FrameRules) -> Self {
-        Self { payload, reader: FrameReader::new(rules), heard: Instant::now() }
+    pub(super) fn new(source: S, rules: FrameRules) -> Self {
+        Self { source, reader: FrameReader::new(rules), heard: Instant::now() }
     }
 
     /// When the last bytes came; first, when the handshake was done.
@@ -30,19 +52,19 @@ impl Inbound {
         self.heard
     }
 
-    /// The next message, or what is wrong with it; a connection that ended is lost.
-    pub(super) fn poll_read(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<Result<Received, CloseCause>> {
+    /// The next message, or what is wrong with it.
+    pub(super) fn poll_read(
+        &mut self,
+        now: Instant,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Result<Received, CloseCause>, Lost>> {
         loop {
             if let Some(read) = self.reader.read() {
-                return Poll::Ready(read);
+                return Poll::Ready(Ok(read));
             }
-            match ready!(self.payload.poll_next_unpin(cx)) {
-                Some(Ok(chunk)) => {
-                    self.heard = now;
-                    self.reader.push(chunk);
-                }
-                Some(Err(_)) | None => return Poll::Ready(Err(CloseCause::ConnectionLost)),
-            }
+            let chunk = ready!(self.source.poll_bytes(cx))?;
+            self.heard = now;
+            self.reader.push(chunk);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! From an HTTP request to a WebSocket connection.
 
-use std::time::Duration;
+use std::{rc::Rc, time::Duration};
 
 use actix_http::ws::{HandshakeError, verify_handshake};
 use actix_web::{
@@ -13,16 +13,20 @@ use actix_web::{
     },
     web,
 };
-use futures_util::FutureExt;
+use futures_util::{FutureExt, future::LocalBoxFuture};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
+    body::Body,
     closing::{LastWords, Rejected},
-    connection::Connection,
+    conversation::Conversation,
     handler::ConnectionHandler,
+    handover::{Handover, Opened},
     inbound::Inbound,
+    raw::Raw,
     reader::FrameRules,
 };
-use crate::{auth::SUBPROTOCOL, protocol::CloseCause};
+use crate::{auth::SUBPROTOCOL, protocol::CloseCause, transport::Worker};
 
 /// Why a request cannot become a WebSocket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -62,15 +66,48 @@ pub fn check(head: &RequestHead) -> Result<(), NotAHandshake> {
     if is_bare { Ok(()) } else { Err(NotAHandshake::OtherRequest) }
 }
 
-/// Upgrades the connection and lets `handler` speak on it. `send_timeout` is the one its socket was prepared with.
-pub fn accept(
+/// What a connection is about that becomes a WebSocket.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    /// What its client may send.
+    pub rules: FrameRules,
+    /// The one that its socket was prepared with.
+    pub send_timeout: Duration,
+    /// The worker that carries it.
+    pub worker: Rc<Worker>,
+}
+
+/// What follows a handshake on the bare socket, until the end of the connection.
+pub type Afterwards<IO> = Box<dyn FnOnce(IO) -> LocalBoxFuture<'static, ()>>;
+
+/// Upgrades the connection and lets `handler` speak on it, as the body of the answer.
+pub fn accept_as_body(
     request: &HttpRequest,
     payload: web::Payload,
-    rules: FrameRules,
-    send_timeout: Duration,
+    terms: Terms,
     handler: impl ConnectionHandler,
 ) -> Result<HttpResponse, NotAHandshake> {
-    handshake(request, Connection::new(handler, payload.into_inner(), rules, send_timeout))
+    let Terms { rules, send_timeout, worker } = terms;
+    let conversation = Conversation::new(handler, payload.into_inner(), rules, send_timeout, worker.clone());
+    handshake(request, Body { conversation, worker })
+}
+
+/// Upgrades the connection and lets `handler` speak on its bare socket. Once the answer is over, `hand_over` is called with what
+/// is to follow, and the server ends its part with the socket still open; until then the server reads no more of it.
+pub fn accept_on_socket<IO: AsyncRead + AsyncWrite + Unpin + 'static>(
+    request: &HttpRequest,
+    payload: web::Payload,
+    terms: Terms,
+    handler: impl ConnectionHandler,
+    hand_over: impl FnOnce(Afterwards<IO>) + 'static,
+) -> Result<HttpResponse, NotAHandshake> {
+    let Terms { rules, send_timeout, worker } = terms;
+    let opened = Opened::new(handler);
+    let end = move |early| {
+        let afterwards = move |io| Raw::new(opened.take(), io, early, rules, send_timeout, worker).boxed_local();
+        hand_over(Box::new(afterwards));
+    };
+    handshake(request, Handover::new(payload.into_inner(), end))
 }
 
 /// Upgrades the connection only to tell why it ends: a browser's script sees nothing of an HTTP answer.

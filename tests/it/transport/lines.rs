@@ -26,7 +26,8 @@ async fn carry(mut viewer: ViewerConnection, stream: DuplexStream) {
     let cause = loop {
         let deadline = viewer.deadline(Now::read());
         let output = poll_fn(|cx| {
-            viewer.poll(Now::read(), cx);
+            // Polled anew for each message, so it does not matter whether there is more.
+            let _ = viewer.poll(Now::read(), cx);
             viewer.next_output().map_or(Poll::Pending, Poll::Ready)
         });
         let line = tokio::select! {
@@ -63,7 +64,7 @@ impl Client {
         let (ours, theirs) = duplex(1 << 16);
         let verifier = Verifier::new(&server.settings.auth).unwrap();
         let principal = verifier.verify(token, Timestamp::now()).unwrap();
-        let arrival = Arrival { transport: "lines", address: None, waits_for_sync: false };
+        let arrival = Arrival { transport: "lines", wakes: None, address: None, waits_for_sync: false };
         let viewer = ViewerConnection::join(&server.viewers, &principal, arrival).unwrap();
         tokio::spawn(carry(viewer, theirs));
         Self(BufReader::new(ours))

@@ -3,7 +3,7 @@
 use std::{
     num::NonZeroU32,
     sync::{Arc, Mutex},
-    task::Context,
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
@@ -23,7 +23,7 @@ use ordercast::{
     protocol::CloseCause,
     session::Now,
     telemetry::Metrics,
-    transport::websocket::{ConnectionHandler, FrameRules, Incoming, Outgoing},
+    transport::websocket::{Carrier, ConnectionHandler, FrameRules, Incoming, Outgoing},
 };
 use tokio_tungstenite::{connect_async, tungstenite::Message};
 
@@ -52,7 +52,9 @@ impl ConnectionHandler for Fragile {
 
     fn on_broken(&mut self, _cause: CloseCause) {}
 
-    fn poll(&mut self, _now: Now, _cx: &mut Context<'_>) {}
+    fn poll(&mut self, _now: Now, _cx: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
 
     fn next_outgoing(&mut self) -> Option<Outgoing> {
         self.said.take().map(Outgoing::Text)
@@ -89,6 +91,7 @@ async fn a_panic_ends_its_own_session_only() {
         proxies: TrustedProxies::default(),
         keep_alive: Duration::from_secs(5),
         send_timeout: Duration::from_secs(5),
+        websocket: Carrier::Socket,
         rate: Arc::new(RequestRate::new(NonZeroU32::MAX)),
         metrics: Metrics::new(Timestamp::now()),
     };

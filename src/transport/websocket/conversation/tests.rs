@@ -2,6 +2,8 @@
 
 use std::{collections::VecDeque, task::Waker};
 
+use actix_web::{dev::Payload, web::Bytes};
+
 use super::*;
 
 const RULES: FrameRules = FrameRules { max_message_bytes: 1_000, max_fragments: 4, binary: true };
@@ -32,7 +34,9 @@ impl ConnectionHandler for Script {
         self.cause.get_or_insert(cause);
     }
 
-    fn poll(&mut self, _now: Now, _cx: &mut Context<'_>) {}
+    fn poll(&mut self, _now: Now, _cx: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
 
     fn next_outgoing(&mut self) -> Option<Outgoing> {
         self.output.pop_front()
@@ -62,29 +66,35 @@ fn written(input: Vec<u8>, output: Vec<Outgoing>) -> Vec<Vec<u8>> {
         Box::pin(futures_util::StreamExt::chain(chunk, futures_util::stream::pending()));
     let payload = Payload::Stream { payload: stream };
     let handler = Script { output: output.into(), cause: None };
-    let mut connection = Box::pin(Connection::new(handler, payload, RULES, Duration::from_secs(5)));
+    let mut conversation = Conversation::new(handler, payload, RULES, Duration::from_secs(5), Worker::start());
     let mut cx = Context::from_waker(Waker::noop());
-    std::iter::from_fn(|| match connection.as_mut().poll_next(&mut cx) {
-        Poll::Ready(Some(Ok(bytes))) => Some(bytes.to_vec()),
-        Poll::Ready(None) | Poll::Pending => None,
-    })
-    .collect()
+    let mut writes = Vec::new();
+    loop {
+        let mut out = BytesMut::new();
+        let turn = conversation.turn(&mut out, &mut cx);
+        if !out.is_empty() {
+            writes.push(out.to_vec());
+        }
+        if turn != Turn::Next {
+            return writes;
+        }
+    }
 }
 
-#[tokio::test]
+#[actix_web::test]
 async fn of_several_pings_the_last_is_answered() {
     let pings = [masked(0x89, b"a"), masked(0x89, b"b")].concat();
     assert_eq!(written(pings, vec![]), [b"\x8a\x01b"]);
 }
 
-#[tokio::test]
+#[actix_web::test]
 async fn a_client_s_close_is_answered_and_a_ping_before_it_is_not() {
     let goodbye = [masked(0x89, b"a"), masked(0x88, &1000_u16.to_be_bytes())].concat();
     let answer = [&b"\x88\x0f\x03\xe8"[..], b"client_closed"].concat();
     assert_eq!(written(goodbye, vec![Outgoing::Ping]), [answer]);
 }
 
-#[tokio::test]
+#[actix_web::test]
 async fn a_burst_is_one_write_of_about_16_kib() {
     let text = Bytes::from(vec![b'x'; 1_000]);
     let writes = written(vec![], vec![Outgoing::Text(text); 40]);
@@ -92,7 +102,7 @@ async fn a_burst_is_one_write_of_about_16_kib() {
     assert_eq!(lengths, [17 * 1_004, 17 * 1_004, 6 * 1_004]);
 }
 
-#[tokio::test]
+#[actix_web::test]
 async fn nothing_follows_the_close() {
     let output = vec![Outgoing::End(CloseCause::Complete), Outgoing::Ping];
     let writes = written(masked(0x81, b"later"), output);
