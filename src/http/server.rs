@@ -152,11 +152,13 @@ where
             .h1(map_config(bounded, move |()| AppConfig::default()));
         let door = Rc::new(Door::new(&transport, pending.clone()));
         apply_fn_factory(http, move |stream: TcpStream, http| {
-            let admitted = door.admit(stream).map(|(line, peer)| (line.connection().clone(), http.call((line, peer))));
+            // In a box, so that a session that follows has no room for it.
+            let admitted = door
+                .admit(stream)
+                .map(|(line, peer)| (line.connection().clone(), Box::pin(http.call((line, peer)))));
             async move {
                 let Some((connection, served)) = admitted else { return Ok(()) };
-                // In a box, so that nothing of it is left when a session follows.
-                let ended = Box::pin(served).await;
+                let ended = served.await;
                 if let Err(DispatchError::Parse(_)) = ended {
                     connection.on_unreadable();
                 }

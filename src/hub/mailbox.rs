@@ -161,9 +161,9 @@ impl Mailbox {
 
     /// Wakes the session if it waits. Called without the hub's lock.
     pub fn wake(&self) {
-        let waker = self.lock().waker.take();
-        if let Some(waker) = waker {
-            waker.wake();
+        // Under the lock: a task that is woken runs later, and its waker stays for the next time.
+        if let Some(waker) = &self.lock().waker {
+            waker.wake_by_ref();
         }
     }
 

@@ -40,9 +40,9 @@ impl WakeQueue {
 
     /// Lets the worker look here.
     pub fn wake_worker(&self) {
-        let worker = self.lock().worker.clone();
-        if let Some(worker) = worker {
-            worker.wake();
+        // Under the lock: the task runs later.
+        if let Some(worker) = &self.lock().worker {
+            worker.wake_by_ref();
         }
     }
 
