@@ -11,6 +11,7 @@ mod dev;
 mod error;
 mod event;
 mod healthcheck;
+mod load;
 mod migrate;
 mod output;
 mod publish;
@@ -64,6 +65,11 @@ enum Command {
     Watch(watch::Watch),
     /// Check a running deployment: does every screen end at the truth?
     Check(check::Check),
+    /// Load a deployment with events and sessions, and tell what it takes
+    Load(Box<load::Load>),
+    /// One half of the raw floor that `load --against floor` measures
+    #[command(subcommand, hide = true)]
+    LoadFloor(load::Floor),
     /// Prepare what serve needs: the database schema and the dead-letter topic
     Migrate,
     /// Print the settings as they take effect, each with where it came from; secrets starred
@@ -109,6 +115,8 @@ fn execute(command: Command, context: &Context) -> Result<(), CommandError> {
         Command::ResetOrder(reset) => reset.run(context),
         Command::Watch(watch) => watch.run(context),
         Command::Check(check) => check.run(context),
+        Command::Load(load) => load.run(context),
+        Command::LoadFloor(floor) => floor.run(),
         Command::Migrate => migrate::run(context),
         Command::Config => config::run(context),
         Command::DeadLetters(command) => command.run(context),

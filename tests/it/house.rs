@@ -41,18 +41,20 @@ const EXCEPTIONS: [(&str, &str, &str); 3] = [
 ];
 
 /// Foreign crates that only these rooms name, so that each can be replaced in one place.
-const FOREIGN: [(&str, &[&str]); 15] = [
+const FOREIGN: [(&str, &[&str]); 16] = [
     ("actix_http", &["http", "transport"]),
     ("actix_web", &["app", "dev", "http", "transport"]),
     ("actix_ws", &["transport"]),
     ("clap", &["cli"]),
     ("jiff", &["cli", "domain"]),
     ("jsonwebtoken", &["auth"]),
+    // The load generator holds many sockets on one thread.
+    ("mio", &["cli"]),
     ("ordercast_headers", &["log"]),
     ("prometheus_client", &["telemetry"]),
     ("rdkafka", &["log"]),
     ("reqwest", &["app", "cli", "dev"]),
-    ("socket2", &["http"]),
+    ("socket2", &["cli", "http"]),
     ("sqlx", &["store"]),
     ("tokio_tungstenite", &["cli"]),
     // `config` refuses directives that the log could not use.

@@ -3,6 +3,7 @@
 //! [`log_watch`] and [`log_ends`] look at the source topic from outside, by an inquirer; [`client`] configures who reads and writes, and every one
 //! that reads is driven by its [`reader`].
 
+pub mod bulk;
 pub(crate) mod client;
 pub(crate) mod compaction;
 pub mod embedded;
