@@ -64,6 +64,19 @@ fn wrong_usage_ends_with_2_and_says_what_is_missing() {
         (&["check", "--url", "http://127.0.0.1:1"], "kafka.brokers"),
         (&["check", "--url", "http://127.0.0.1:1", "--brokers", "127.0.0.1:1"], "auth.secret"),
         (&["check", "--orders", "0"], "--orders"),
+        (&["load", "--rate", "0"], "--rate"),
+        (&["load", "--sessions", "0"], "--sessions"),
+        (&["load", "--shard", "3/2"], "2/6"),
+        (&["load", "dance"], "steady"),
+        (&["load", "--source-addresses", "127.0.1.9-127.0.1.1"], "127.0.1.1-127.0.1.20"),
+        (&["load", "--url", "ftp://x"], "ftp"),
+        (&["load", "--url", "http://127.0.0.1:1"], "kafka.brokers"),
+        (&["load", "--url", "http://127.0.0.1:1", "--brokers", "127.0.0.1:1"], "auth.secret"),
+        (&["load", "--against", "floor"], "--pid"),
+        (&["load", "storm", "--against", "floor", "--pid", "1"], "steady"),
+        (&["load", "--pid", "4294967295"], "4294967295"),
+        (&["load", "--orders-per-session", "0"], "--orders-per-session"),
+        (&["load", "--sessions", "3", "--shard", "4/4"], "--sessions"),
         (&["dead-letters"], "Usage"),
         (&["dead-letters", "list"], "kafka.brokers"),
         (&["dead-letters", "list", "--code", "bad"], "not_json"),
@@ -77,6 +90,29 @@ fn wrong_usage_ends_with_2_and_says_what_is_missing() {
         assert!(answer.stderr.contains(told), "{arguments:?}: {}", answer.stderr);
         assert_eq!(answer.stdout, "", "{arguments:?}");
     }
+}
+
+#[test]
+fn a_load_that_cannot_be_is_refused_with_what_to_do() {
+    let settings = [("ORDERCAST__AUTH__SECRET", SECRET), ("ORDERCAST__KAFKA__BROKERS", "127.0.0.1:1")];
+    let http = ["load", "--url", "http://127.0.0.1:1"];
+    for (arguments, told) in [
+        (&["load", "--url", "wss://127.0.0.1:1"][..], "TLS"),
+        (&[&http[..], &["--sessions", "9000000"]].concat(), "ulimit -n"),
+        (&[&http[..], &["--tokens", "nowhere"]].concat(), "nowhere"),
+        (&[&http[..], &["stall", "--sessions", "2", "--stalled", "2"]].concat(), "--stalled"),
+        (&[&http[..], &["--sessions", "2", "--viewers", "3"]].concat(), "--viewers"),
+    ] {
+        let refused = call(arguments, &settings);
+        assert_eq!(refused.code, Some(2), "{arguments:?}: {}", refused.stderr);
+        assert!(refused.stderr.contains(told), "{arguments:?}: {}", refused.stderr);
+    }
+    // A deployment whose events look otherwise.
+    let others = [&settings[..], &[("ORDERCAST__EVENT__FIELDS__STATUS", "/after/state")]].concat();
+    let refused = call(&http, &others);
+    assert_eq!(refused.code, Some(2), "{}", refused.stderr);
+    assert!(refused.stderr.contains("would be refused"), "{}", refused.stderr);
+    assert_eq!(call(&["load-floor", "send"], &[]).code, Some(2));
 }
 
 #[test]
@@ -95,6 +131,7 @@ fn the_version_and_help_are_answers() {
         "watch",
         "migrate",
         "check",
+        "load",
         "config",
         "dead-letters",
         "healthcheck",

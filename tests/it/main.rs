@@ -20,6 +20,7 @@ mod faults;
 mod house;
 mod keys;
 mod live;
+mod load;
 mod outages;
 mod page;
 mod parts;

@@ -50,21 +50,25 @@ pub(super) fn doubts(share: Share, lateness: &Curve, held: u64, deliveries: u64)
     if share.reading > MAX_BUSY {
         let percent = share.reading * 100.0;
         doubts.push(format!(
-            "a thread that reads was busy, or waited for a core, {percent:.0} % of the time: --threads, --shard"
+            "the load was the bottleneck: a thread that reads was busy, or waited for a core, {percent:.0} % of the time: --threads, --shard"
         ));
     }
     if share.publishing > MAX_BUSY {
         let percent = share.publishing * 100.0;
         doubts.push(format!(
-            "the thread that publishes was busy, or waited for a core, {percent:.0} % of the time: --shard"
+            "the load was the bottleneck: the thread that publishes was busy, or waited for a core, {percent:.0} % of the time: --shard"
         ));
     }
     if lateness.p99 > MAX_LATENESS {
         let late = lateness.p99 as f64 / 1e3;
-        doubts.push(format!("one of a hundred events was published {late:.1} ms after it was due, or later"));
+        doubts.push(format!(
+            "the load was the bottleneck: one of a hundred events was published {late:.1} ms or more after it was due"
+        ));
     }
     if held as f64 > deliveries as f64 * MAX_HELD {
-        doubts.push(format!("{held} of {deliveries} updates waited for 2 ms or longer until this program read them"));
+        doubts.push(format!(
+            "the load was the bottleneck: {held} of {deliveries} updates waited for 2 ms or longer until it read them"
+        ));
     }
     doubts
 }

@@ -46,27 +46,27 @@ fn list(page: &mut String, class: &str, items: &[String]) {
 }
 
 fn cards(page: &mut String, report: &Report) {
-    let mut cards: Vec<(&str, String)> = vec![("deliveries", report.tally.deliveries.to_string())];
+    let mut cards: Vec<(String, String)> = vec![("deliveries".to_owned(), report.tally.deliveries.to_string())];
     if let Some(cpu) = report.cpu_per_delivery {
-        cards.push(("CPU a delivery", text::spread(cpu, " µs")));
+        cards.push(("CPU a delivery".to_owned(), text::spread(cpu, " µs")));
     }
     if let Some(ratio) = report.cpu_ratio {
-        cards.push(("times the floor", text::spread(ratio, " ×")));
+        cards.push(("times the floor".to_owned(), text::spread(ratio, " ×")));
     }
     if report.latency.count > 0 {
-        cards.push(("p50", millis(report.latency.p50)));
-        cards.push(("p99", millis(report.latency.p99)));
+        cards.push(("p50".to_owned(), millis(report.latency.p50)));
+        cards.push(("p99".to_owned(), millis(report.latency.p99)));
     }
     if let Some(opening) = &report.opening {
         if let Some(kib) = opening.kib_per_session {
-            cards.push(("memory a session", format!("{kib:.2} KiB")));
+            cards.push(("memory a session".to_owned(), format!("{kib:.2} KiB")));
         }
         if let Some(cpu) = opening.cpu_micros_per_session {
-            cards.push(("CPU to open one", format!("{cpu:.1} µs")));
+            cards.push(("CPU to open one".to_owned(), format!("{cpu:.1} µs")));
         }
     }
     for figure in &report.figures {
-        cards.push((figure.name, format!("{} {}", text::number(figure.value), figure.unit)));
+        cards.push((figure.label(), format!("{} {}", text::number(figure.value), figure.unit)));
     }
     *page += "<dl class=\"cards\">";
     for (name, value) in cards {

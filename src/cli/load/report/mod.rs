@@ -58,7 +58,8 @@ pub(super) struct Report {
     /// From the moment an event was due until the broker had it.
     pub(super) acknowledged: Curve,
     pub(super) floor_latency: Option<Curve>,
-    /// What only this scenario tells.
+    /// What only this scenario tells, by name.
+    #[serde(serialize_with = "by_name")]
     pub(super) figures: Vec<Figure>,
     pub(super) resident_kib_after: Option<u64>,
     pub(super) published: u64,
@@ -83,12 +84,23 @@ pub(super) struct Report {
     all_floor: Latencies,
 }
 
-/// A number with a name.
-#[derive(Debug, Clone, Serialize)]
+/// A number with a name for programs, and its unit for people.
+#[derive(Debug, Clone)]
 pub(super) struct Figure {
-    pub(super) name: &'static str,
+    name: &'static str,
     pub(super) value: f64,
     pub(super) unit: &'static str,
+}
+
+impl Figure {
+    /// The name for people.
+    pub(super) fn label(&self) -> String {
+        self.name.replace('_', " ")
+    }
+}
+
+fn by_name<S: serde::Serializer>(figures: &[Figure], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(figures.iter().map(|figure| (figure.name, figure.value)))
 }
 
 impl Report {

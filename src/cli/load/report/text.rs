@@ -36,7 +36,7 @@ pub(super) fn of(report: &Report) -> String {
         of_window(&mut text, window, f64::from(report.shard.1));
     }
     for figure in &report.figures {
-        text.line(figure.name, format!("{} {}", number(figure.value), figure.unit).trim_end().to_owned());
+        text.line(&figure.label(), format!("{} {}", number(figure.value), figure.unit).trim_end().to_owned());
     }
     if let Some(cpu) = report.cpu_per_delivery {
         text.line("CPU/delivery", spread(cpu, " µs"));
@@ -60,7 +60,7 @@ pub(super) fn of(report: &Report) -> String {
     }
     of_tally(&mut text, report);
     for doubt in &report.doubts {
-        text.line("not trusted", format!("the load was the bottleneck: {doubt}"));
+        text.line("not trusted", doubt.clone());
     }
     text.0.trim_end().to_owned()
 }
@@ -70,7 +70,7 @@ struct Lines(String);
 impl Lines {
     fn line(&mut self, name: &str, value: String) {
         // Writing to memory succeeds.
-        let _ = writeln!(self.0, "{name:<14}{value}");
+        let _ = writeln!(self.0, "{name:<18}{value}");
     }
 }
 

@@ -20,14 +20,14 @@ pub(super) async fn run(stage: &mut Stage) -> Result<(), Stop> {
     let took = clock::now().saturating_sub(begun) as f64 / SECOND as f64;
     let findings = stage.crowd.findings();
     stage.report.note_window(&findings.latencies, &published, std::iter::empty());
-    stage.report.figure("in the log", published.sent as f64 / published.took.as_secs_f64(), "events a second");
+    stage.report.figure("into_the_log", published.sent as f64 / published.took.as_secs_f64(), "events a second");
     if let Some(complete) = complete {
-        stage.report.figure("complete", report::seconds(complete), "s after the last was in the log");
+        stage.report.figure("complete_after", report::seconds(complete), "s after the last was in the log");
         stage.report.figure("taken", published.sent as f64 / took, "events a second, until all screens were complete");
     }
     if let Some((before, after)) = before.zip(stage.server()?) {
         let micros = (after.cpu_micros - before.cpu_micros) as f64;
-        stage.report.figure("CPU/event", micros / published.sent.max(1) as f64, "µs of the server, as far as that");
+        stage.report.figure("cpu_per_event", micros / published.sent.max(1) as f64, "µs of the server, as far as that");
     }
     Ok(())
 }

@@ -43,7 +43,7 @@ pub(super) async fn run(stage: &mut Stage) -> Result<(), Stop> {
         stage.pause_until(clock::now() + LOOK_INTERVAL).await?;
     }
     let last = stage.crowd.last_end().saturating_sub(begun);
-    stage.report.figure("last Close", report::seconds(Duration::from_nanos(last)), "s after the signal");
+    stage.report.figure("last_close", report::seconds(Duration::from_nanos(last)), "s after the signal");
     if !stage.plan.pids.is_empty() {
         match exit(stage, begun).await? {
             Some(took) => {

@@ -31,14 +31,14 @@ pub(super) async fn run(stage: &mut Stage) -> Result<(), Stop> {
     let all = cpu_millis_a_second(stage, long).await?;
     let sessions = f64::from(stage.plan.roster.sessions);
     if let (Some(fixed), Some(all)) = (fixed, all) {
-        stage.report.figure("alone", fixed, "ms of CPU a second, without sessions");
-        stage.report.figure("idle", all, "ms of CPU a second, with them");
-        stage.report.figure("idle each", (all - fixed).max(0.0) * 1e3 / sessions, "µs of CPU a second and session");
+        stage.report.figure("alone_cpu", fixed, "ms of CPU a second, without sessions");
+        stage.report.figure("idle_cpu", all, "ms of CPU a second, with them");
+        stage.report.figure("idle_cpu_each", (all - fixed).max(0.0) * 1e3 / sessions, "µs of CPU a second and session");
     }
     let before = stage.report.opening.as_ref().and_then(|opening| opening.resident_kib_before);
     if let (Some(before), Some(after), Some(resting)) = (before, stage.server()?, resting) {
         let each = |kib: u64| (kib as f64 - before as f64) / sessions;
-        stage.report.figure("memory each", each(after.resident_kib.max(resting.resident_kib)), "KiB a session");
+        stage.report.figure("memory_each", each(after.resident_kib.max(resting.resident_kib)), "KiB a session");
     }
     Ok(())
 }

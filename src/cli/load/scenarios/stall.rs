@@ -38,9 +38,9 @@ pub(super) async fn run(stage: &mut Stage) -> Result<(), Stop> {
     stage.crowd.ask(|| Command::Stall(false));
     stage.pause_until(clock::now() + ANSWER_TIME).await?;
     let cut = stage.crowd.findings().tally.cut;
-    stage.report.figure("stalled", f64::from(owners), "sessions");
+    stage.report.figure("not_reading", f64::from(owners), "sessions");
     stage.report.figure("cut", cut as f64, "of them");
-    stage.report.figure("p99 ÷ calm", stalled.latency.p99 as f64 / calm.latency.p99.max(1) as f64, "×");
+    stage.report.figure("p99_over_calm", stalled.latency.p99 as f64 / calm.latency.p99.max(1) as f64, "×");
     stage.report.rounds.extend([calm, stalled]);
     if cut < u64::from(owners) {
         let kept = u64::from(owners) - cut;

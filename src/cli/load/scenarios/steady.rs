@@ -16,8 +16,8 @@ pub(super) async fn run(stage: &mut Stage) -> Result<(), Stop> {
         let sum = |of: fn(&super::super::report::Window) -> u64| stage.report.rounds.iter().map(of).sum::<u64>() as f64;
         let (deliveries, reads) = (sum(|window| window.deliveries), sum(|window| window.reads));
         let bursts = deliveries / f64::from(stage.plan.schedule.bunch);
-        stage.report.figure("updates/read", deliveries / reads.max(1.0), "");
-        stage.report.figure("reads/burst", reads / bursts.max(1.0), "");
+        stage.report.figure("updates_per_read", deliveries / reads.max(1.0), "");
+        stage.report.figure("reads_per_burst", reads / bursts.max(1.0), "");
     }
     Ok(())
 }
