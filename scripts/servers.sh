@@ -1,5 +1,5 @@
-# What scripts/test, scripts/soak and scripts/bench-recorder share: an Apache Kafka and a PostgreSQL that are obtained, started and gone with the
-# script. Sourced after lib.sh, never run.
+# What scripts/test, scripts/soak, scripts/bench-recorder and scripts/bench-guard share: an Apache Kafka and a PostgreSQL
+# that are obtained, started and gone with the script. Sourced after lib.sh, never run.
 
 java_is_new_enough() { (($(java -version 2>&1 | sed -nE '1s/.*"([0-9]+).*/\1/p') >= 17)); }
 postgres_is_there() { compgen -G '/usr/lib/postgresql/*/bin/postgres' || command -v pg_config; }

@@ -135,7 +135,7 @@ async fn a_server_that_dies_fails_the_load_and_the_orders_are_erased_all_the_sam
     let world = World::create().await;
     let (instance, other) = (world.serve().await, world.start().await);
     let url = format!("http://{}", instance.address);
-    let arguments = ["load", "--sessions", "20", "--rate", "50", "--seconds", "20", "--url", &url, "--json", "-"];
+    let arguments = ["load", "--sessions", "20", "--rate", "50", "--seconds", "5", "--url", &url, "--json", "-"];
     let arguments = [&arguments[..], &["--settle", "1s", "--warm-up", "1"]].concat();
     let (called, ()) = tokio::join!(world.call(&arguments), async {
         eventually("events are stored", async || orders(&world).await >= 15).await;

@@ -17,6 +17,7 @@ mod plan;
 mod process;
 mod progress;
 mod publisher;
+mod queue;
 mod report;
 mod roster;
 mod scenarios;

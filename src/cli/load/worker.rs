@@ -19,6 +19,7 @@ use super::{
     clock::{self, SECOND},
     latency::Latencies,
     message::{self, Message, Said, Update},
+    queue::Queue,
     roster::Roster,
     screen::{Screens, Seen},
     seat::{Brought, Seat, State},
@@ -85,13 +86,7 @@ pub(super) struct Worker {
     latencies: Latencies,
     openings: Latencies,
     window: (u64, u64),
-    /// Seats to be opened, and when the next one may be.
-    queue: VecDeque<u32>,
-    retries: VecDeque<(u64, u32)>,
-    opening: u32,
-    max_opening: u32,
-    /// Begun at, seats a second, seats begun since.
-    pace: Option<(u64, f64, u64)>,
+    queue: Queue,
     buffer: Vec<u8>,
     woken_at: u64,
     sample: Option<Vec<u8>>,
@@ -121,11 +116,7 @@ impl Worker {
             latencies: Latencies::new(),
             openings: Latencies::new(),
             window: (0, 0),
-            queue: VecDeque::new(),
-            retries: VecDeque::new(),
-            opening: 0,
-            max_opening: 0,
-            pace: None,
+            queue: Queue::default(),
             buffer: vec![0; BUFFER_BYTES],
             woken_at: 0,
             sample: None,
@@ -175,7 +166,7 @@ impl Worker {
             }
             Command::Drop => {
                 (0..self.seats.len()).for_each(|seat| self.seats[seat].leave());
-                (self.opening, self.queue, self.retries) = (0, VecDeque::new(), VecDeque::new());
+                self.queue = Queue::default();
                 self.pulse.live.store(0, Ordering::Relaxed);
             }
             Command::Stall(stall) => self.stall(stall),
@@ -191,43 +182,28 @@ impl Worker {
 
     fn open(&mut self, a_second: Option<f64>, together: bool) {
         self.openings = Latencies::new();
-        self.queue =
-            (0..self.seats.len() as u32).filter(|seat| self.seats[*seat as usize].state == State::Away).collect();
-        self.queue.iter().for_each(|seat| self.seats[*seat as usize].tries = 0);
-        self.max_opening = if together { u32::MAX } else { MAX_OPENING };
         let now = clock::now();
-        self.queue.iter().for_each(|seat| self.seats[*seat as usize].since = if together { now } else { 0 });
-        self.pace = a_second.map(|a_second| (now, a_second / f64::from(self.of), 0));
+        let mut away = VecDeque::new();
+        for (number, seat) in self.seats.iter_mut().enumerate().filter(|(_, seat)| seat.state == State::Away) {
+            seat.tries = 0;
+            // All that come together have come now, whenever it is their turn.
+            seat.since = if together { now } else { 0 };
+            away.push_back(number as u32);
+        }
+        let at_once = if together { u32::MAX } else { MAX_OPENING };
+        self.queue = Queue::new(away, at_once, a_second.map(|a_second| a_second / f64::from(self.of)), now);
     }
 
     fn open_more(&mut self) {
         let now = clock::now();
-        while self.retries.front().is_some_and(|(at, _)| *at <= now) {
-            self.queue.extend(self.retries.pop_front().map(|(_, seat)| seat));
-        }
-        while self.opening < self.max_opening && !self.queue.is_empty() {
-            if let Some((since, a_second, begun)) = &mut self.pace {
-                let allowed = now.saturating_sub(*since) as f64 / SECOND as f64 * *a_second;
-                if *begun as f64 > allowed {
-                    return;
-                }
-                *begun += 1;
-            }
-            let Some(seat) = self.queue.pop_front() else { return };
+        while let Some(seat) = self.queue.next(now) {
             self.connect(seat, now);
         }
     }
 
     fn next_wake(&self) -> Duration {
-        let now = clock::now();
-        let retry = self.retries.front().map(|(at, _)| at.saturating_sub(now));
-        let paced = self.pace.filter(|_| !self.queue.is_empty()).map(|(since, a_second, begun)| {
-            let next = since + (begun as f64 / a_second * SECOND as f64) as u64;
-            next.saturating_sub(now)
-        });
-        let wait = retry.into_iter().chain(paced).min().map_or(IDLE, Duration::from_nanos);
         // The timeout is cut to whole milliseconds.
-        wait.min(IDLE).max(Duration::from_millis(1))
+        self.queue.next_time().map_or(IDLE, clock::until).clamp(Duration::from_millis(1), IDLE)
     }
 
     fn connect(&mut self, number: u32, now: u64) {
@@ -240,7 +216,6 @@ impl Worker {
         if seat.since == 0 {
             seat.since = now;
         }
-        self.opening += 1;
         if let Err(error) = seat.connect(self.poll.registry(), Token(number as usize), to, from, small) {
             self.refuse(number, Refusal { reason: error.to_string(), retry_after: Some(0) });
         }
@@ -405,20 +380,16 @@ impl Worker {
         let seat = &mut self.seats[number as usize];
         seat.state = State::Live;
         self.openings.note(seat.since, clock::now());
-        self.opening = self.opening.saturating_sub(1);
+        self.queue.opened();
         add(&self.pulse.live, 1);
     }
 
     fn refuse(&mut self, number: u32, Refusal { reason, retry_after }: Refusal) {
         *self.tally.refused.entry(reason).or_default() += 1;
-        self.opening = self.opening.saturating_sub(1);
         let seat = &mut self.seats[number as usize];
         seat.leave();
-        if let Some(seconds) = retry_after.filter(|_| seat.tries < MAX_TRIES) {
-            let at = clock::now() + (seconds * SECOND).max(RETRY_INTERVAL);
-            let place = self.retries.partition_point(|(other, _)| *other <= at);
-            self.retries.insert(place, (at, number));
-        }
+        let again = retry_after.filter(|_| seat.tries < MAX_TRIES);
+        self.queue.refused(number, again.map(|seconds| clock::now() + (seconds * SECOND).max(RETRY_INTERVAL)));
     }
 
     fn on_end(&mut self, number: u32, code: Option<u16>) {

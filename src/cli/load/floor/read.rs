@@ -17,14 +17,15 @@ use crate::cli::load::{
     crowd::Crowd,
     names::Names,
     roster::Roster,
+    schedule::Schedule,
     tokens::Tokens,
     transport::{Target, Transport},
     worker::{Command, Route},
 };
 
 const OPEN_TIMEOUT: Duration = Duration::from_secs(60);
-/// What was sent last is there by then.
-const TAIL: Duration = Duration::from_millis(300);
+/// What was sent last is there by then, on a machine that is busy with other things too.
+const TAIL: Duration = Duration::from_secs(5);
 
 /// Arguments of the reader.
 #[derive(Debug, Args)]
@@ -71,8 +72,15 @@ impl Read {
             let busy = Busy::begin();
             thread::sleep(clock::until(round.to));
             let busy = busy.end().reading;
-            thread::sleep(TAIL);
-            answer(&Seen { recorded: crowd.findings().latencies.recorded(), busy })?;
+            let schedule = Schedule::new(round.rate, (0, 1), self.sessions, 1, 1);
+            let due = schedule.before(round.to - round.from) - schedule.before(round.counts_from - round.from);
+            let mut latencies = crowd.findings().latencies;
+            let waiting = Instant::now();
+            while latencies.count() < due && waiting.elapsed() < TAIL {
+                thread::sleep(Duration::from_millis(20));
+                latencies = crowd.findings().latencies;
+            }
+            answer(&Seen { recorded: latencies.recorded(), busy })?;
         }
         Ok(())
     }
