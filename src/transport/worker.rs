@@ -4,9 +4,11 @@
 use std::{
     cell::{RefCell, RefMut},
     future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
     rc::{Rc, Weak},
     sync::Arc,
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, Waker},
     time::Instant,
 };
 
@@ -37,6 +39,7 @@ impl Worker {
             read_buffer: RefCell::new(vec![0; READ_BYTES].into()),
             write_buffer: RefCell::default(),
         });
+        #[expect(clippy::disallowed_methods, reason = "it belongs to this worker, and goes on after a panic")]
         actix_web::rt::spawn(run(Rc::downgrade(&worker)));
         worker
     }
@@ -44,6 +47,22 @@ impl Worker {
     /// Where the hub leaves the sessions of this worker that it has put something into.
     pub fn wakes(&self) -> &Arc<WakeQueue> {
         &self.wakes
+    }
+
+    /// Wakes whoever is to be woken now, and has the task of `cx` woken for the next.
+    fn wake_sessions(&self, sleep: &mut Pin<Box<Sleep>>, cx: &mut Context<'_>) {
+        self.wakes.take(cx).iter().for_each(|mailbox| mailbox.wake());
+        loop {
+            let Some(at) = self.alarms.borrow().next() else { return };
+            if sleep.deadline() != at.into() {
+                sleep.as_mut().reset(at.into());
+            }
+            if sleep.as_mut().poll(cx).is_pending() {
+                return;
+            }
+            let due = self.alarms.borrow_mut().take_due(Instant::now());
+            due.into_iter().for_each(Waker::wake);
+        }
     }
 
     /// Where bytes of a client come in. To be given back before anybody else reads.
@@ -60,21 +79,16 @@ impl Worker {
     }
 }
 
-/// Inputs: sessions that the hub names, alarms.
+/// Inputs: sessions that the hub names, alarms. All sessions of the worker depend on this task, so a panic, which the hook of
+/// panics has told, does not end it.
 async fn run(worker: Weak<Worker>) {
-    let mut sleep: std::pin::Pin<Box<Sleep>> = Box::pin(sleep_until(Instant::now().into()));
+    let mut sleep: Pin<Box<Sleep>> = Box::pin(sleep_until(Instant::now().into()));
     poll_fn(|cx| {
         let Some(worker) = worker.upgrade() else { return Poll::Ready(()) };
-        worker.wakes.take(cx).iter().for_each(|mailbox| mailbox.wake());
-        loop {
-            let Some(at) = worker.alarms.borrow().next() else { return Poll::Pending };
-            if sleep.deadline() != at.into() {
-                sleep.as_mut().reset(at.into());
-            }
-            ready!(sleep.as_mut().poll(cx));
-            let due = worker.alarms.borrow_mut().take_due(Instant::now());
-            due.into_iter().for_each(Waker::wake);
+        if catch_unwind(AssertUnwindSafe(|| worker.wake_sessions(&mut sleep, cx))).is_err() {
+            cx.waker().wake_by_ref();
         }
+        Poll::Pending
     })
     .await;
 }
