@@ -126,7 +126,7 @@ impl Worker {
     /// Works until it is told to leave. Inputs: sockets, commands, the time for the next connection.
     pub(super) fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(1024);
-        loop {
+        'work: loop {
             match self.poll.poll(&mut events, Some(self.next_wake())) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 _ => {}
@@ -141,13 +141,15 @@ impl Worker {
             }
             loop {
                 match self.commands.try_recv() {
-                    Ok(Command::Leave) | Err(TryRecvError::Disconnected) => return Ok(self.leave()),
+                    Ok(Command::Leave) | Err(TryRecvError::Disconnected) => break 'work,
                     Ok(command) => self.on_command(command),
                     Err(TryRecvError::Empty) => break,
                 }
             }
             self.open_more();
         }
+        self.leave();
+        Ok(())
     }
 
     /// The number of the session at this seat among all of the process.
@@ -217,7 +219,7 @@ impl Worker {
             seat.since = now;
         }
         if let Err(error) = seat.connect(self.poll.registry(), Token(number as usize), to, from, small) {
-            self.refuse(number, Refusal { reason: error.to_string(), retry_after: Some(0) });
+            self.refuse(number, Refusal::soon(error.to_string()));
         }
     }
 
@@ -226,9 +228,7 @@ impl Worker {
             match self.seats[number as usize].is_connected() {
                 Ok(false) => return,
                 Ok(true) => self.ask(number),
-                Err(error) => {
-                    return self.refuse(number, Refusal { reason: error.to_string(), retry_after: Some(0) });
-                }
+                Err(error) => return self.refuse(number, Refusal::soon(error.to_string())),
             }
         }
         let mut buffer = std::mem::take(&mut self.buffer);
@@ -398,7 +398,7 @@ impl Worker {
             State::Away => return,
             State::Connecting | State::Asking | State::Joining => {
                 let reason = code.map_or("the connection ended".to_owned(), |code| format!("closed with {code}"));
-                return self.refuse(number, Refusal { reason, retry_after: Some(0) });
+                return self.refuse(number, Refusal::soon(reason));
             }
             State::Live | State::Stalled => {}
         }

@@ -4,12 +4,16 @@ use std::{
     io::{self, BufRead, Write},
     net::{TcpListener, TcpStream},
     thread,
+    time::Duration,
 };
 
 use clap::Args;
 
 use super::{Ready, Round, Sent, answer, next_round};
 use crate::cli::load::{clock, message, schedule::Schedule};
+
+/// It sleeps for so long at least: a wake for each frame would be dearer than the frame, and flatter what is compared.
+const TICK: Duration = Duration::from_millis(1);
 
 /// Arguments of the sender.
 #[derive(Debug, Args)]
@@ -54,7 +58,7 @@ fn send(sockets: &[TcpStream], round: &Round) -> io::Result<Sent> {
             if left.is_zero() {
                 break;
             }
-            thread::sleep(left);
+            thread::sleep(left.max(TICK));
         }
         frame[digits.clone()].copy_from_slice(format!("{due:0width$}", width = digits.len()).as_bytes());
         let place = schedule.place(event).owner as usize;

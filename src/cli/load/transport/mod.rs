@@ -41,6 +41,13 @@ pub(super) struct Refusal {
     pub(super) retry_after: Option<u64>,
 }
 
+impl Refusal {
+    /// For this reason, which may be over in a moment.
+    pub(super) fn soon(reason: String) -> Self {
+        Self { reason, retry_after: Some(0) }
+    }
+}
+
 /// One thing that the server said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Heard<'a> {
