@@ -153,9 +153,8 @@ where
         let door = Rc::new(Door::new(&transport, pending.clone()));
         apply_fn_factory(http, move |stream: TcpStream, http| {
             // In a box, so that a session that follows has no room for it.
-            let admitted = door
-                .admit(stream)
-                .map(|(line, peer)| (line.connection().clone(), Box::pin(http.call((line, peer)))));
+            let admitted =
+                door.admit(stream).map(|(line, peer)| (line.connection().clone(), Box::pin(http.call((line, peer)))));
             async move {
                 let Some((connection, served)) = admitted else { return Ok(()) };
                 let ended = served.await;
