@@ -94,7 +94,8 @@ impl ViewerConnection {
     }
 
     /// Acts on whatever else has come and on the deadlines that have passed. Pending: the waker of `cx` is kept for what comes;
-    /// ready: there is more once the output is out. Deliveries come before deadlines: what a session is to show is shown before it ends because all is done.
+    /// ready: there is more once the output is out. Deliveries come before deadlines: what a session is to show is shown before
+    /// it ends because all is done.
     pub fn poll(&mut self, now: Now, cx: &mut Context<'_>) -> Poll<()> {
         self.hear_instance(now);
         if self.session.is_completing() {

@@ -174,11 +174,10 @@ impl KafkaClients {
     /// Delivers many records, gathered and packed as producers do by default.
     pub(crate) fn bulk_producer(&self) -> ClientConfig {
         let mut config = self.producer();
-        for (name, value) in [("linger.ms", "5"), ("compression.type", "none"), ("message.timeout.ms", "30000")] {
-            if self.common.get(name).is_none() {
-                config.set(name, value);
-            }
-        }
+        self.unless_given(
+            &mut config,
+            &[("linger.ms", "5"), ("compression.type", "none"), ("message.timeout.ms", "30000")],
+        );
         config
     }
 
