@@ -6,7 +6,7 @@
 
 mod apart;
 pub mod audits;
-mod batch_window;
+mod pace;
 pub mod progress;
 mod read_task;
 mod statements;
@@ -16,13 +16,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{task::JoinSet, time::sleep};
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 pub use self::progress::ReadsInFlight;
 use self::{
     apart::Apart,
-    batch_window::BatchWindow,
+    pace::Pace,
     read_task::{Fault, Outcome, ReadTask, Taken},
     statements::{MAX_ORDERS_PER_STATEMENT, MAX_READS_PER_STATEMENT},
 };
@@ -40,8 +43,6 @@ pub(crate) use self::statements::query;
 
 /// Statements under way at once. More only queue in the database; fewer let one large answer hold up the others.
 const STATEMENTS_IN_FLIGHT: usize = 3;
-/// How often the hub is asked whether it has reached a snapshot.
-const REACH_INTERVAL: Duration = Duration::from_millis(2);
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LAST_BACKOFF: Duration = Duration::from_secs(2);
 
@@ -73,14 +74,14 @@ pub fn start(dependencies: SnapshotDependencies) -> Component {
     Component::task("snapshots", |stop| run(dependencies, stop))
 }
 
-/// Inputs: reads due in the hub, the time for which they are gathered, ends of tasks and of waits of reads that failed,
-/// stop.
+/// Inputs: reads due in the hub, the moment when those that wait for others go, ends of tasks and of waits of reads that
+/// failed, stop.
 async fn run(dependencies: SnapshotDependencies, stop: CancellationToken) {
     let mut coalescer = Coalescer::new(dependencies);
     let mut tasks: JoinSet<Outcome> = JoinSet::new();
     let mut waits: JoinSet<()> = JoinSet::new();
     let mut backoff = Backoff::between(FIRST_BACKOFF, LAST_BACKOFF);
-    let (mut window, mut gathered_at) = (BatchWindow::default(), None);
+    let (mut pace, mut go_at) = (Pace::default(), None);
     'running: loop {
         tokio::select! {
             () = stop.cancelled() => break,
@@ -100,20 +101,22 @@ async fn run(dependencies: SnapshotDependencies, stop: CancellationToken) {
             }
             Some(_) = waits.join_next() => {}
             () = coalescer.dependencies.hub.reads_due(), if tasks.len() < STATEMENTS_IN_FLIGHT => {}
-            () = at(gathered_at), if gathered_at.is_some() => {}
+            () = at(go_at), if go_at.is_some() => {}
         }
-        gathered_at = None;
+        go_at = None;
         while tasks.len() < STATEMENTS_IN_FLIGHT {
             let now = Instant::now();
             let wait = match coalescer.dependencies.hub.look(Hub::due_short_reads) {
                 0 => break,
-                due => window.wait(due, now),
+                due => pace.wait(due, coalescer.short_under_way(), now),
             };
             if !wait.is_zero() {
-                gathered_at = Some(now + wait);
+                go_at = Some(now + wait);
                 break;
             }
-            window.sent(coalescer.send(coalescer.short(), now, &mut tasks, &mut waits), now);
+            if coalescer.send(coalescer.short(), now, &mut tasks, &mut waits) {
+                pace.begin(now);
+            }
         }
         // Each waits for its turn anyway, so there is no need to gather.
         while tasks.len() < STATEMENTS_IN_FLIGHT && coalescer.has_long_to_send() {
@@ -131,7 +134,9 @@ struct Coalescer {
     apart: Apart,
     told: Reminder,
     reads_per_statement: usize,
-    /// Held by each task for long lists: fewer than all, so that short ones are never behind them.
+    /// Held by each task for short lists.
+    short: Arc<()>,
+    /// Held by each task for long ones: fewer than all, so that short ones are never behind them.
     long: Arc<()>,
 }
 
@@ -142,6 +147,7 @@ impl Coalescer {
             apart: Apart::default(),
             told: Reminder::default(),
             reads_per_statement: MAX_READS_PER_STATEMENT,
+            short: Arc::default(),
             long: Arc::default(),
         }
     }
@@ -154,20 +160,24 @@ impl Coalescer {
         Gathering::long(self.reads_per_statement, MAX_ORDERS_PER_STATEMENT, self.dependencies.max_orders)
     }
 
+    fn short_under_way(&self) -> usize {
+        Arc::strong_count(&self.short) - 1
+    }
+
     fn has_long_to_send(&self) -> bool {
         Arc::strong_count(&self.long) < STATEMENTS_IN_FLIGHT && self.dependencies.hub.look(Hub::due_long_reads) > 0
     }
 
-    /// Takes what is due and starts to ask for it. Returns how many reads share a statement.
+    /// Takes what is due and starts to ask for it. Returns whether reads share a statement.
     fn send(
         &self,
         mut gathering: Gathering,
         now: Instant,
         tasks: &mut JoinSet<Outcome>,
         waits: &mut JoinSet<()>,
-    ) -> usize {
+    ) -> bool {
         while self.dependencies.step(|hub| hub.gather(&mut gathering)) {}
-        let long = gathering.is_long().then(|| self.long.clone());
+        let held = if gathering.is_long() { &self.long } else { &self.short }.clone();
         let sorted = self.apart.sort(gathering.due, now);
         for (wait, read) in sorted.later {
             self.wait(wait, Taken::new(&self.dependencies.hub, read), waits);
@@ -175,16 +185,16 @@ impl Coalescer {
         if !sorted.alone.is_empty() {
             tasks.spawn(ReadTask::apart(&self.dependencies, sorted.alone).run());
         }
-        let together = sorted.together.len();
-        if together > 0 {
+        let share = !sorted.together.is_empty();
+        if share {
             let read_task = ReadTask::together(&self.dependencies, sorted.together);
             tasks.spawn(async move {
                 let outcome = read_task.run().await;
-                drop(long);
+                drop(held);
                 outcome
             });
         }
-        together
+        share
     }
 
     /// Whether the database answers, as far as this task knows.
@@ -273,10 +283,9 @@ impl SnapshotDependencies {
 
     /// The recorder may be ahead of the fanout for a moment. What cannot be proved after that is the hub's to judge.
     async fn wait_until_reached(&self, snapshot: &Snapshot) {
-        let deadline = Instant::now() + self.snapshot_timeout / 2;
-        while !self.hub.look(|hub| hub.has_reached(snapshot)) && Instant::now() < deadline {
-            sleep(REACH_INTERVAL).await;
-        }
+        let reached = self.hub.reached(|hub| hub.has_reached(snapshot));
+        // Whether it was is looked at again.
+        let _ = timeout(self.snapshot_timeout / 2, reached).await;
     }
 }
 

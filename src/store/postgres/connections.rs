@@ -14,6 +14,8 @@ use crate::store::{Away, InvalidUrl, MayCommit, PoolLimits, StoreError, tickets:
 /// A statement of a short transaction, and what lies between two. A caller that does not wait any longer must not leave one that
 /// holds up the next.
 const SHORT: Duration = Duration::from_secs(5);
+/// What was idle for longer may be gone: it is asked first whether it is there.
+const SURELY_THERE: Duration = Duration::from_secs(1);
 /// How long it is asked for the cause when the pool had no connection in time.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -41,6 +43,13 @@ impl Connections {
         let pool = PgPoolOptions::new()
             .max_connections(limits.max_connections)
             .acquire_timeout(limits.acquire_timeout)
+            .test_before_acquire(false)
+            .before_acquire(|connection, about| {
+                Box::pin(async move {
+                    let is_there = about.idle_for <= SURELY_THERE || connection.ping().await.is_ok();
+                    Ok(is_there)
+                })
+            })
             .connect_lazy_with(options.clone());
         // A recorder whose machine vanished must not keep its rows locked until TCP gives up, hours later.
         let [begin, begin_short] = [limits.transaction_timeout, SHORT.min(limits.transaction_timeout)].map(|limit| {

@@ -19,7 +19,6 @@ use async_trait::async_trait;
 use sqlx::postgres::PgConnection;
 
 use self::connections::Connections;
-pub use self::snapshot::SNAPSHOT;
 use super::{
     Applied, Batch, DeadLetterStore, ErasedStretch, HaltFinding, InvalidUrl, KeptDeadLetter, ListRow, MayCommit,
     PoolLimits, ProgressReading, RecordId, Relocation, Replay, Restated, Store, StoreError, StoredDeadLetter,

@@ -42,6 +42,31 @@ async fn a_thousand_joins_share_a_few_statements() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_come_together_share_few_statements_and_who_comes_alone_has_one() {
+    let database = Database::postgres().await;
+    let topic = Topic::create(&shared_broker(), 1).await;
+    topic.produce(event("A-1", "created", 1)).await;
+    let mut instance = Instance::start(&shared_broker(), &topic, &database);
+    instance.until_ready().await;
+    database.until("select count(*) from orders", 1).await;
+    let sent = |instance: &Instance| {
+        ["statements_total", "viewers_sum"].map(|name| instance.metric(&format!("ordercast_snapshot_{name}")))
+    };
+    let before = sent(&instance);
+    instance.screen("u").until_live().await;
+    let alone = sent(&instance);
+    assert_eq!([alone[0] - before[0], alone[1] - before[1]], [1.0, 1.0]);
+    let mut screens: Vec<_> = (0..200).map(|n| instance.screen(&format!("u-{n}"))).collect();
+    for screen in &mut screens {
+        screen.until_live().await;
+    }
+    let together = sent(&instance);
+    assert_eq!(together[1] - alone[1], 200.0, "each is read once");
+    assert!(together[0] - alone[0] <= 8.0, "{} statements", together[0] - alone[0]);
+    instance.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_first_sight_of_an_order_is_settled_by_one_more_read() {
     let database = Database::sqlite().await;
     let topic = Topic::create(&shared_broker(), 1).await;
