@@ -201,7 +201,7 @@ impl App {
     /// Runs until `stop` resolves, then leaves in good order: within `shutdown.spread` and `shutdown.grace` together.
     pub async fn run_until_stopped(self, stop: impl Future<Output = ()>) -> Result<(), RunError> {
         let (kafka, clients) = (&self.settings.kafka, self.clients.clone());
-        let control = Arc::new(ControlWriter::new(&clients, &kafka.control_topic).map_err(StartError::from)?);
+        let control = Arc::new(ControlWriter::new(&clients, &kafka.control_topic));
         let (mut public, mut operations) = self.serve(control.clone())?;
         tracing::info!(http.listen = %public.address, operations.listen = %operations.address, "listening");
         for origin in self.settings.http.allowed_origins.iter().filter(|origin| origin.is_anybodys()) {

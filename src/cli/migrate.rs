@@ -39,7 +39,7 @@ async fn migrate(settings: &Settings) -> Result<(), CommandError> {
     ))?;
 
     let kafka = &settings.kafka;
-    let topics = Topics::new(&clients).map_err(CommandError::failed)?;
+    let topics = Topics::new(&clients);
     let dead_letters = topics.prepare_dead_letters(kafka).await.map_err(CommandError::failed)?;
     print(format_args!("the dead-letter topic {} {}", kafka.dead_letter_topic, did(dead_letters)))?;
     let control = topics.prepare_control(kafka).await.map_err(CommandError::failed)?;

@@ -52,7 +52,7 @@ pub(super) fn publish(kafka: &Kafka, record: &Outgoing<'_>) -> Result<Delivered,
 
 async fn produce(kafka: &Kafka, record: &Outgoing<'_>) -> Result<Delivered, CommandError> {
     let clients = KafkaClients::new(kafka)?;
-    let producer = Producer::new(&clients, DELIVERY_TIMEOUT).map_err(CommandError::failed)?;
+    let producer = Producer::new(&clients, DELIVERY_TIMEOUT);
     producer.produce(&kafka.topic, record).await.map_err(|error| {
         CommandError::Failed(format!("{error} (topic {} at {})", kafka.topic, kafka.brokers.join(",")))
     })

@@ -67,7 +67,7 @@ pub fn start(dependencies: ControlDependencies) -> Result<([Component; 2], watch
     let fold = Arc::<SharedFold>::default();
     let reader = Reader::new(
         KafkaReader::new("control", &dependencies.topic, dependencies.clients.control_client()?),
-        Topics::new(&dependencies.clients)?,
+        Topics::new(&dependencies.clients),
         dependencies.clone(),
         fold.clone(),
         caught_up,

@@ -25,10 +25,12 @@ use crate::{
         topics::Topics,
     },
     protocol::{CloseCause, ServerMessage},
+    runtime::pause,
 };
 
 const PARTITION: i32 = 0;
-const POLL_TIMEOUT: Duration = Duration::from_millis(100);
+/// How long a record is waited for. What comes, and being asked to stop, ends it.
+const POLL_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often it is asked whether records are missing.
 const WATCHDOG_INTERVAL: Duration = Duration::from_secs(5);
 const QUERY_TIMEOUT: Duration = Duration::from_secs(3);
@@ -155,7 +157,7 @@ impl Reader {
                 }
                 Err(_) => {}
             }
-            std::thread::sleep(WAIT_INTERVAL);
+            pause(stop, Instant::now() + WAIT_INTERVAL);
         }
         None
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::message::ControlMessage;
 use crate::log::kafka::{
-    KafkaClients, KafkaError,
+    KafkaClients,
     producer::{Outgoing, ProduceError, Producer},
 };
 
@@ -19,8 +19,8 @@ pub struct ControlWriter {
 
 impl ControlWriter {
     /// Connects later.
-    pub fn new(clients: &KafkaClients, topic: &str) -> Result<Self, KafkaError> {
-        Ok(Self { producer: Producer::new(clients, DELIVERY_TIMEOUT)?, topic: topic.to_owned() })
+    pub fn new(clients: &KafkaClients, topic: &str) -> Self {
+        Self { producer: Producer::new(clients, DELIVERY_TIMEOUT), topic: topic.to_owned() }
     }
 
     /// Sends a message. Returns its record's key once that is in the log.

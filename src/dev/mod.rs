@@ -130,8 +130,7 @@ impl Dev {
             self.start_broker()?;
         }
         let clients = KafkaClients::new(&self.settings.kafka)?;
-        let producer =
-            Producer::new(&clients, DELIVERY_TIMEOUT).map_err(|error| DevError::Broker(error.to_string()))?;
+        let producer = Producer::new(&clients, DELIVERY_TIMEOUT);
         let signer = Signer::new(&self.settings.auth).expect("settings with a secret have an algorithm for it");
         let (producer, tokens) = (Arc::new(producer), Arc::new(Tokens::new(signer)));
 

@@ -52,6 +52,9 @@ const POLL_TIMEOUT: Duration = Duration::from_millis(50);
 const GATHERING: Duration = Duration::from_millis(1);
 /// How often positions, freshness and the watchdog are looked at.
 const TICK: Duration = Duration::from_millis(100);
+/// Both, while the instance is up to date with the log: a record is taken the moment it comes, and all the rest is news of
+/// once a second.
+const QUIET: Duration = Duration::from_millis(250);
 /// How long it may take to become ready without a word.
 const SILENT_START: Duration = Duration::from_secs(10);
 
@@ -149,10 +152,15 @@ impl Fanout {
     fn step(&mut self) {
         self.look();
         self.take_batch();
-        if self.ticked_at.elapsed() >= TICK {
+        if self.ticked_at.elapsed() >= self.unless_quiet(TICK) {
             self.ticked_at = Instant::now();
             self.tick();
         }
+    }
+
+    fn unless_quiet(&self, interval: Duration) -> Duration {
+        let is_quiet = *self.ready.borrow() && self.staleness.borrow().reasons.is_fresh();
+        if is_quiet { QUIET } else { interval }
     }
 
     /// Acts on new views: begins partitions, goes on elsewhere in others.
@@ -204,9 +212,9 @@ impl Fanout {
 
     /// Takes what is there, waiting a moment for the first record only.
     fn take_batch(&mut self) {
+        let mut timeout = self.unless_quiet(POLL_TIMEOUT);
         let Self { reader, state, dependencies, gathered_at, .. } = self;
         let mut seen = Vec::new();
-        let mut timeout = POLL_TIMEOUT;
         let received_at = Timestamp::now();
         while seen.len() < BATCH_RECORDS
             && let Some(polled) = reader.poll(timeout)

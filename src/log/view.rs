@@ -2,7 +2,11 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, mpsc},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, Thread},
     time::Instant,
 };
 
@@ -82,12 +86,31 @@ pub struct LogEnds {
 pub type LogEndViews = watch::Receiver<Option<Arc<LogEnds>>>;
 
 /// Asks for a look at the topic now.
-#[derive(Debug, Clone)]
-pub struct LookNow(pub(crate) mpsc::SyncSender<()>);
+#[derive(Debug, Clone, Default)]
+pub struct LookNow(Arc<Asked>);
+
+#[derive(Debug, Default)]
+struct Asked {
+    is_asked: AtomicBool,
+    looks: OnceLock<Thread>,
+}
 
 impl LookNow {
     /// One that was asked for and not yet begun serves this request, too.
     pub fn ask(&self) {
-        let _ = self.0.try_send(());
+        self.0.is_asked.store(true, Ordering::Release);
+        if let Some(thread) = self.0.looks.get() {
+            thread.unpark();
+        }
+    }
+
+    /// This thread looks, and is woken for it.
+    pub(crate) fn wakes_me(&self) {
+        _ = self.0.looks.set(thread::current());
+    }
+
+    /// Whether a look was asked for since the last one.
+    pub(crate) fn take(&self) -> bool {
+        self.0.is_asked.swap(false, Ordering::Acquire)
     }
 }

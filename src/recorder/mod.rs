@@ -89,7 +89,7 @@ pub fn start(
     let writer = Writer {
         store: dependencies.store.clone(),
         dead_letters: DeadLetters {
-            producer: Producer::new(&dependencies.clients, DEAD_LETTER_TIMEOUT)?,
+            producer: Producer::new(&dependencies.clients, DEAD_LETTER_TIMEOUT),
             topic: dependencies.dead_letter_topic.clone(),
             source: dependencies.topic.clone(),
             group_id: dependencies.group_id.clone(),

@@ -1,6 +1,10 @@
 //! A part of the instance that runs on its own: a thread or a task, with a name, an owner and an end.
 
-use std::{io, thread, time::Duration};
+use std::{
+    io,
+    thread::{self, Thread},
+    time::{Duration, Instant},
+};
 
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -11,6 +15,8 @@ pub struct Component {
     name: &'static str,
     stop: CancellationToken,
     ended: CancellationToken,
+    /// `None` of a task.
+    thread: Option<Thread>,
 }
 
 /// A component did not end in the time it was given.
@@ -22,15 +28,15 @@ pub struct Overdue {
 }
 
 impl Component {
-    /// Runs on an OS thread of its own.
+    /// Runs on an OS thread of its own, which is [woken](pause) when it is asked to end.
     pub(crate) fn thread(name: &'static str, run: impl FnOnce(CancellationToken) + Send + 'static) -> io::Result<Self> {
-        let component = Self { name, stop: CancellationToken::new(), ended: CancellationToken::new() };
-        let (stop, ended) = (component.stop.clone(), component.ended.clone().drop_guard());
-        thread::Builder::new().name(name.into()).spawn(move || {
-            let _ended = ended;
-            run(stop);
+        let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
+        let (asked, over) = (stop.clone(), ended.clone().drop_guard());
+        let running = thread::Builder::new().name(name.into()).spawn(move || {
+            let _over = over;
+            run(asked);
         })?;
-        Ok(component)
+        Ok(Self { name, stop, ended, thread: Some(running.thread().clone()) })
     }
 
     /// Runs as a task of the current runtime.
@@ -38,7 +44,7 @@ impl Component {
         name: &'static str,
         run: impl FnOnce(CancellationToken) -> F,
     ) -> Self {
-        let component = Self { name, stop: CancellationToken::new(), ended: CancellationToken::new() };
+        let component = Self { name, stop: CancellationToken::new(), ended: CancellationToken::new(), thread: None };
         let ended = component.ended.clone().drop_guard();
         let run = run(component.stop.clone());
         tokio::spawn(async move {
@@ -58,9 +64,16 @@ impl Component {
         self.ended.cancelled().await;
     }
 
+    fn ask_to_end(&self) {
+        self.stop.cancel();
+        if let Some(thread) = &self.thread {
+            thread.unpark();
+        }
+    }
+
     /// Asks it to end and waits for that.
     pub async fn stop(&self, within: Duration) -> Result<(), Overdue> {
-        self.stop.cancel();
+        self.ask_to_end();
         timeout(within, self.ended.cancelled()).await.map_err(|_| Overdue { component: self.name })
     }
 }
@@ -68,7 +81,15 @@ impl Component {
 /// A component whose owner is gone has nobody to end it.
 impl Drop for Component {
     fn drop(&mut self) {
-        self.stop.cancel();
+        self.ask_to_end();
+    }
+}
+
+/// On a thread of its own: sleeps until then, until it is to end, or until somebody wakes it.
+pub(crate) fn pause(stop: &CancellationToken, until: Instant) {
+    let left = until.saturating_duration_since(Instant::now());
+    if !left.is_zero() && !stop.is_cancelled() {
+        thread::park_timeout(left);
     }
 }
 
@@ -83,6 +104,14 @@ mod tests {
 
         let thread = Component::thread("thread", |_stop| panic!("on purpose")).expect("a thread");
         thread.ended().await;
+
+        let asleep = Component::thread("asleep", |stop| {
+            let until = Instant::now() + Duration::from_secs(3600);
+            while !stop.is_cancelled() {
+                pause(&stop, until);
+            }
+        });
+        assert_eq!(asleep.expect("a thread").stop(Duration::from_secs(60)).await, Ok(()));
 
         let deaf = Component::task("deaf", |_stop| std::future::pending());
         assert_eq!(deaf.stop(Duration::ZERO).await, Err(Overdue { component: "deaf" }));

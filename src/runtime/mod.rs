@@ -4,4 +4,5 @@ mod backoff;
 mod component;
 
 pub use backoff::Backoff;
+pub(crate) use component::pause;
 pub use component::{Component, Overdue};

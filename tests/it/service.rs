@@ -1,6 +1,7 @@
 //! The binary under what production does to it: SIGTERM with many sessions, a hostile stream, secrets in every input.
 
 mod answers;
+mod idle;
 mod leaks;
 mod outsiders;
 mod readers;

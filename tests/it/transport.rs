@@ -179,7 +179,7 @@ impl Server {
             name: "i-1".to_owned(),
             hub: self.hub.clone(),
             revocations: Arc::new(RevocationList::new(self.settings.auth.leeway)),
-            control: Arc::new(ControlWriter::new(&clients, "control").unwrap()),
+            control: Arc::new(ControlWriter::new(&clients, "control")),
             store: StoreHandle::open().0,
             guard: Guard::new(None, self.address),
         };

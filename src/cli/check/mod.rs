@@ -129,7 +129,7 @@ impl Check {
     async fn check(&self, settings: &Settings, signer: &Signer, plan: Plan) -> Result<Report, CommandError> {
         let mut signals = Signals::listen().map_err(CommandError::failed)?;
         let clients = KafkaClients::new(&settings.kafka)?;
-        let producer = Producer::new(&clients, DELIVERY_TIMEOUT).map_err(CommandError::failed)?;
+        let producer = Producer::new(&clients, DELIVERY_TIMEOUT);
         let run = self.start(signer, plan, producer, settings.kafka.topic.clone());
         let outcome = tokio::select! {
             outcome = self.judge(&run) => outcome,

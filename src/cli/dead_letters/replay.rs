@@ -61,7 +61,7 @@ impl Replay {
         let replays: Replays = replays.into_iter().map(|replay| (replay.record, replay)).collect();
         let epochs = sources.store.progress(topic, i64::MAX).await.map_err(CommandError::failed)?.progress;
         let epochs = epochs.iter().map(|progress| (progress.partition, progress.epoch())).collect();
-        let producer = Producer::new(&sources.clients, DELIVERY_TIMEOUT).map_err(CommandError::failed)?;
+        let producer = Producer::new(&sources.clients, DELIVERY_TIMEOUT);
         let sending = Sending { sources, producer, epochs, again: self.again };
 
         let mut dead_letters = sources.dead_letters()?;

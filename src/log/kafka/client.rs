@@ -20,6 +20,10 @@ use super::{
 };
 use crate::config::{self, SettingsError};
 
+/// How long a broker keeps a question that it has no records for. It answers at once when some come, so only being told that
+/// there are none takes longer.
+const LONG_WAIT: &[(&str, &str)] = &[("fetch.wait.max.ms", "500")];
+
 /// Makes clients for the brokers of the settings.
 #[derive(Debug, Clone)]
 pub struct KafkaClients {
@@ -121,6 +125,7 @@ impl KafkaClients {
     fn fanout(&self) -> ClientConfig {
         let mut config = self.consumer();
         config.set("group.id", format!("{}.fanout", self.group_id));
+        self.unless_given(&mut config, LONG_WAIT);
         config
     }
 
@@ -128,6 +133,7 @@ impl KafkaClients {
     fn control(&self) -> ClientConfig {
         let mut config = self.consumer();
         config.set("group.id", format!("{}.control", self.group_id)).set("auto.offset.reset", "earliest");
+        self.unless_given(&mut config, LONG_WAIT);
         config
     }
 

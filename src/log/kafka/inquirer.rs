@@ -4,16 +4,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    thread,
     time::{Duration, Instant},
 };
-
-use rdkafka::{
-    ClientConfig, Offset, TopicPartitionList,
-    consumer::Consumer,
-    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
-};
-use tokio_util::sync::CancellationToken;
 
 use super::{
     KafkaClients,
@@ -23,11 +15,14 @@ use super::{
     repeats::Repeats,
     rights::Right,
 };
+use rdkafka::{
+    ClientConfig, Offset, TopicPartitionList,
+    consumer::Consumer,
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
+};
 
 /// How long one answer may take.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(3);
-/// How soon it is noticed that there is nothing more to ask.
-pub(crate) const STOP_INTERVAL: Duration = Duration::from_millis(100);
 /// How often the same trouble is mentioned.
 const REMINDER_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -219,16 +214,5 @@ impl Inquirer {
                 "the brokers do not tell about the topic; still asking"
             );
         }
-    }
-}
-
-/// Sleeps until then, or until it is time to stop.
-pub(crate) fn pause(stop: &CancellationToken, until: Instant) {
-    while !stop.is_cancelled() {
-        let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return;
-        }
-        thread::sleep(left.min(STOP_INTERVAL));
     }
 }

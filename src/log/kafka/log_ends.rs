@@ -14,16 +14,18 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     KafkaClients, StartError,
-    inquirer::{Inquirer, Place, STOP_INTERVAL, pause},
+    inquirer::{Inquirer, Place},
 };
 use crate::{
     config,
     log::view::{LogEndViews, LogEnds},
-    runtime::Component,
+    runtime::{Component, pause},
 };
 
 /// How often the ends are asked for.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// How soon they are asked for again where answers take long.
+const BREATH: Duration = Duration::from_millis(100);
 
 /// Starts watching.
 pub fn start(clients: &KafkaClients, settings: &config::Kafka) -> Result<(Component, LogEndViews), StartError> {
@@ -49,7 +51,10 @@ impl Watcher {
             let begun = Instant::now();
             self.inquirer.serve();
             self.look();
-            pause(stop, (begun + self.interval).max(Instant::now() + STOP_INTERVAL));
+            let next = (begun + self.interval).max(Instant::now() + BREATH);
+            while !stop.is_cancelled() && Instant::now() < next {
+                pause(stop, next);
+            }
         }
     }
 

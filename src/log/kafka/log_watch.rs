@@ -5,10 +5,7 @@
 
 use std::{
     io,
-    sync::{
-        Arc,
-        mpsc::{self, RecvTimeoutError},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -18,14 +15,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     KafkaClients, compaction,
-    inquirer::{Inquirer, Place, STOP_INTERVAL, pause},
+    inquirer::{Inquirer, Place},
     reach::is_silence,
     topics::Topics,
 };
 use crate::{
     config,
     log::view::{LogView, LogViews, LookNow, Watermarks},
-    runtime::Component,
+    runtime::{Component, pause},
 };
 
 /// How often the topic is looked at.
@@ -34,9 +31,9 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// Starts watching.
 pub fn start(clients: &KafkaClients, settings: &config::Kafka) -> Result<(Component, LogViews, LookNow), StartError> {
     let inquirer = Inquirer::new(clients.clone(), clients.inquirer(), "log-watch", &settings.topic)?;
-    let topics = Topics::new(clients)?;
+    let topics = Topics::new(clients);
     let (views, receiver) = watch::channel(None);
-    let (look_now, asked) = mpsc::sync_channel(1);
+    let look_now = LookNow::default();
     let compaction = compaction::Answer::default();
     let watcher = Watcher {
         inquirer,
@@ -48,12 +45,12 @@ pub fn start(clients: &KafkaClients, settings: &config::Kafka) -> Result<(Compon
         // What is stale is told by looks, which have to be newer than that.
         interval: INTERVAL.min(settings.stale_after / 4),
     };
-    let (runtime, topic) = (Handle::current(), settings.topic.clone());
+    let (runtime, topic, asked) = (Handle::current(), settings.topic.clone(), look_now.clone());
     let component = Component::thread("log-watch", move |stop| {
         runtime.spawn(stop.clone().run_until_cancelled_owned(compaction::ask(topics, topic, compaction)));
         watcher.run(&stop, &asked);
     })?;
-    Ok((component, receiver, LookNow(look_now)))
+    Ok((component, receiver, look_now))
 }
 
 /// A part of the room could not be started.
@@ -68,14 +65,9 @@ pub enum StartError {
 }
 
 /// Waits for the next look: it is due, somebody asks, or it is time to stop.
-fn wait(stop: &CancellationToken, asked: &mpsc::Receiver<()>, next: Instant) {
-    while !stop.is_cancelled() {
-        match asked.recv_timeout(STOP_INTERVAL) {
-            Ok(()) => return,
-            Err(RecvTimeoutError::Disconnected) => return pause(stop, next),
-            Err(RecvTimeoutError::Timeout) if Instant::now() >= next => return,
-            Err(RecvTimeoutError::Timeout) => {}
-        }
+fn wait(stop: &CancellationToken, asked: &LookNow, next: Instant) {
+    while !stop.is_cancelled() && !asked.take() && Instant::now() < next {
+        pause(stop, next);
     }
 }
 
@@ -91,7 +83,8 @@ struct Watcher {
 
 impl Watcher {
     /// Inputs: the clock, [`LookNow`], stop.
-    fn run(mut self, stop: &CancellationToken, asked: &mpsc::Receiver<()>) {
+    fn run(mut self, stop: &CancellationToken, asked: &LookNow) {
+        asked.wakes_me();
         while !stop.is_cancelled() {
             let begun = Instant::now();
             self.inquirer.serve();

@@ -18,8 +18,11 @@ use rdkafka::{
 
 use crate::domain::Timestamp;
 
-/// The longest sleep: an event of the client that is no record may hide the next one's arrival.
-const NAP: Duration = Duration::from_millis(10);
+/// The longest sleep: whoever polls is asked for other things, too.
+const NAP: Duration = Duration::from_millis(250);
+/// Polls before a sleep. Each takes one event of the client, and only the first to come wakes the thread; those that are no
+/// record hide what lies behind them.
+const POLLS: usize = 4;
 
 /// How far the wall clock may be set back before clients are made anew. What sleeps so long too long does no harm.
 const HARMLESS: Duration = Duration::from_secs(5);
@@ -50,25 +53,26 @@ pub(crate) fn wake_me<C: ConsumerContext + 'static>(consumer: &mut BaseConsumer<
     consumer.set_nonempty_callback(move || me.unpark());
 }
 
-/// The next record or error; `None` if none came in time.
+/// The next record or error; `None` if none came in time, or if the thread was woken for something else.
 pub(crate) fn poll<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
     timeout: Duration,
 ) -> Option<KafkaResult<BorrowedMessage<'_>>> {
-    let mut until = None;
-    loop {
-        let polled = consumer.poll(Duration::ZERO);
-        // Most polls end here, without a look at the clock.
-        if polled.is_some() || timeout.is_zero() {
-            return polled;
-        }
-        let now = Instant::now();
-        let left = until.get_or_insert(now + timeout).saturating_duration_since(now);
-        if left.is_zero() {
-            return None;
-        }
-        thread::park_timeout(left.min(NAP));
+    let polled = consumer.poll(Duration::ZERO);
+    // Most polls end here.
+    if polled.is_some() || timeout.is_zero() {
+        return polled;
     }
+    if let Some(polled) = poll_on(consumer) {
+        return Some(polled);
+    }
+    thread::park_timeout(timeout.min(NAP));
+    poll_on(consumer)
+}
+
+/// Polls, a few times over.
+fn poll_on<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> Option<KafkaResult<BorrowedMessage<'_>>> {
+    (0..POLLS).find_map(|_| consumer.poll(Duration::ZERO))
 }
 
 /// Wakes the client's own thread, which then sees what is due. To be called some times a second.

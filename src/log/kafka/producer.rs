@@ -1,8 +1,8 @@
 //! Produces records: what `ordercast publish` and the demo send, and dead letters.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::{Duration, Instant},
 };
 
 use rdkafka::{
@@ -19,11 +19,22 @@ use super::{
     rights::{MissingRight, Right},
 };
 
-/// A producer. A record it has delivered is in the log on as many brokers as the topic asks for.
+/// A client that nobody has used for this long is given back: one that waits wakes ten times a second, and spins.
+const IDLE_LIFE: Duration = Duration::from_secs(60);
+
+/// A producer. A record it has delivered is in the log on as many brokers as the topic asks for. Has a client only while it is
+/// in use.
 pub struct Producer {
-    inner: Mutex<Arc<Client>>,
+    lent: Arc<Mutex<Lent>>,
     config: ClientConfig,
     clients: KafkaClients,
+}
+
+/// The client in use.
+#[derive(Default)]
+struct Lent {
+    client: Option<Arc<Client>>,
+    used_at: Option<Instant>,
 }
 
 /// librdkafka's producer, which is closed on a thread of its own, whoever is the last to have it.
@@ -87,11 +98,11 @@ pub enum ProduceError {
 }
 
 impl Producer {
-    /// Makes a producer that gives up on a record after `delivery_timeout`. Connects later.
-    pub fn new(clients: &KafkaClients, delivery_timeout: Duration) -> Result<Self, KafkaError> {
+    /// Makes a producer that gives up on a record after `delivery_timeout`. Connects when the first one is sent.
+    pub fn new(clients: &KafkaClients, delivery_timeout: Duration) -> Self {
         let mut config = clients.producer();
         config.set("message.timeout.ms", delivery_timeout.as_millis().to_string());
-        Ok(Self { inner: Mutex::new(Client::new(&config, clients)?), config, clients: clients.clone() })
+        Self { lent: Arc::default(), config, clients: clients.clone() }
     }
 
     /// Produces a record and waits until it is delivered.
@@ -124,13 +135,13 @@ impl Producer {
         headers: Option<OwnedHeaders>,
     ) -> Result<Delivered, ProduceError> {
         let record = FutureRecord { topic, partition, payload: value, key, timestamp, headers };
-        let client = self.inner.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let client = self.client().map_err(ProduceError::Failed)?;
         match client.get().send(record, Duration::ZERO).await {
             Ok(delivery) => Ok(Delivered { partition: delivery.partition, offset: delivery.offset }),
             Err((error, _)) => {
                 let fatal = client.get().client().fatal_error().map(|(code, _)| KafkaError::MessageProduction(code));
                 if fatal.is_some() {
-                    self.replace(&client);
+                    self.give_up(&client);
                 }
                 let is_consequence = error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal);
                 Err(self.refusal(topic, fatal.filter(|_| is_consequence).unwrap_or(error)))
@@ -138,17 +149,24 @@ impl Producer {
         }
     }
 
+    /// The client; a new one, where there is none.
+    fn client(&self) -> KafkaResult<Arc<Client>> {
+        let mut lent = lock(&self.lent);
+        lent.used_at = Some(Instant::now());
+        if let Some(client) = &lent.client {
+            return Ok(client.clone());
+        }
+        let client = Client::new(&self.config, &self.clients)?;
+        lent.client = Some(client.clone());
+        tokio::spawn(give_back(Arc::downgrade(&self.lent), IDLE_LIFE));
+        Ok(client)
+    }
+
     /// A client that has met a fatal error (no right to write anywhere is one) sends nothing any more, whatever is granted:
-    /// another takes its place.
-    fn replace(&self, broken: &Arc<Client>) {
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        if !Arc::ptr_eq(&inner, broken) {
-            return;
-        }
-        match Client::new(&self.config, &self.clients) {
-            Ok(client) => *inner = client,
-            Err(error) => tracing::error!(%error, "the kafka client that produces could not be made anew"),
-        }
+    /// another takes its place when it is needed.
+    fn give_up(&self, broken: &Arc<Client>) {
+        let mut lent = lock(&self.lent);
+        lent.client.take_if(|client| Arc::ptr_eq(client, broken));
     }
 
     fn refusal(&self, topic: &str, error: KafkaError) -> ProduceError {
@@ -169,6 +187,23 @@ impl Producer {
                 ProduceError::NoAnswer(self.clients.why_silent())
             }
             _ => ProduceError::Failed(error),
+        }
+    }
+}
+
+fn lock(lent: &Mutex<Lent>) -> MutexGuard<'_, Lent> {
+    lent.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes the client back once it was not used for so long. Who is still using it keeps it for as long as that takes.
+async fn give_back(lent: Weak<Mutex<Lent>>, idle_life: Duration) {
+    loop {
+        tokio::time::sleep(idle_life).await;
+        let Some(lent) = lent.upgrade() else { return };
+        let mut lent = lock(&lent);
+        if lent.used_at.is_none_or(|used_at| used_at.elapsed() >= idle_life) {
+            lent.client = None;
+            return;
         }
     }
 }
@@ -199,5 +234,38 @@ impl ProduceError {
                     | Code::PolicyViolation
             )
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::{self, Sources, variable},
+        log::kafka::embedded::EmbeddedBroker,
+    };
+
+    fn clients_of(broker: &EmbeddedBroker) -> KafkaClients {
+        let environment = [(variable("kafka.brokers"), broker.brokers().join(","))].into();
+        let settings = config::load(&Sources { environment, ..Sources::default() }, &[]).unwrap();
+        KafkaClients::new(&settings.kafka).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_producer_has_a_client_only_while_it_is_in_use() {
+        let broker = EmbeddedBroker::start("orders", "dead", "control").unwrap();
+        let producer = Producer::new(&clients_of(&broker), Duration::from_secs(60));
+        let lent = Arc::downgrade(&producer.lent);
+        let is_lent = || lock(&producer.lent).client.is_some();
+        assert!(!is_lent());
+        for offset in 0..3 {
+            let record = Outgoing { value: Some(b"x"), partition: Some(0), ..Outgoing::default() };
+            assert_eq!(producer.produce("orders", &record).await, Ok(Delivered { partition: 0, offset }));
+            assert!(is_lent());
+            // Who uses it has it for as long as that takes.
+            let in_use = producer.client().unwrap();
+            give_back(lent.clone(), Duration::ZERO).await;
+            assert!(!is_lent() && in_use.get().client().fatal_error().is_none());
+        }
     }
 }

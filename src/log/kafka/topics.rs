@@ -1,6 +1,6 @@
 //! The topics that `ordercast migrate` prepares, and what is asked of the source topic.
 
-use std::time::Duration;
+use std::{ops::Deref, time::Duration};
 
 use rdkafka::{
     admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication},
@@ -56,17 +56,35 @@ pub enum TopicError {
     },
 }
 
-/// Asks and orders what concerns topics as a whole.
+/// Asks and orders what concerns topics as a whole. Makes a client for each question: there are few, and a client that waits for
+/// the next one is never quite idle.
 pub struct Topics {
-    admin: Option<AdminClient<ClientEvents>>,
     clients: KafkaClients,
+}
+
+/// A client for one question, which is closed on a thread of its own.
+struct Admin(Option<AdminClient<ClientEvents>>);
+
+impl Deref for Admin {
+    type Target = AdminClient<ClientEvents>;
+
+    fn deref(&self) -> &Self::Target {
+        self.0.as_ref().expect("it is taken out only when this is dropped")
+    }
+}
+
+impl Drop for Admin {
+    fn drop(&mut self) {
+        if let Some(admin) = self.0.take() {
+            retire(admin);
+        }
+    }
 }
 
 impl Topics {
     /// Connects later.
-    pub fn new(clients: &KafkaClients) -> Result<Self, KafkaError> {
-        let admin = create(&clients.inquirer(), clients.events("admin"))?;
-        Ok(Self { admin: Some(admin), clients: clients.clone() })
+    pub fn new(clients: &KafkaClients) -> Self {
+        Self { clients: clients.clone() }
     }
 
     /// Makes the dead-letter topic if it is missing: as many replicas as the cluster's default, one partition, records
@@ -94,7 +112,7 @@ impl Topics {
 
     async fn create(&self, topic: &NewTopic<'_>) -> Result<Prepared, TopicError> {
         use RDKafkaErrorCode as Code;
-        let made = self.admin().create_topics([topic], &within(TIMEOUT)).await.map_err(|error| self.unasked(error))?;
+        let made = self.admin()?.create_topics([topic], &within(TIMEOUT)).await.map_err(|error| self.unasked(error))?;
         match made.into_iter().next() {
             Some(Err((_, Code::TopicAlreadyExists))) => Ok(Prepared::Existing),
             // An administrator may have made it for one who must not.
@@ -122,7 +140,7 @@ impl Topics {
 
     /// The error with which a topic is listed, if it is with one; `None`: no answer.
     fn standing(&self, topic: &str) -> Option<Option<RDKafkaErrorCode>> {
-        let metadata = self.admin().inner().fetch_metadata(Some(topic), TIMEOUT).ok()?;
+        let metadata = self.admin().ok()?.inner().fetch_metadata(Some(topic), TIMEOUT).ok()?;
         let found = metadata.topics().iter().find(|found| found.name() == topic)?;
         Some(found.error().map(RDKafkaErrorCode::from))
     }
@@ -166,21 +184,13 @@ impl Topics {
     /// One setting of a topic; `None` if there is no such topic or setting, or it must not be read.
     async fn config(&self, topic: &str, name: &str, timeout: Duration) -> Result<Option<String>, KafkaError> {
         let asked = [&ResourceSpecifier::Topic(topic)];
-        let described = self.admin().describe_configs(asked, &within(timeout)).await?;
+        let described = self.admin()?.describe_configs(asked, &within(timeout)).await?;
         let config = described.into_iter().next().and_then(Result::ok);
         Ok(config.and_then(|config| config.get(name).and_then(|entry| entry.value.clone())))
     }
 
-    fn admin(&self) -> &AdminClient<ClientEvents> {
-        self.admin.as_ref().expect("it is taken out only when this is dropped")
-    }
-}
-
-impl Drop for Topics {
-    fn drop(&mut self) {
-        if let Some(admin) = self.admin.take() {
-            retire(admin);
-        }
+    fn admin(&self) -> Result<Admin, KafkaError> {
+        Ok(Admin(Some(create(&self.clients.inquirer(), self.clients.events("admin"))?)))
     }
 }
 

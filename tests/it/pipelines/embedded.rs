@@ -34,7 +34,7 @@ async fn the_embedded_broker_carries_events_and_a_second_one_goes_on_with_the_fi
         if life == 2 {
             screen.until("A-1", Some("created")).await;
         }
-        let producer = Producer::new(&KafkaClients::new(&settings.kafka).unwrap(), Duration::from_secs(10)).unwrap();
+        let producer = Producer::new(&KafkaClients::new(&settings.kafka).unwrap(), Duration::from_secs(10));
         let sent = value("A-1", status, life);
         let record = Outgoing { key: Some(b"A-1"), value: Some(sent.as_bytes()), ..Outgoing::default() };
         producer.produce("order-status", &record).await.unwrap();

@@ -116,7 +116,7 @@ pub(super) fn settings(brokers: &str, topic: &str, others: &[(&'static str, &str
 /// Makes the dead-letter topic of a topic as `ordercast migrate` does.
 pub(super) async fn with_dead_letters(brokers: &str, topic: &Topic) -> Topic {
     let settings = settings(brokers, topic.name(), &[]);
-    let topics = topics::Topics::new(&KafkaClients::new(&settings.kafka).unwrap()).unwrap();
+    let topics = topics::Topics::new(&KafkaClients::new(&settings.kafka).unwrap());
     assert_eq!(topics.prepare_dead_letters(&settings.kafka).await.unwrap(), topics::Prepared::Created);
     assert_eq!(topics.prepare_dead_letters(&settings.kafka).await.unwrap(), topics::Prepared::Existing);
     Topic::existing(brokers, &settings.kafka.dead_letter_topic)

@@ -103,8 +103,8 @@ impl World {
         };
         ordercast::store::connect(&self.database.url(), limits).unwrap().migrate().await.unwrap();
         let clients = KafkaClients::new(&settings.kafka).unwrap();
-        Topics::new(&clients).unwrap().prepare_dead_letters(&settings.kafka).await.unwrap();
-        Topics::new(&clients).unwrap().prepare_control(&settings.kafka).await.unwrap();
+        Topics::new(&clients).prepare_dead_letters(&settings.kafka).await.unwrap();
+        Topics::new(&clients).prepare_control(&settings.kafka).await.unwrap();
     }
 
     /// Starts an instance and waits until it is ready.

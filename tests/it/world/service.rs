@@ -67,6 +67,19 @@ impl Service {
         line.trim().trim_end_matches("kB").trim().parse().unwrap()
     }
 
+    /// How often each of its threads has given its core back to wait for something, by its name and number.
+    pub fn waits_of_threads(&self) -> HashMap<String, u64> {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.served.pid())).unwrap();
+        let waits = threads.filter_map(|thread| {
+            // One that has ended has no figures.
+            let status = fs::read_to_string(thread.unwrap().path().join("status")).ok()?;
+            let field = |field: &str| status.lines().find_map(|line| line.strip_prefix(field)).map(str::trim);
+            let name = format!("{} {}", field("Name:")?, field("Pid:")?);
+            Some((name, field("voluntary_ctxt_switches:")?.parse().ok()?))
+        });
+        waits.collect()
+    }
+
     /// Files and sockets it has open.
     pub fn open_files(&self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.served.pid())).unwrap().count()
