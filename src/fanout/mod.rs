@@ -215,13 +215,14 @@ impl Fanout {
         let mut timeout = self.unless_quiet(POLL_TIMEOUT);
         let Self { reader, state, dependencies, gathered_at, .. } = self;
         let mut seen = Vec::new();
-        let received_at = Timestamp::now();
+        let mut received_at = Timestamp::now();
         while seen.len() < BATCH_RECORDS
             && let Some(polled) = reader.poll(timeout)
         {
             if !timeout.is_zero() {
                 timeout = Duration::ZERO;
                 gather(gathered_at);
+                received_at = Timestamp::now();
             }
             match polled {
                 Polled::Record(record) => {

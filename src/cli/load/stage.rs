@@ -162,9 +162,8 @@ impl Stage {
 
     async fn refuse_a_topic_that_is_missing(&self) -> Result<(), Stop> {
         let (clients, topic) = (self.clients.clone(), self.plan.kafka.topic.clone());
-        let asked = move || Topics::new(&clients).map(|topics| topics.is_missing(&topic));
-        let missing = tokio::task::spawn_blocking(asked).await.map_err(CommandError::failed)?;
-        if missing.map_err(CommandError::failed)? {
+        let asked = move || Topics::new(&clients).is_missing(&topic);
+        if tokio::task::spawn_blocking(asked).await.map_err(CommandError::failed)? {
             let topic = &self.plan.kafka.topic;
             return Err(Stop::Failed(CommandError::Failed(format!("there is no topic {topic}: --topic"))));
         }
