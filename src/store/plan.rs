@@ -4,11 +4,11 @@
 
 use std::collections::BTreeSet;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use super::{
     Applied, Batch, PartitionBatch, RejectedEvent, StoreError,
-    rows::{MarkerRow, OrderRow, ViewerRow},
+    rows::{MarkerRow, MovedRow, OrderRow, ViewerRow},
 };
 use crate::domain::{
     Epoch, History, Known, OrderEvent, OrderId, OrderState, Progress, Stamp, Verdict, Version, VersionKind,
@@ -32,6 +32,8 @@ pub(super) struct Plan {
     pub(super) unmarked: Vec<String>,
     /// Markers that come.
     pub(super) marked: Vec<MarkerRow>,
+    /// Viewers whose lists have the order elsewhere now. Where such a row is not where it should be, it is made.
+    pub(super) moved: Vec<MovedRow>,
     pub(super) hidden: Vec<ViewerRow>,
     pub(super) shown: Vec<ViewerRow>,
     /// Orders that are terminal now, or not any more, by other settings.
@@ -141,6 +143,7 @@ impl Plan {
             }
         }
         // By order, then user: the order of the lists above, and the same in every recorder.
+        plan.moved.sort_unstable();
         plan.hidden.sort_unstable();
         plan.shown.sort_unstable();
         Ok(plan)
@@ -183,11 +186,21 @@ impl Plan {
 
     /// Whoever is named has the order in its place by when it changed.
     pub(super) fn change_viewers(&mut self, old: Option<&OrderState>, new: Option<&OrderState>) {
-        let unordered = old.filter(|old| !old.terminal).into_iter().flat_map(ViewerRow::unordered);
-        let old: BTreeSet<ViewerRow> = old.into_iter().flat_map(ViewerRow::of).chain(unordered).collect();
-        let new: BTreeSet<ViewerRow> = new.into_iter().flat_map(ViewerRow::of).collect();
-        self.hidden.extend(old.difference(&new).cloned());
-        self.shown.extend(new.difference(&old).cloned());
+        let rows = |state: Option<&OrderState>| state.into_iter().flat_map(ViewerRow::of).collect::<Vec<_>>();
+        let (before, after) = (rows(old), rows(new));
+        let places: HashMap<&str, i64> = after.iter().map(|row| (row.user_id.as_str(), row.terminal_at)).collect();
+        let listed: HashSet<&str> = before.iter().map(|row| row.user_id.as_str()).collect();
+        let is_gone = |row: &ViewerRow| !places.contains_key(row.user_id.as_str());
+        self.hidden.extend(old.filter(|old| !old.terminal).into_iter().flat_map(ViewerRow::unordered).filter(is_gone));
+        self.shown.extend(after.iter().filter(|row| !listed.contains(row.user_id.as_str())).cloned());
+        for from in &before {
+            // A row that moves costs the database half of what one that goes and one that comes do.
+            match places.get(from.user_id.as_str()) {
+                Some(to) if *to == from.terminal_at => {}
+                Some(to) => self.moved.push(MovedRow { from: from.clone(), to: *to }),
+                None => self.hidden.push(from.clone()),
+            }
+        }
     }
 }
 

@@ -52,6 +52,26 @@ pub(super) struct ViewerRow {
     pub(super) terminal_at: i64,
 }
 
+/// A row of `order_viewers` that goes to another place in its list.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct MovedRow {
+    pub(super) from: ViewerRow,
+    /// Its `terminal_at` from now on.
+    pub(super) to: i64,
+}
+
+impl MovedRow {
+    /// The row as it is afterwards.
+    pub(super) fn moved(&self) -> ViewerRow {
+        ViewerRow { terminal_at: self.to, ..self.from.clone() }
+    }
+
+    /// The same as earlier versions may have written it.
+    pub(super) fn unordered(&self) -> ViewerRow {
+        ViewerRow { terminal_at: i64::MAX, ..self.from.clone() }
+    }
+}
+
 /// Lies so far above every moment that what is at least half of it belongs to an order that has not ended.
 pub(super) const OPEN: i64 = 1 << 62;
 

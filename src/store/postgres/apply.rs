@@ -33,9 +33,15 @@ const LOCK_MARKERS: &str = "
     select order_id, version_number, version_epoch, epoch, partition, log_offset
     from erased_orders where order_id = any($1) order by order_id for update";
 
+/// What a batch touches it names by keys, so every row is had by its index. The planner, asked about hundreds of keys at once, takes
+/// tables of some ten thousand rows for short enough to be read whole instead, several times for each batch.
+const BY_INDEX: &str =
+    "set local enable_seqscan = off; set local enable_hashjoin = off; set local enable_mergejoin = off";
+
 /// Locks are taken in one order everywhere, so that two recorders wait for each other but never in a circle: progress
 /// by partition, then orders by id.
 pub(super) async fn apply(connection: &mut PgConnection, batch: &Batch) -> Result<Applied, StoreError> {
+    connection.execute(BY_INDEX).await?;
     let partitions: Vec<i32> = batch.partitions.iter().map(|part| part.partition).collect();
     let stored: Vec<ProgressRow> = query_as(LOCK_PROGRESS)
         .persistent(false)

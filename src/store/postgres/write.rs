@@ -11,7 +11,7 @@ use crate::store::{
     Batch, StoreError,
     dead_letters::DeadLetterRow,
     plan::Plan,
-    rows::{MarkerRow, OrderRow, ViewerRow},
+    rows::{MarkerRow, MovedRow, OrderRow, ViewerRow},
 };
 
 const PROGRESS: &str = "
@@ -57,6 +57,11 @@ const INSERT_MARKERS: &str = "
 const DELETE_VIEWERS: &str = "
     delete from order_viewers v
     using unnest($1::text[], $2::bigint[], $3::text[]) as n (user_id, terminal_at, order_id)
+    where v.user_id = n.user_id and v.terminal_at = n.terminal_at and v.order_id = n.order_id";
+
+const MOVE_VIEWERS: &str = "
+    update order_viewers v set terminal_at = n.moved_to
+    from unnest($1::text[], $2::bigint[], $3::text[], $4::bigint[]) as n (user_id, terminal_at, order_id, moved_to)
     where v.user_id = n.user_id and v.terminal_at = n.terminal_at and v.order_id = n.order_id";
 
 const INSERT_VIEWERS: &str = "
@@ -111,6 +116,9 @@ pub(super) async fn plan(connection: &mut PgConnection, plan: &Plan) -> Result<(
     }
     if !plan.marked.is_empty() {
         markers(connection, &plan.marked).await?;
+    }
+    if !plan.moved.is_empty() {
+        moved(connection, &plan.moved).await?;
     }
     if !plan.hidden.is_empty() {
         viewers(connection, DELETE_VIEWERS, &plan.hidden).await?;
@@ -188,6 +196,25 @@ async fn viewers(connection: &mut PgConnection, statement: &'static str, rows: &
         .execute(connection)
         .await?;
     Ok(done.rows_affected())
+}
+
+async fn moved(connection: &mut PgConnection, rows: &[MovedRow]) -> sqlx::Result<()> {
+    let done = query(MOVE_VIEWERS)
+        .persistent(false)
+        .bind(rows.iter().map(|row| row.from.user_id.as_str()).bind_iter())
+        .bind(rows.iter().map(|row| row.from.terminal_at).bind_iter())
+        .bind(rows.iter().map(|row| row.from.order_id.as_str()).bind_iter())
+        .bind(rows.iter().map(|row| row.to).bind_iter())
+        .execute(&mut *connection)
+        .await?;
+    if done.rows_affected() != rows.len() as u64 {
+        // An earlier version had them elsewhere, or nowhere.
+        let unordered: Vec<ViewerRow> = rows.iter().map(MovedRow::unordered).collect();
+        let moved: Vec<ViewerRow> = rows.iter().map(MovedRow::moved).collect();
+        viewers(connection, DELETE_VIEWERS, &unordered).await?;
+        viewers(connection, INSERT_MISSING_VIEWERS, &moved).await?;
+    }
+    Ok(())
 }
 
 pub(super) async fn progress(connection: &mut PgConnection, batch: &Batch) -> sqlx::Result<()> {

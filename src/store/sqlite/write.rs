@@ -8,7 +8,7 @@ use crate::store::{
     Batch, StoreError,
     dead_letters::DeadLetterRow,
     plan::Plan,
-    rows::{OrderRow, ViewerRow},
+    rows::{MovedRow, OrderRow, ViewerRow},
 };
 
 const PROGRESS: &str = "
@@ -38,6 +38,9 @@ const INSERT_MARKER: &str = "
     values (?1, ?2, ?3, ?4, ?5, ?6)";
 
 const DELETE_VIEWER: &str = "delete from order_viewers where user_id = ?1 and terminal_at = ?2 and order_id = ?3";
+
+const MOVE_VIEWER: &str = "
+    update or replace order_viewers set terminal_at = ?4 where user_id = ?1 and terminal_at = ?2 and order_id = ?3";
 
 const INSERT_VIEWER: &str = "
     insert into order_viewers (user_id, terminal_at, order_id) values (?1, ?2, ?3) on conflict do nothing";
@@ -82,6 +85,9 @@ pub(super) async fn plan(connection: &mut SqliteConnection, plan: &Plan) -> Resu
             .bind(row.log_offset)
             .execute(&mut *connection)
             .await?;
+    }
+    for row in &plan.moved {
+        moved(connection, row).await?;
     }
     for row in &plan.hidden {
         viewer(connection, DELETE_VIEWER, row).await?;
@@ -129,6 +135,17 @@ async fn order(connection: &mut SqliteConnection, statement: &'static str, row: 
 
 async fn viewer(connection: &mut SqliteConnection, statement: &'static str, row: &ViewerRow) -> sqlx::Result<()> {
     query(statement).bind(&row.user_id).bind(row.terminal_at).bind(&row.order_id).execute(connection).await?;
+    Ok(())
+}
+
+async fn moved(connection: &mut SqliteConnection, row: &MovedRow) -> sqlx::Result<()> {
+    let ViewerRow { user_id, terminal_at, order_id } = &row.from;
+    let moving = query(MOVE_VIEWER).bind(user_id).bind(terminal_at).bind(order_id).bind(row.to);
+    if moving.execute(&mut *connection).await?.rows_affected() == 0 {
+        // An earlier version had it elsewhere, or nowhere.
+        viewer(connection, DELETE_VIEWER, &row.unordered()).await?;
+        viewer(connection, INSERT_VIEWER, &row.moved()).await?;
+    }
     Ok(())
 }
 

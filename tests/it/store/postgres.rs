@@ -1,5 +1,6 @@
 //! What PostgreSQL alone has to show: locks, plans of its planner, and a network between.
 
+mod batches;
 mod encoding;
 mod locks;
 mod network;
