@@ -12,7 +12,7 @@ use crate::{
     fanout,
     hub::Hub,
     log::{
-        Policies,
+        Policies, hand_over,
         kafka::{KafkaClients, log_ends, log_watch},
         progress::ProgressViews,
     },
@@ -50,6 +50,7 @@ impl Pipelines {
             tail_grace: app.settings.hub.tail_grace,
         });
         let (halts, halts_seen) = watch::channel(Halts::new());
+        let (giver, taker) = hand_over::channel();
         let (writer, recorder) = recorder::start(
             recorder::RecorderDependencies {
                 clients: clients.clone(),
@@ -66,6 +67,7 @@ impl Pipelines {
                 stale_after: kafka.stale_after,
                 metrics: app.metrics.clone(),
             },
+            taker,
             halts,
         )?;
         let recording = coverage::start(coverage::CoverageDependencies {
@@ -85,20 +87,23 @@ impl Pipelines {
             writer: control_writer,
             metrics: app.metrics.control.clone(),
         })?;
-        let (fanout, status) = fanout::start(fanout::FanoutDependencies {
-            clients,
-            topic: kafka.topic.clone(),
-            decoder: app.decoder.clone(),
-            hub: app.hub.clone(),
-            log,
-            ends,
-            progress: progress_views.clone(),
-            halts: halts_seen,
-            policies,
-            tail_bytes: app.settings.hub.tail_bytes,
-            stale_after: kafka.stale_after,
-            metrics: app.metrics.clone(),
-        })?;
+        let (fanout, status) = fanout::start(
+            fanout::FanoutDependencies {
+                clients,
+                topic: kafka.topic.clone(),
+                decoder: app.decoder.clone(),
+                hub: app.hub.clone(),
+                log,
+                ends,
+                progress: progress_views.clone(),
+                halts: halts_seen,
+                policies,
+                tail_bytes: app.settings.hub.tail_bytes,
+                stale_after: kafka.stale_after,
+                metrics: app.metrics.clone(),
+            },
+            giver,
+        )?;
         let snapshots = snapshots::start(snapshots::SnapshotDependencies {
             store: app.store.clone(),
             topic: kafka.topic.clone(),

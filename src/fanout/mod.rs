@@ -24,12 +24,13 @@ use self::{
 use crate::{
     domain::{
         Halts, OrderEvent, Timestamp,
-        decode::{Decoder, LogContext},
+        decode::{Decoded, Decoder, LogContext, Refusal},
     },
     hub::{Hub, SharedHub},
     log::{
         Policies,
         freshness::{self, Proofs},
+        hand_over::Giver,
         kafka::{
             KafkaClients, StartError,
             reader::{From, Polled, Reader},
@@ -95,8 +96,8 @@ pub struct FanoutStatus {
     pub staleness: watch::Receiver<Staleness>,
 }
 
-/// Starts the fanout.
-pub fn start(dependencies: FanoutDependencies) -> Result<(Component, FanoutStatus), StartError> {
+/// Starts the fanout. What it reads it offers to the recorder of this instance by `giver`.
+pub fn start(dependencies: FanoutDependencies, giver: Giver) -> Result<(Component, FanoutStatus), StartError> {
     let reader = Reader::new("fanout", &dependencies.topic, dependencies.clients.fanout_client()?);
     let (ready, ready_seen) = watch::channel(false);
     let (staleness, staleness_seen) = watch::channel(freshness::unproved(Timestamp::now()));
@@ -113,6 +114,7 @@ pub fn start(dependencies: FanoutDependencies) -> Result<(Component, FanoutStatu
         told: Reminder::default(),
         ready,
         staleness,
+        giver,
         dependencies,
     };
     let component = Component::thread("fanout", move |stop| fanout.run(&stop))?;
@@ -130,6 +132,7 @@ struct Fanout {
     told: Reminder,
     ready: watch::Sender<bool>,
     staleness: watch::Sender<Staleness>,
+    giver: Giver,
 }
 
 /// What the hub is told of one record.
@@ -137,6 +140,16 @@ enum Seen {
     Event(OrderEvent),
     /// Nothing to be shown, up to here.
     Passed(i32, i64),
+}
+
+impl Seen {
+    fn of(decoded: Result<Decoded, Refusal>, passed: (i32, i64)) -> Self {
+        match decoded {
+            Ok(decoded) => Self::Event(decoded.event),
+            // The recorder keeps it as a dead letter.
+            Err(_) => Self::Passed(passed.0, passed.1),
+        }
+    }
 }
 
 impl Fanout {
@@ -203,6 +216,7 @@ impl Fanout {
 
     /// Tells the consumer where to read on from, in all partitions.
     fn assign(&mut self) {
+        self.giver.restart();
         let places = self.state.assign().into_iter().map(|(partition, offset)| (partition, From::Offset(offset)));
         if let Err(error) = self.reader.assign(places) {
             // The watchdog tries again.
@@ -213,8 +227,9 @@ impl Fanout {
     /// Takes what is there, waiting a moment for the first record only.
     fn take_batch(&mut self) {
         let mut timeout = self.unless_quiet(POLL_TIMEOUT);
-        let Self { reader, state, dependencies, gathered_at, .. } = self;
+        let Self { reader, state, dependencies, giver, gathered_at, .. } = self;
         let mut seen = Vec::new();
+        let mut gathered = giver.gather();
         let mut received_at = Timestamp::now();
         while seen.len() < BATCH_RECORDS
             && let Some(polled) = reader.poll(timeout)
@@ -226,8 +241,14 @@ impl Fanout {
             }
             match polled {
                 Polled::Record(record) => {
-                    let Some(log) = state.on_record(record.partition(), record.offset()) else { continue };
-                    seen.push(decode(dependencies, &record, &log, received_at));
+                    let Some(log) = state.on_record(record.partition(), record.offset()) else {
+                        gathered.pass_over();
+                        continue;
+                    };
+                    let decoded = decode(dependencies, &record, &log, received_at);
+                    let passed = (record.partition(), record.offset() + 1);
+                    gathered.add(record, &log, &decoded);
+                    seen.push(Seen::of(decoded, passed));
                 }
                 Polled::End(partition) => {
                     let end = state.on_end_of_partition(partition);
@@ -258,6 +279,7 @@ impl Fanout {
             });
             dependencies.metrics.hub.held(held);
         }
+        gathered.give();
     }
 
     fn tick(&mut self) {
@@ -288,7 +310,9 @@ impl Fanout {
     }
 
     fn take_positions(&mut self) {
-        let positions = self.state.on_positions(self.reader.positions());
+        let positions = self.reader.positions();
+        self.giver.passed(&positions);
+        let positions = self.state.on_positions(positions);
         if !positions.is_empty() {
             let advance = |hub: &mut Hub| positions.iter().for_each(|(partition, end)| hub.advance(*partition, *end));
             self.dependencies.hub.step(advance);
@@ -364,17 +388,18 @@ fn changed<T: Clone>(values: &mut watch::Receiver<T>) -> Option<T> {
     is_new.then(|| values.borrow_and_update().clone())
 }
 
-fn decode(dependencies: &FanoutDependencies, record: &Record<'_>, log: &LogContext, received_at: Timestamp) -> Seen {
+fn decode(
+    dependencies: &FanoutDependencies,
+    record: &Record<'_>,
+    log: &LogContext,
+    received_at: Timestamp,
+) -> Result<Decoded, Refusal> {
     let headers = record.headers();
-    match dependencies.decoder.decode(&record.raw(&headers, received_at), log) {
-        Ok(decoded) => {
-            dependencies.metrics.fanout.occurred_at_unreadable.inc_by(u64::from(decoded.occurred_at_unreadable));
-            Seen::Event(decoded.event)
-        }
-        // The recorder keeps it as a dead letter.
-        Err(refusal) => {
-            dependencies.metrics.fanout.refused(refusal.code);
-            Seen::Passed(record.partition(), record.offset() + 1)
-        }
+    let decoded = dependencies.decoder.decode(&record.raw(&headers, received_at), log);
+    let metrics = &dependencies.metrics.fanout;
+    match &decoded {
+        Ok(decoded) => _ = metrics.occurred_at_unreadable.inc_by(u64::from(decoded.occurred_at_unreadable)),
+        Err(refusal) => metrics.refused(refusal.code),
     }
+    decoded
 }

@@ -4,10 +4,12 @@
 //! ```text
 //!   kafka::log_watch, kafka::log_ends ── views ──► continuity: is it the log we know?      fanout, recorder
 //!                                    └───► freshness: is what is shown up to date?  fanout
+//!   fanout ── what it has read ──► hand_over ──► recorder
 //! ```
 
 pub mod continuity;
 pub mod freshness;
+pub mod hand_over;
 pub mod kafka;
 pub mod progress;
 pub(crate) mod rules;

@@ -7,6 +7,9 @@
 //!                 │  └─ Moving ┴──── Halted ◄┘
 //!                 └── lost, refused: begin again from stored progress, under a new fence
 //! ```
+//!
+//! What is read comes from the recorder's own consumer or, once both have come to the same record, from the fanout:
+//! [`taking_over`].
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,17 +18,21 @@ use std::{
 
 use hashbrown::HashMap;
 
+use self::taking_over::Source;
 use super::batch::Collected;
 use crate::{
     domain::{Epoch, Halt, LastRecord, Progress, Stamp},
     log::{
         Policies,
         continuity::{self, Continuity, Decision, Move},
+        hand_over::Seam,
         progress::ProgressView,
         rules::{LogRule, LogRules},
         view::{Compaction, LogView, Watermarks},
     },
 };
+
+mod taking_over;
 
 /// How soon progress is read again where there was none.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
@@ -46,6 +53,8 @@ pub(crate) struct Assignment {
     heard: BTreeSet<i32>,
     /// Records the store refused, with what it said: dead letters when they come again.
     rejected: HashMap<Stamp, String>,
+    /// Where what the fanout has read can be gone on with, as was looked up last.
+    seams: BTreeMap<i32, Seam>,
     /// When the store was last to be told of a halt.
     told_at: Option<Instant>,
 }
@@ -68,7 +77,7 @@ enum PartitionPhase {
     /// The last applied record is to be read back.
     ReadingBack { progress: Progress, expected: LastRecord, watermarks: Watermarks },
     /// Records are collected.
-    Reading { collected: Collected },
+    Reading { collected: Collected, source: Source },
     /// Somebody has to decide.
     Halted { progress: Progress, halt: Halt },
 }
@@ -111,6 +120,7 @@ impl Assignment {
             stands_elsewhere: false,
             heard: BTreeSet::new(),
             rejected: HashMap::new(),
+            seams: BTreeMap::new(),
             told_at: None,
         }
     }
@@ -150,11 +160,24 @@ impl Assignment {
             entry.phase = entry.phase.read_back(found, self.compaction, &self.log_id, self.policies);
             self.stands_elsewhere |= !matches!(entry.phase, PartitionPhase::Reading { .. });
         }
-        let PartitionPhase::Reading { collected } = &mut entry.phase else { return Intake::Pass };
-        if offset < collected.next_offset() {
+        let PartitionPhase::Reading { collected, source } = &mut entry.phase else { return Intake::Pass };
+        match source.reads_back(Some((offset, digest)), self.compaction) {
+            Some(true) => *source = Source::Own,
+            None => {}
+            Some(false) => {
+                self.begin_again(partition, None);
+                return Intake::Pass;
+            }
+        }
+        if offset < collected.next_offset() || !matches!(source, Source::Own) {
             return Intake::Pass;
         }
         collected.on_record(offset, digest);
+        let here = LastRecord { offset, digest };
+        if let Some(seam) = self.seams.get(&partition).filter(|seam| seam.record == here) {
+            *source = Source::fanout(*seam);
+            self.stands_elsewhere = true;
+        }
         match self.rejected.get(&Stamp { epoch: collected.epoch(), partition, offset }) {
             Some(message) => Intake::Reject { message: message.clone() },
             None => Intake::Take { epoch: collected.epoch() },
@@ -165,17 +188,25 @@ impl Assignment {
     pub(crate) fn on_end_of_partition(&mut self, partition: i32) {
         self.heard.insert(partition);
         let Some(entry) = self.partitions.get_mut(&partition) else { return };
-        if matches!(entry.phase, PartitionPhase::ReadingBack { .. }) {
-            entry.phase = entry.phase.read_back(ReadBack::Missing, self.compaction, &self.log_id, self.policies);
-            self.stands_elsewhere = true;
+        match &mut entry.phase {
+            PartitionPhase::ReadingBack { .. } => {
+                entry.phase = entry.phase.read_back(ReadBack::Missing, self.compaction, &self.log_id, self.policies);
+                self.stands_elsewhere = true;
+            }
+            PartitionPhase::Reading { source, .. } => match source.reads_back(None, self.compaction) {
+                Some(true) => *source = Source::Own,
+                Some(false) => self.begin_again(partition, None),
+                None => {}
+            },
+            _ => {}
         }
     }
 
-    /// The consumer says that it has passed everything below `offset`.
+    /// The consumer says that it has passed everything below `offset`. Where the fanout reads, that is nothing to go by: what
+    /// came since was left to it.
     pub(crate) fn on_position(&mut self, partition: i32, offset: i64) {
-        if self.heard.contains(&partition)
-            && let Some(collected) = self.collected(partition)
-        {
+        let entry = self.partitions.get_mut(&partition).filter(|_| self.heard.contains(&partition));
+        if let Some(PartitionPhase::Reading { collected, source: Source::Own }) = entry.map(|entry| &mut entry.phase) {
             collected.advance(offset);
         }
     }
@@ -225,9 +256,13 @@ impl Assignment {
 
     /// This partition cannot go on for now: it begins again at `not_before`.
     pub(crate) fn on_blocked(&mut self, partition: i32, not_before: Instant) {
+        self.begin_again(partition, Some(not_before));
+    }
+
+    fn begin_again(&mut self, partition: i32, not_before: Option<Instant>) {
         let fence = self.next_fence();
         if let Some(entry) = self.partitions.get_mut(&partition) {
-            *entry = Partition { fence, phase: PartitionPhase::opening(Some(not_before)) };
+            *entry = Partition { fence, phase: PartitionPhase::opening(not_before) };
             self.stands_elsewhere = true;
         }
     }
@@ -241,7 +276,7 @@ impl Assignment {
     /// restored from a backup.
     pub(crate) fn stands_above(&self, stored: &[Progress]) -> bool {
         self.partitions.iter().any(|(partition, entry)| {
-            let PartitionPhase::Reading { collected } = &entry.phase else { return false };
+            let PartitionPhase::Reading { collected, .. } = &entry.phase else { return false };
             let row = stored.iter().find(|progress| progress.partition == *partition);
             row.is_none_or(|row| row.next_offset < collected.read_from())
         })
@@ -311,7 +346,7 @@ impl Assignment {
             let at = stored.of(*partition)?;
             let (stands_there, halt) = match &entry.phase {
                 PartitionPhase::Halted { progress, halt } => (progress == at, Some(*halt)),
-                PartitionPhase::Reading { collected } => {
+                PartitionPhase::Reading { collected, .. } => {
                     ((collected.epoch(), collected.read_from()) == (at.epoch(), at.next_offset), None)
                 }
                 _ => return None,
@@ -331,7 +366,7 @@ impl Assignment {
         self.heard.clear();
         let at = |phase: &PartitionPhase| match phase {
             PartitionPhase::ReadingBack { expected, .. } => Some(expected.offset),
-            PartitionPhase::Reading { collected } => Some(collected.next_offset()),
+            PartitionPhase::Reading { collected, source } => source.place(collected.next_offset()),
             _ => None,
         };
         Some(self.partitions.iter().filter_map(|(partition, entry)| Some((*partition, at(&entry.phase)?))).collect())
@@ -340,7 +375,7 @@ impl Assignment {
     /// What was collected of a partition that is being read.
     pub(crate) fn collected(&mut self, partition: i32) -> Option<&mut Collected> {
         match &mut self.partitions.get_mut(&partition)?.phase {
-            PartitionPhase::Reading { collected } => Some(collected),
+            PartitionPhase::Reading { collected, .. } => Some(collected),
             _ => None,
         }
     }
@@ -348,7 +383,7 @@ impl Assignment {
     /// Everything that is being read: partition, fence, what was collected.
     pub(crate) fn reading(&mut self) -> impl Iterator<Item = (i32, u64, &mut Collected)> {
         self.partitions.iter_mut().filter_map(|(partition, entry)| match &mut entry.phase {
-            PartitionPhase::Reading { collected } => Some((*partition, entry.fence, collected)),
+            PartitionPhase::Reading { collected, .. } => Some((*partition, entry.fence, collected)),
             _ => None,
         })
     }
@@ -363,7 +398,9 @@ impl Assignment {
         self.partitions.iter().any(|(partition, entry)| match &entry.phase {
             // If not the record, then the end of the partition.
             PartitionPhase::ReadingBack { .. } => true,
-            PartitionPhase::Reading { collected } => {
+            PartitionPhase::Reading { source: Source::Fanout { .. }, .. } => false,
+            PartitionPhase::Reading { source: Source::Returning { .. }, .. } => true,
+            PartitionPhase::Reading { collected, .. } => {
                 ends.get(partition).is_some_and(|end| collected.next_offset() < *end)
             }
             _ => false,
@@ -390,10 +427,14 @@ impl PartitionPhase {
         Self::Opening { not_before, asked: false }
     }
 
+    fn reading(from: &Progress) -> Self {
+        Self::Reading { collected: Collected::from(from), source: Source::Own }
+    }
+
     fn decided(continuity: Continuity, progress: Progress, log_id: &str, log: Watermarks, policies: Policies) -> Self {
         match continuity::decide(continuity, &progress, log_id, log, policies) {
             Decision::Read { read_back: Some(expected) } => Self::ReadingBack { progress, expected, watermarks: log },
-            Decision::Read { read_back: None } => Self::Reading { collected: Collected::from(&progress) },
+            Decision::Read { read_back: None } => Self::reading(&progress),
             Decision::Relocate(to) => Self::Moving { from: progress, to, asked: false },
             Decision::Halt(halt) => Self::Halted { progress, halt },
         }
@@ -408,7 +449,7 @@ impl PartitionPhase {
             // Compaction takes records whose key has a newer one. Where it may be at work, that one is missing proves
             // nothing; another record in its place does, and so does a log that ends before.
             (ReadBack::Same, _) | (ReadBack::Missing, Some(Compaction::On | Compaction::Unknown)) => {
-                Self::Reading { collected: Collected::from(progress) }
+                Self::reading(progress)
             }
             (ReadBack::Missing, None) => Self::opening(Some(watermarks.queried_at + RETRY_INTERVAL)),
             (ReadBack::Other, _) | (ReadBack::Missing, Some(Compaction::Off)) => {

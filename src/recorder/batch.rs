@@ -1,6 +1,6 @@
 //! What has been read of a partition and not yet handed to the writer, and the batches made of it. Pure.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::AddAssign};
 
 use hashbrown::{HashMap, HashSet};
 
@@ -9,7 +9,10 @@ use crate::{
         Epoch, LastRecord, OrderEvent, Progress, Stamp,
         decode::{Refusal, RefusalCode},
     },
-    log::kafka::record::OwnedRecord,
+    log::{
+        hand_over::{Given, Stretch},
+        kafka::record::OwnedRecord,
+    },
     store::{Batch, PartitionBatch, RejectedEvent},
 };
 
@@ -37,6 +40,25 @@ pub(crate) struct Collected {
 pub(crate) struct RefusedRecord {
     pub(crate) record: OwnedRecord,
     pub(crate) refusal: Refusal,
+}
+
+/// What was taken over from the fanout.
+#[derive(Debug, Default)]
+pub(crate) struct TakenOver {
+    pub(crate) records: usize,
+    pub(crate) bytes: usize,
+    /// Events with an `occurred_at` that cannot be read.
+    pub(crate) occurred_at_unreadable: u64,
+    pub(crate) refused: Vec<RefusalCode>,
+}
+
+impl AddAssign for TakenOver {
+    fn add_assign(&mut self, other: Self) {
+        self.records += other.records;
+        self.bytes += other.bytes;
+        self.occurred_at_unreadable += other.occurred_at_unreadable;
+        self.refused.extend(other.refused);
+    }
 }
 
 /// Records of several partitions on their way to the store.
@@ -98,6 +120,27 @@ impl Collected {
             self.kept.push(keep());
         }
         self.events.push(event);
+    }
+
+    /// Takes what the fanout has read and decoded.
+    pub(crate) fn take_over(&mut self, stretch: Stretch) -> TakenOver {
+        let mut taken = TakenOver { records: stretch.records.len(), bytes: stretch.bytes, ..TakenOver::default() };
+        for given in stretch.records {
+            match given {
+                Given::Event(decoded, kept) => {
+                    taken.occurred_at_unreadable += u64::from(decoded.occurred_at_unreadable);
+                    self.kept.extend(kept);
+                    self.events.push(decoded.event);
+                }
+                Given::Refused(refusal, record) => {
+                    taken.refused.push(refusal.code);
+                    self.refused.push(RefusedRecord { record, refusal });
+                }
+            }
+        }
+        self.last_record = stretch.last.or(self.last_record);
+        self.advance(stretch.next_offset);
+        taken
     }
 
     pub(crate) fn push_refused(&mut self, refused: RefusedRecord) {

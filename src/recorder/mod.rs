@@ -34,6 +34,7 @@ use crate::{
     domain::{Halts, decode::Decoder},
     log::{
         Policies,
+        hand_over::Taker,
         kafka::{KafkaClients, StartError, producer::Producer},
         progress::ProgressViews,
         view::{LogViews, LookNow},
@@ -78,9 +79,11 @@ pub struct RecorderDependencies {
     pub metrics: Metrics,
 }
 
-/// Starts the recorder: its writer, its thread, and what it has halted. The thread is to be stopped first.
+/// Starts the recorder: its writer, its thread, and what it has halted. The thread is to be stopped first. What the fanout of
+/// this instance reads it takes by `taker`.
 pub fn start(
     dependencies: RecorderDependencies,
+    taker: Taker,
     halts: watch::Sender<Halts>,
 ) -> Result<(Component, Component), StartError> {
     let in_flight = Arc::new(InFlight::default());
@@ -98,7 +101,7 @@ pub fn start(
         tasks: tasks_out,
         replies,
     };
-    let thread = RecorderThread::new(dependencies, halts, in_flight, tasks, replies_out)?;
+    let thread = RecorderThread::new(dependencies, taker, halts, in_flight, tasks, replies_out)?;
     let writer = Component::task("recorder-writer", |stop| writer.run(stop));
     let thread = Component::thread("recorder", move |stop| thread.run(&stop))?;
     Ok((writer, thread))

@@ -24,6 +24,7 @@ use super::{
 use crate::{
     domain::{Halts, Timestamp, decode::LogContext},
     log::{
+        hand_over::Taker,
         kafka::{
             StartError,
             reader::{From, Polled, Reader, Watchdog},
@@ -35,13 +36,17 @@ use crate::{
 };
 
 /// A batch is given to the writer when it is this old, or this large.
-const BATCH_AGE: Duration = Duration::from_millis(20);
+const BATCH_AGE: Duration = Duration::from_millis(100);
 const BATCH_RECORDS: usize = 10_000;
 const BATCH_BYTES: usize = 4 << 20;
 /// From so many events on a batch is stored in two transactions: below, another one costs more than it spares.
 const LARGE_BATCH: usize = 500;
-/// How long a record is waited for.
-const POLL_TIMEOUT: Duration = Duration::from_millis(50);
+/// Between two looks at what has come. Nobody waits for what is recorded, the tail has it; and to be woken by each answer of
+/// a broker costs more than to take many together.
+const NAP: Duration = Duration::from_millis(20);
+/// The same where nothing has happened for as long as [`IDLE_AFTER`].
+const LONG_NAP: Duration = Duration::from_millis(100);
+const IDLE_AFTER: Duration = Duration::from_secs(1);
 /// How often positions are asked for.
 const TICK: Duration = Duration::from_millis(200);
 /// How long the writer may be behind before fetching stops. What the client has fetched by then is fetched again.
@@ -59,6 +64,7 @@ const FINISH_TIMEOUT: Duration = Duration::from_secs(3);
 
 pub(super) struct RecorderThread {
     dependencies: RecorderDependencies,
+    taker: Taker,
     reader: Reader<GroupEvents<Rebalancing>>,
     halts: watch::Sender<Halts>,
     in_flight: Arc<InFlight>,
@@ -69,6 +75,10 @@ pub(super) struct RecorderThread {
     view: Option<Arc<LogView>>,
     accepts_unversioned: bool,
     gathering: Gathering,
+    /// All that had come was taken.
+    drained: bool,
+    /// When something last happened.
+    busy_at: Instant,
     paused: bool,
     /// Applied and not yet committed to Kafka.
     uncommitted: BTreeMap<i32, i64>,
@@ -89,9 +99,9 @@ struct Gathering {
 }
 
 impl Gathering {
-    fn add(&mut self, bytes: usize) {
+    fn add(&mut self, records: usize, bytes: usize) {
         self.since.get_or_insert_with(Instant::now);
-        self.records += 1;
+        self.records += records;
         self.bytes += bytes;
     }
 
@@ -107,6 +117,7 @@ impl Gathering {
 impl RecorderThread {
     pub(super) fn new(
         dependencies: RecorderDependencies,
+        taker: Taker,
         halts: watch::Sender<Halts>,
         in_flight: Arc<InFlight>,
         tasks: mpsc::Sender<Vec<Task>>,
@@ -116,6 +127,7 @@ impl RecorderThread {
             dependencies.clients.recorder_client(&dependencies.topic, rebalancing(&dependencies, &in_flight, 0))?;
         Ok(Self {
             reader: Reader::new("recorder", &dependencies.topic, client),
+            taker,
             dependencies,
             halts,
             in_flight,
@@ -125,6 +137,8 @@ impl RecorderThread {
             view: None,
             accepts_unversioned: false,
             gathering: Gathering::default(),
+            drained: false,
+            busy_at: Instant::now(),
             paused: false,
             uncommitted: BTreeMap::new(),
             committed_at: Instant::now(),
@@ -136,10 +150,9 @@ impl RecorderThread {
         })
     }
 
-    /// Inputs: records, ends of partitions and rebalances from the consumer, the writer's replies, views of the log, the
-    /// clock, stop.
+    /// Inputs: records, ends of partitions and rebalances from the consumer, what the fanout has read, the writer's replies, views of the log, the
+    /// clock, stop. None of them wakes it.
     pub(super) fn run(mut self, stop: &CancellationToken) {
-        self.reader.begin();
         while !stop.is_cancelled() {
             self.step();
         }
@@ -187,16 +200,20 @@ impl RecorderThread {
         } else if !full && self.paused {
             self.set_paused(false);
         }
-        let received_at = Timestamp::now();
-        let mut timeout = if self.gathering.since.is_some() { BATCH_AGE / 4 } else { POLL_TIMEOUT };
+        if self.drained {
+            self.nap();
+        }
+        self.take_over();
+        let (received_at, began) = (Timestamp::now(), Instant::now());
+        self.drained = true;
         // A paused consumer is still polled: that is how the group knows that it lives.
-        while let Some(polled) = self.reader.poll(timeout) {
-            timeout = Duration::ZERO;
+        while let Some(polled) = self.reader.poll(Duration::ZERO) {
+            self.busy_at = began;
             match polled {
                 Polled::Record(record) => {
                     let mut assignment = self.reader.context().rebalance().assignment();
                     if take(&record, &mut assignment, &self.dependencies, self.accepts_unversioned, received_at) {
-                        self.gathering.add(record.len());
+                        self.gathering.add(1, record.len());
                     }
                 }
                 Polled::End(partition) => {
@@ -211,10 +228,33 @@ impl RecorderThread {
                 }
                 Polled::Refused(_) | Polled::Error => {}
             }
-            if self.gathering.is_due() {
+            if self.gathering.is_full() {
+                self.drained = false;
                 return;
             }
         }
+    }
+
+    /// Takes what the fanout has read, as long as there is room.
+    fn take_over(&mut self) {
+        let room = BATCH_RECORDS.saturating_sub(self.gathering.records);
+        let mut assignment = self.reader.context().rebalance().assignment();
+        let taken = assignment.take_over(&mut self.taker, self.accepts_unversioned, room);
+        drop(assignment);
+        if taken.records > 0 {
+            self.busy_at = Instant::now();
+            self.gathering.add(taken.records, taken.bytes);
+        }
+        let metrics = &self.dependencies.metrics;
+        metrics.records_taken_over.inc_by(taken.records as u64);
+        metrics.recorder.occurred_at_unreadable.inc_by(taken.occurred_at_unreadable);
+        taken.refused.into_iter().for_each(|code| metrics.recorder.refused(code));
+    }
+
+    /// Lets more come.
+    fn nap(&self) {
+        let is_idle = self.unanswered == 0 && self.gathering.since.is_none() && self.busy_at.elapsed() >= IDLE_AFTER;
+        std::thread::sleep(if is_idle { LONG_NAP } else { NAP });
     }
 
     fn set_paused(&mut self, paused: bool) {
@@ -277,6 +317,7 @@ impl RecorderThread {
     fn is_stuck(&mut self) -> bool {
         let Some(view) = &self.view else { return false };
         let ends = view.watermarks().map(|(partition, log)| (partition, log.high)).collect();
+        self.assignment().notice_silence(&ends, Instant::now());
         let behind = self.assignment().awaits_records(&ends);
         let waits = behind && !self.paused && self.gathering.since.is_none();
         if behind && !waits {
@@ -343,5 +384,6 @@ fn take(
         Taken::Refused(code) => metrics.refused(code),
         Taken::Passed => return false,
     }
+    dependencies.metrics.records_read.inc();
     true
 }

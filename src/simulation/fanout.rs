@@ -7,7 +7,7 @@ use super::{
     instance::{Clock, Instance},
     topic::Topic,
 };
-use crate::{log::freshness, store::ProgressReading};
+use crate::{domain::decode::Decoded, log::freshness, store::ProgressReading};
 
 impl Instance {
     /// One round of the fanout's thread.
@@ -23,16 +23,24 @@ impl Instance {
             let seeks = self.fanout_state.on_log(view, now);
             if !seeks.is_empty() {
                 self.hub.step(|hub| seeks.into_iter().for_each(|seek| seek.tell(hub)));
+                self.giver.restart();
                 self.fanout.assign(self.fanout_state.assign());
             }
         }
+        let mut gathered = self.giver.gather();
         for turn in 0..most {
             let Some(polled) = broker.then(|| self.fanout.poll(topic, first + turn)).flatten() else { break };
             match polled {
                 Polled::Record(record) => {
                     let stamp = record.stamp;
-                    let Some(log) = self.fanout_state.on_record(stamp.partition, stamp.offset) else { continue };
-                    match topic.decode(&record, log.epoch) {
+                    let Some(log) = self.fanout_state.on_record(stamp.partition, stamp.offset) else {
+                        gathered.pass_over();
+                        continue;
+                    };
+                    let event = topic.decode(&record, log.epoch);
+                    let decoded = event.clone().map(|event| Decoded { event, occurred_at_unreadable: false });
+                    gathered.add(record, &log, &decoded);
+                    match event {
                         Ok(event) => drop(self.hub.step(|hub| hub.on_record(&Arc::new(event)))),
                         Err(_) => self.hub.step(|hub| hub.advance(stamp.partition, stamp.offset + 1)),
                     }
@@ -46,9 +54,13 @@ impl Instance {
                 Polled::OutOfRange => {}
             }
         }
-        let positions = self.fanout_state.on_positions(self.fanout.positions());
+        gathered.give();
+        let positions = self.fanout.positions();
+        self.giver.passed(&positions);
+        let positions = self.fanout_state.on_positions(positions);
         self.hub.step(|hub| positions.iter().for_each(|(partition, offset)| hub.advance(*partition, *offset)));
         if self.fanout_state.is_stuck(now) {
+            self.giver.restart();
             self.fanout.assign(self.fanout_state.assign());
         }
         self.fanout_state.on_own_halts(self.recorder.halts.clone());

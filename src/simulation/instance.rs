@@ -21,6 +21,7 @@ use crate::{
     log::{
         Policies,
         freshness::{self, Proofs},
+        hand_over::{self, Giver},
         progress::ProgressView,
         view::{Compaction, LogEnds, LogView, Watermarks},
     },
@@ -45,6 +46,7 @@ pub(super) struct Instance {
     pub(super) next_ends: u64,
     pub(super) fanout_state: FanoutState,
     pub(super) fanout: Consumer,
+    pub(super) giver: Giver,
     /// Views the fanout, or the recorder, has not acted on.
     pub(super) ends_for_fanout: Option<Arc<LogEnds>>,
     pub(super) progress_for_fanout: bool,
@@ -76,6 +78,7 @@ impl Instance {
     pub(super) fn new(life: u64, now: u64, policies: Policies, tail_bytes: usize, switches: &Switches) -> Self {
         let mut proofs = Proofs::new(Duration::from_millis(STALE_AFTER));
         proofs.rules = switches.log;
+        let (giver, taker) = hand_over::channel();
         let wall = Timestamp::from_millis(BEGINNING + now as i64).unwrap();
         Self {
             life,
@@ -87,6 +90,7 @@ impl Instance {
             next_ends: now,
             fanout_state: FanoutState::new(Cursors::new(tail_bytes), proofs, policies),
             fanout: Consumer::default(),
+            giver,
             ends_for_fanout: None,
             progress_for_fanout: false,
             log_for_fanout: false,
@@ -98,7 +102,7 @@ impl Instance {
             next_reading: now,
             reading: false,
             next_second: now + 1_000,
-            recorder: Recorder::new(policies, switches),
+            recorder: Recorder::new(policies, switches, taker),
             flights: Vec::new(),
             reads: Arc::default(),
             reads_not_before: 0,

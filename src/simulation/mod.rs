@@ -36,3 +36,12 @@ fn run(seed: u64, off: Option<Rule>, trace: bool) -> (Flaws, u64) {
     }
     world.end()
 }
+
+/// Runs one seed: how many records the recorders that are there in the end have taken over from their fanouts.
+fn taken_over(seed: u64) -> u64 {
+    let mut world = World::new(seed, None, false);
+    for _ in 0..STEPS {
+        world.step();
+    }
+    world.instances.iter().flatten().map(|instance| instance.recorder.taken_over).sum()
+}

@@ -13,7 +13,8 @@ use crate::{
     domain::Halts,
     log::{
         Policies,
-        kafka::record::{KafkaTimestamp, OwnedRecord},
+        hand_over::{Original, Taker},
+        kafka::record::OwnedRecord,
         progress::ProgressView,
         view::LogView,
     },
@@ -34,11 +35,14 @@ pub(super) struct Recorder {
     assignment: Assignment,
     in_flight: InFlight,
     consumer: Consumer,
+    taker: Taker,
     /// The group's generation whose partitions it has.
     generation: u64,
     restored: Restored,
     unanswered: usize,
     gathered: bool,
+    /// Records that were taken over from the fanout.
+    pub(super) taken_over: u64,
     pub(super) halts: Halts,
     tasks: VecDeque<Vec<Task>>,
     replies: VecDeque<Vec<Reply>>,
@@ -64,6 +68,24 @@ enum Phase {
     Done(Reply),
 }
 
+impl Original for Arc<Record> {
+    fn place(&self) -> (i32, i64) {
+        (self.stamp.partition, self.stamp.offset)
+    }
+
+    fn size(&self) -> usize {
+        self.key.len() + self.value.as_ref().map_or(0, Vec::len)
+    }
+
+    fn digest(&self) -> u64 {
+        self.digest
+    }
+
+    fn copy(&self) -> OwnedRecord {
+        Record::copy(self)
+    }
+}
+
 /// What the thread needs to see of the world.
 pub(super) struct Surroundings<'a> {
     pub(super) topic: &'a Topic,
@@ -76,17 +98,19 @@ pub(super) struct Surroundings<'a> {
 }
 
 impl Recorder {
-    pub(super) fn new(policies: Policies, switches: &Switches) -> Self {
+    pub(super) fn new(policies: Policies, switches: &Switches, taker: Taker) -> Self {
         let mut assignment = Assignment::new(policies, 0);
         assignment.rules = switches.log;
         Self {
             assignment,
             in_flight: InFlight::default(),
             consumer: Consumer::default(),
+            taker,
             generation: 0,
             restored: Restored::default(),
             unanswered: 0,
             gathered: false,
+            taken_over: 0,
             halts: Halts::new(),
             tasks: VecDeque::new(),
             replies: VecDeque::new(),
@@ -138,6 +162,7 @@ impl Recorder {
         if let Some(places) = self.assignment.take_places() {
             self.consumer.assign(places);
         }
+        self.take_over(most * 2, around);
         self.read(fence, most, around);
         if around.rng.random_bool(0.3) {
             self.tick(around);
@@ -190,20 +215,21 @@ impl Recorder {
         }
     }
 
+    fn take_over(&mut self, room: usize, around: &Surroundings<'_>) {
+        let versions = around.progress.zip(around.view);
+        let accepts = versions.is_some_and(|(stored, view)| stored.accepts_unversioned(view.partition_count()));
+        let taken = self.assignment.take_over(&mut self.taker, accepts, room);
+        self.taken_over += taken.records as u64;
+        self.gathered |= taken.records > 0;
+    }
+
     fn take(&mut self, record: &Record, topic: &Topic) {
         let stamp = record.stamp;
         let decode = |epoch| {
             let event = topic.decode(record, epoch)?;
             Ok(crate::domain::decode::Decoded { event, occurred_at_unreadable: false })
         };
-        let keep = || OwnedRecord {
-            partition: stamp.partition,
-            offset: stamp.offset,
-            timestamp: KafkaTimestamp::NotAvailable,
-            key: Some(record.key.clone()),
-            value: record.value.clone(),
-            headers: None,
-        };
+        let keep = || record.copy();
         let taken = self.assignment.take((stamp.partition, stamp.offset), record.digest, decode, keep);
         self.gathered |= taken != Taken::Passed;
     }
@@ -211,6 +237,10 @@ impl Recorder {
     fn tick(&mut self, around: &Surroundings<'_>) {
         for (partition, offset) in self.consumer.positions() {
             self.assignment.on_position(partition, offset);
+        }
+        if let Some(view) = around.view {
+            let ends = view.watermarks().map(|(partition, log)| (partition, log.high)).collect();
+            self.assignment.notice_silence(&ends, around.clock.instant());
         }
         if let Some(stored) = around.progress.filter(|_| self.unanswered == 0)
             && self.restored.is_seen(&self.assignment, stored)

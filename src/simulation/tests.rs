@@ -128,3 +128,10 @@ fn a_cluster_that_proves_only_what_may_be_read_shows_old_screens_as_fresh_behind
 fn an_answer_of_a_slow_broker_that_is_compared_with_the_newest_progress_never_lets_a_cluster_begin() {
     fails_without(Rule::Log(log::rules::LogRule::OlderReading), &[Flaw::Freshness]);
 }
+
+#[test]
+fn recorders_of_a_cluster_take_over_what_their_fanouts_have_read() {
+    let taken_over: Vec<u64> = (0..40).map(super::taken_over).collect();
+    let many = taken_over.iter().filter(|records| **records > 0).count();
+    assert!(many >= 5, "too few runs try it: {taken_over:?}");
+}

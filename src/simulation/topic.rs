@@ -5,9 +5,12 @@ use std::sync::Arc;
 use rand::{Rng, rngs::SmallRng, seq::IndexedRandom};
 
 use super::faults::Faults;
-use crate::domain::{
-    Epoch, History, Known, OrderEvent, OrderId, Stamp, Timestamp, UserId,
-    decode::{Decoder, DecoderOptions, LogContext, RESET_HEADER, RawRecord, Refusal},
+use crate::{
+    domain::{
+        Epoch, History, Known, OrderEvent, OrderId, Stamp, Timestamp, UserId,
+        decode::{Decoder, DecoderOptions, LogContext, RESET_HEADER, RawRecord, Refusal},
+    },
+    log::kafka::record::{KafkaTimestamp, OwnedRecord},
 };
 
 /// Names the log, as every instance does.
@@ -71,6 +74,17 @@ pub(super) struct Truth {
 }
 
 impl Record {
+    pub(super) fn copy(&self) -> OwnedRecord {
+        OwnedRecord {
+            partition: self.stamp.partition,
+            offset: self.stamp.offset,
+            timestamp: KafkaTimestamp::NotAvailable,
+            key: Some(self.key.clone()),
+            value: self.value.clone(),
+            headers: None,
+        }
+    }
+
     /// Whether it ends as a dead letter.
     pub(super) fn is_bad(&self) -> bool {
         self.event.is_err() || self.rejected

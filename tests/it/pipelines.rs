@@ -4,6 +4,7 @@ mod embedded;
 mod fanout;
 mod faulty;
 mod gateway;
+mod hand_over;
 mod instance;
 mod logs;
 mod outages;

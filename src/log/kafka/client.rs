@@ -147,8 +147,16 @@ impl KafkaClients {
             .set("partition.assignment.strategy", "range")
             .set("session.timeout.ms", self.session_timeout.as_millis().to_string())
             .set("heartbeat.interval.ms", (self.session_timeout.as_millis() / 5).clamp(100, 3_000).to_string());
-        // How soon the group notices that the topic has more partitions.
-        self.unless_given(&mut config, &[("topic.metadata.refresh.interval.ms", "5000")]);
+        self.unless_given(
+            &mut config,
+            &[
+                // How soon the group notices that the topic has more partitions.
+                ("topic.metadata.refresh.interval.ms", "5000"),
+                // Nobody waits for what is recorded: few large answers cost the client, the broker and us less.
+                ("fetch.min.bytes", "262144"),
+                ("fetch.wait.max.ms", "100"),
+            ],
+        );
         // librdkafka wants it to be no shorter than the session's; its own default is five minutes.
         let poll_interval = self.session_timeout.max(Duration::from_secs(300)).as_millis().to_string();
         self.unless_given(&mut config, &[("max.poll.interval.ms", &poll_interval)]);

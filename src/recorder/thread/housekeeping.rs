@@ -10,6 +10,7 @@ impl RecorderThread {
     pub(super) fn take_replies(&mut self) {
         while let Ok(replies) = self.replies.try_recv() {
             self.unanswered -= 1;
+            self.busy_at = Instant::now();
             self.restored.on_reply();
             for reply in replies {
                 self.note(&reply);

@@ -60,6 +60,10 @@ pub struct Metrics {
     pub outside: Arc<OutsideLog>,
     /// Orders that were erased because they ended long ago.
     pub orders_cleaned: Counter,
+    /// Records that the recorder took over from the fanout of this instance.
+    pub records_taken_over: Counter,
+    /// Records that the recorder read by itself.
+    pub records_read: Counter,
     /// Recorded versions that jumped.
     pub version_jumps: Counter,
     /// Fetches of the key set.
@@ -99,6 +103,13 @@ impl Metrics {
             "Orders erased because they ended longer ago than lifecycle.erase_after",
             Counter::default(),
         );
+        let records_taken_over = names.add(
+            "recorder_records_taken_over",
+            "Records that the recorder took over from the fanout",
+            Counter::default(),
+        );
+        let records_read =
+            names.add("recorder_records_read", "Records that the recorder read by itself", Counter::default());
         let version_jumps = names.add(
             "version_jumps",
             "Events recorded whose version lies far above the one before",
@@ -253,6 +264,8 @@ impl Metrics {
             connections: Arc::new(connections),
             outside: Arc::new(outside),
             orders_cleaned,
+            records_taken_over,
+            records_read,
             version_jumps,
             key_fetches,
             key_fetch_failures,

@@ -14,7 +14,7 @@ use ordercast::{
     fanout,
     hub::{Hub, SharedHub},
     log::{
-        Policies,
+        Policies, hand_over,
         kafka::{KafkaClients, log_ends, log_watch, topics},
     },
     recorder,
@@ -163,6 +163,7 @@ impl Instance {
             tail_grace: settings.hub.tail_grace,
         });
         let (halts, halts_seen) = watch::channel(Halts::new());
+        let (giver, taker) = hand_over::channel();
         let (writer, recorder) = recorder::start(
             recorder::RecorderDependencies {
                 version_jump: u64::MAX,
@@ -179,23 +180,27 @@ impl Instance {
                 stale_after: kafka.stale_after,
                 metrics: metrics.clone(),
             },
+            taker,
             halts,
         )
         .unwrap();
-        let (fanout, status) = fanout::start(fanout::FanoutDependencies {
-            clients,
-            topic: kafka.topic.clone(),
-            decoder,
-            hub: hub.clone(),
-            log,
-            ends,
-            progress: views,
-            halts: halts_seen.clone(),
-            policies,
-            tail_bytes: settings.hub.tail_bytes,
-            stale_after: kafka.stale_after,
-            metrics: metrics.clone(),
-        })
+        let (fanout, status) = fanout::start(
+            fanout::FanoutDependencies {
+                clients,
+                topic: kafka.topic.clone(),
+                decoder,
+                hub: hub.clone(),
+                log,
+                ends,
+                progress: views,
+                halts: halts_seen.clone(),
+                policies,
+                tail_bytes: settings.hub.tail_bytes,
+                stale_after: kafka.stale_after,
+                metrics: metrics.clone(),
+            },
+            giver,
+        )
         .unwrap();
         let snapshots = snapshots::start(snapshots::SnapshotDependencies {
             store,
