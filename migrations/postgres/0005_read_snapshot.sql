@@ -3,7 +3,8 @@
 -- mode.
 --
 -- Stable, so all of it sees one state of the database, that of the statement which calls it. The plan is the general
--- one from the first time on, and by indexes although the tables may be empty when it is made.
+-- one from the first time on, and by indexes although the tables may be empty when it is made. Whoever calls it has no
+-- transaction around it in which it could be told how long to wait for a lock.
 --
 -- Instances of other releases call what they know: whoever changes it makes another, under a new name.
 --
@@ -26,6 +27,7 @@ returns table (
 language plpgsql stable
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
+set lock_timeout = '30s'
 as $function$
 #variable_conflict use_column
 begin

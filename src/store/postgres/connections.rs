@@ -1,4 +1,4 @@
-//! Connections to PostgreSQL and the one way to use them: a transaction with a deadline.
+//! Connections to PostgreSQL and the ways to use them: a transaction with a deadline, or a read.
 
 use std::{str::FromStr, sync::Arc, time::Duration};
 
@@ -84,6 +84,19 @@ impl Connections {
             outcome
         };
         let outcome = timeout(self.transaction_timeout, transaction).await;
+        let outcome = outcome.unwrap_or_else(|_| Err(StoreError::no_answer(self.transaction_timeout)));
+        outcome.map_err(|error| error.at(&self.place))
+    }
+
+    /// Runs one statement that only reads, and that cannot wait or work for long, without a transaction around it: half as
+    /// many round trips. It sees one state of the database.
+    pub(super) async fn read<T>(
+        &self,
+        statement: impl AsyncFnOnce(&mut PgConnection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut lease = Lease { connection: self.acquire().await?, reusable: false };
+        let outcome = timeout(self.transaction_timeout, statement(&mut lease.connection)).await;
+        lease.reusable = outcome.as_ref().is_ok_and(|outcome| !matches!(outcome, Err(StoreError::Unavailable(_))));
         let outcome = outcome.unwrap_or_else(|_| Err(StoreError::no_answer(self.transaction_timeout)));
         outcome.map_err(|error| error.at(&self.place))
     }

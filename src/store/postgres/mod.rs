@@ -1,7 +1,7 @@
 //! The store on PostgreSQL: statements only. What to write is decided in `plan`, which both dialects share.
 //!
-//! Works behind a pooler in transaction mode: each call is one transaction, no statement is prepared under a name, and
-//! nothing is set for longer than the transaction.
+//! Works behind a pooler in transaction mode: each call is one transaction, or one statement, no statement is prepared
+//! under a name, and nothing is set for longer than the transaction.
 
 mod apply;
 mod connections;
@@ -82,7 +82,7 @@ impl Store for PostgresStore {
     }
 
     async fn snapshot(&self, topic: &str, query: &SnapshotQuery) -> Result<Snapshot, StoreError> {
-        self.connections.transaction(async |connection| snapshot::read(connection, topic, query).await).await
+        self.connections.read(async |connection| snapshot::read(connection, topic, query).await).await
     }
 
     async fn restate(&self, lifecycle: &Lifecycle, after: Option<&ListRow>) -> Result<Restated, StoreError> {

@@ -64,8 +64,9 @@ async fn prepare(connection: &mut PgConnection) {
         query_as(function).persistent(false).fetch_one(&mut *connection).await.unwrap();
     let (_, statement) = source.split_once("return query").unwrap();
     let (statement, _) = statement.rsplit_once("end").unwrap();
-    let settings: Vec<String> = settings.split(';').map(|setting| format!("set {setting};")).collect();
-    assert_eq!(settings.len(), 2, "{settings:?}");
+    let set = |setting: &str| setting.split_once('=').map(|(name, value)| format!("set {name} = '{value}';")).unwrap();
+    let settings: Vec<String> = settings.split(';').map(set).collect();
+    assert_eq!(settings.len(), 3, "{settings:?}");
     let prepare = format!(
         "deallocate all; {}
          prepare snapshot (text, text[], bigint, text[], bigint, bigint[], bigint[], text[], bigint[]) as {statement}",
