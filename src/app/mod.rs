@@ -3,6 +3,8 @@
 //! ```text
 //! build    settings → metrics, store, hub → listeners bound
 //! run      listeners serve (not ready) → schema checked → log watched → progress → recorder, fanout, snapshots, control
+//!          (of an instance that only pushes without the recorder; of one that only records without the public listener,
+//!          fanout, snapshots and control)
 //! stop     not ready → sessions told to go → listeners → control, fanout, recorder, snapshots, progress, log watch
 //! ```
 //!
@@ -11,6 +13,7 @@
 mod keys;
 mod pipelines;
 mod schema;
+mod tools;
 
 use std::{
     io,
@@ -20,18 +23,15 @@ use std::{
 };
 
 use actix_web::web;
-use secrecy::ExposeSecret;
 use tokio::sync::watch;
 
-use self::pipelines::Pipelines;
+pub use self::tools::{carrier, decoder_options, session_config, session_limits, store_limits};
+use self::{pipelines::Pipelines, tools::Tools};
 use crate::{
     auth::{Origins, RevocationList, Verifier},
-    config::{PerUserPolicy, Problem, Settings, SettingsError, WebSocketCarrier},
+    config::{Settings, SettingsError},
     control::ControlWriter,
-    domain::{
-        Timestamp,
-        decode::{Decoder, DecoderOptions, FieldPointers, MissingVersion},
-    },
+    domain::{Timestamp, decode::Decoder},
     http::{
         answers::Answers,
         operations::{Guard, Operations},
@@ -44,19 +44,16 @@ use crate::{
     log::kafka::{KafkaClients, StartError},
     protocol::{StaleReason, Staleness},
     runtime::Component,
-    session::SessionConfig,
     store::{
-        self, Store,
+        Store,
         gateway::{self, GatewayDependencies, StoreHandle},
     },
     telemetry::Metrics,
-    transport::{Instance, SessionLimits, ViewerContext, websocket::Carrier},
+    transport::{Instance, ViewerContext},
 };
 
 /// How long a call waits for a connection of the database.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long one transaction may take.
-const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(30);
 /// Connections that the operations listener takes, from one address or many: monitoring may come through one proxy.
 const OPERATIONS_CONNECTIONS: usize = 256;
 /// How often the drain looks whether all sessions are gone.
@@ -77,14 +74,21 @@ pub struct App {
     revocations: Arc<RevocationList>,
     store_handle: StoreHandle,
     gateway: Component,
-    keys: Component,
     /// What lists of sessions call this instance.
     name: String,
     status: Status,
-    public: std::net::TcpListener,
+    /// `None` of an instance that only records.
+    front: Option<Front>,
     operations: std::net::TcpListener,
-    public_state: web::Data<Public>,
     extra_routes: ExtraRoutes,
+}
+
+/// What faces viewers.
+struct Front {
+    listener: std::net::TcpListener,
+    state: web::Data<Public>,
+    /// Keeps the keys current by which their tokens are checked.
+    keys: Component,
 }
 
 /// What the instance says about itself, from before its pipelines run.
@@ -125,7 +129,6 @@ impl App {
         let metrics = Metrics::new(Timestamp::now());
         let Tools { decoder, verifier, store, clients } = Tools::of(&settings)?;
         let hub = Arc::new(SharedHub::new(Hub::new(settings.hub.tail_bytes)));
-        let keys = keys::start(settings.auth.clone(), verifier.clone(), metrics.clone());
         let unproved = Staleness { reasons: [StaleReason::CatchingUp].into_iter().collect(), since: Timestamp::now() };
         let (ready, ready_seen) = watch::channel(false);
         let (staleness, staleness_seen) = watch::channel(unproved);
@@ -134,26 +137,36 @@ impl App {
         let revocations = Arc::new(RevocationList::new(settings.auth.leeway));
         let (store_handle, requests) = StoreHandle::open();
         let gateway_dependencies = GatewayDependencies { store: store.clone(), topic: settings.kafka.topic.clone() };
-        let public_state = web::Data::new(Public {
-            viewers: Arc::new(ViewerContext {
-                hub: hub.clone(),
-                instance: instance.clone(),
-                verifier,
-                revocations: revocations.clone(),
-                config: Arc::new(session_config(&settings)),
-                limits: session_limits(&settings),
-                metrics: metrics.sessions.clone(),
-                outside: metrics.outside.clone(),
-            }),
-            ready: ready_seen,
-            store: store_handle.clone(),
-            origins: Origins::new(&settings.http),
-            proxies: TrustedProxies::new(&settings.http.trusted_proxies),
-            rate: Arc::new(RequestRate::new(settings.session.max_handshakes_per_second)),
-            answers: Answers::new(settings.http.answer_bytes, settings.session.send_timeout, metrics.answers.clone()),
-        });
+        let face = |verifier: Verifier| {
+            let verifier = Arc::new(verifier);
+            let keys = keys::start(settings.auth.clone(), verifier.clone(), metrics.clone());
+            let state = web::Data::new(Public {
+                viewers: Arc::new(ViewerContext {
+                    hub: hub.clone(),
+                    instance: instance.clone(),
+                    verifier,
+                    revocations: revocations.clone(),
+                    config: Arc::new(session_config(&settings)),
+                    limits: session_limits(&settings),
+                    metrics: metrics.sessions.clone(),
+                    outside: metrics.outside.clone(),
+                }),
+                ready: ready_seen,
+                store: store_handle.clone(),
+                origins: Origins::new(&settings.http),
+                proxies: TrustedProxies::new(&settings.http.trusted_proxies),
+                rate: Arc::new(RequestRate::new(settings.session.max_handshakes_per_second)),
+                answers: Answers::new(
+                    settings.http.answer_bytes,
+                    settings.session.send_timeout,
+                    metrics.answers.clone(),
+                ),
+            });
+            Ok::<_, io::Error>(Front { listener: bind(settings.http.listen, "http.listen")?, state, keys })
+        };
+        let front = verifier.map(face).transpose()?;
         Ok(Self {
-            public: bind(settings.http.listen, "http.listen")?,
+            front,
             operations: bind(settings.operations.listen, "operations.listen")?,
             status: Status { ready, staleness, progress_read_at },
             settings,
@@ -166,16 +179,15 @@ impl App {
             revocations,
             store_handle,
             gateway: gateway::start(gateway_dependencies, requests),
-            keys,
             name: ulid::Ulid::generate().to_string(),
-            public_state,
             extra_routes,
         })
     }
 
-    /// The address of the public listener.
+    /// The address of the public listener. An error of an instance that only records, which has none.
     pub fn address(&self) -> io::Result<SocketAddr> {
-        self.public.local_addr()
+        let none = || io::Error::other("this instance has no public listener");
+        self.front.as_ref().ok_or_else(none)?.listener.local_addr()
     }
 
     /// The address of the operations listener.
@@ -203,7 +215,12 @@ impl App {
         let (kafka, clients) = (&self.settings.kafka, self.clients.clone());
         let control = Arc::new(ControlWriter::new(&clients, &kafka.control_topic));
         let (mut public, mut operations) = self.serve(control.clone())?;
-        tracing::info!(http.listen = %public.address, operations.listen = %operations.address, "listening");
+        tracing::info!(
+            pipelines = %self.settings.pipelines,
+            http.listen = public.as_ref().map(|public| tracing::field::display(public.address)),
+            operations.listen = %operations.address,
+            "listening"
+        );
         for origin in self.settings.http.allowed_origins.iter().filter(|origin| origin.is_anybodys()) {
             tracing::warn!(
                 http.allowed_origins = %origin,
@@ -215,8 +232,8 @@ impl App {
             () = stop => Ok(()),
             error = self.run_pipelines(&mut pipelines, clients, control) => Err(error),
             () = self.gateway.ended() => Err(RunError::EndedEarly(self.gateway.name())),
-            () = self.keys.ended() => Err(RunError::EndedEarly(self.keys.name())),
-            ended = public.ended() => Err(ended.map_or_else(RunError::Listen, |()| RunError::EndedEarly("public listener"))),
+            name = ended_early(self.front.as_ref().map(|front| &front.keys)) => Err(RunError::EndedEarly(name)),
+            ended = broken(public.as_mut()) => Err(ended.map_or_else(RunError::Listen, |()| RunError::EndedEarly("public listener"))),
             ended = operations.ended() => Err(ended.map_or_else(RunError::Listen, |()| RunError::EndedEarly("operations listener"))),
         };
         if let Err(error) = &outcome {
@@ -224,7 +241,9 @@ impl App {
         }
         let deadline = Instant::now() + self.settings.shutdown.spread + self.settings.shutdown.grace;
         self.drain_sessions(deadline - self.settings.shutdown.grace / 2).await;
-        public.stop().await;
+        if let Some(public) = public {
+            public.stop().await;
+        }
         if let Some(pipelines) = pipelines {
             pipelines.stop(deadline).await;
         }
@@ -251,7 +270,7 @@ impl App {
         }
     }
 
-    fn serve(&self, control: Arc<ControlWriter>) -> Result<(Listening, Listening), RunError> {
+    fn serve(&self, control: Arc<ControlWriter>) -> Result<(Option<Listening>, Listening), RunError> {
         let extra = self.extra_routes.clone();
         let session = &self.settings.session;
         let transport = Transport {
@@ -264,7 +283,7 @@ impl App {
             keep_alive: self.settings.http.keep_alive,
             send_timeout: session.send_timeout,
             websocket: carrier(&self.settings),
-            rate: self.public_state.rate.clone(),
+            rate: Arc::new(RequestRate::new(session.max_handshakes_per_second)),
             metrics: self.metrics.clone(),
         };
         let inner = Transport {
@@ -275,12 +294,16 @@ impl App {
             rate: Arc::new(RequestRate::new(session.max_handshakes_per_second)),
             ..transport.clone()
         };
-        let public =
-            serve_public(self.public.try_clone()?, self.public_state.clone(), transport, move |config| extra(config))?;
+        let serve = |Front { listener, state, .. }: &Front| {
+            let transport = Transport { rate: state.rate.clone(), ..transport };
+            serve_public(listener.try_clone()?, state.clone(), transport, move |config| extra(config))
+        };
+        let public = self.front.as_ref().map(serve).transpose()?;
         let read_at = self.status.progress_read_at.subscribe();
         let operations = Operations {
             instance: self.instance.clone(),
             ready: self.status.ready.subscribe(),
+            pushes: self.settings.pipelines.push,
             database_answers: Box::new(move || read_at.borrow().is_some_and(|at| at.elapsed() < ACQUIRE_TIMEOUT)),
             metrics: self.metrics.clone(),
             name: self.name.clone(),
@@ -305,101 +328,22 @@ impl App {
     }
 }
 
-/// What settings are made into, and what shows only then whether they can be used.
-struct Tools {
-    decoder: Arc<Decoder>,
-    verifier: Arc<Verifier>,
-    store: Arc<dyn Store>,
-    clients: KafkaClients,
-}
-
-impl Tools {
-    /// Makes all, or says of all what is wrong. Connects to nothing.
-    fn of(settings: &Settings) -> Result<Self, SettingsError> {
-        let decoder = Decoder::new(&decoder_options(settings)).map_err(|wrong| {
-            wrong.iter().map(|it| Problem::at(&it.key, &it.key, format!("{:?} {}", it.value, it.problem))).collect()
-        });
-        let verifier = Verifier::new(&settings.auth).map_err(|error| error.problems);
-        let url = settings.database.url.as_ref().map_or("", |url| url.expose_secret());
-        let store = store::connect(url, store_limits(settings))
-            .map_err(|error| vec![Problem::at("database.url", "database.url", error)]);
-        let clients = KafkaClients::new(&settings.kafka).map_err(|error| error.problems);
-        match (decoder, verifier, store, clients) {
-            (Ok(decoder), Ok(verifier), Ok(store), Ok(clients)) => {
-                Ok(Self { decoder: Arc::new(decoder), verifier: Arc::new(verifier), store, clients })
-            }
-            (decoder, verifier, store, clients) => {
-                let wrong: [Option<Vec<Problem>>; 4] = [decoder.err(), verifier.err(), store.err(), clients.err()];
-                Err(SettingsError { problems: wrong.into_iter().flatten().flatten().collect() })
-            }
+/// Waits until this component ends, if there is one, and names it. Cancel safe.
+async fn ended_early(component: Option<&Component>) -> &'static str {
+    match component {
+        Some(component) => {
+            component.ended().await;
+            component.name()
         }
+        None => std::future::pending().await,
     }
 }
 
-/// How much of the database an instance takes.
-pub fn store_limits(settings: &Settings) -> store::PoolLimits {
-    store::PoolLimits {
-        max_connections: settings.database.max_connections,
-        acquire_timeout: ACQUIRE_TIMEOUT,
-        transaction_timeout: TRANSACTION_TIMEOUT,
-    }
-}
-
-/// The rules of every session.
-pub fn session_config(settings: &Settings) -> SessionConfig {
-    let session = &settings.session;
-    SessionConfig {
-        heartbeat_interval: session.heartbeat_interval,
-        snapshot_timeout: session.snapshot_timeout,
-        snapshot_page: session.snapshot_page,
-        snapshot_bytes: session.snapshot_bytes,
-        complete_after: session.complete_after,
-    }
-}
-
-/// What every session may take.
-pub fn session_limits(settings: &Settings) -> SessionLimits {
-    let session = &settings.session;
-    SessionLimits {
-        mailbox_bytes: session.mailbox_bytes,
-        max_per_user: session.max_per_user,
-        max_per_link: session.max_per_link,
-        closes_oldest: session.per_user_policy == PerUserPolicy::CloseOldest,
-        max_total: session.max_total,
-        send_timeout: session.send_timeout,
-    }
-}
-
-/// What carries a WebSocket.
-pub fn carrier(settings: &Settings) -> Carrier {
-    match settings.http.websocket {
-        WebSocketCarrier::Raw => Carrier::Socket,
-        WebSocketCarrier::Actix => Carrier::Body,
-    }
-}
-
-/// How the settings want events decoded.
-pub fn decoder_options(settings: &Settings) -> DecoderOptions {
-    let fields = settings.event.fields.clone();
-    DecoderOptions {
-        fields: FieldPointers {
-            order_id: fields.order_id,
-            user_id: fields.user_id,
-            status: fields.status,
-            version: fields.version,
-            occurred_at: fields.occurred_at,
-            details: fields.details,
-            event_id: fields.event_id,
-            viewers: fields.viewers,
-            deleted: fields.deleted,
-        },
-        trim: settings.event.trim,
-        missing_version: match settings.kafka.missing_version {
-            crate::config::MissingVersion::Offset => MissingVersion::Offset,
-            crate::config::MissingVersion::DeadLetter => MissingVersion::DeadLetter,
-        },
-        statuses: settings.lifecycle.statuses.clone(),
-        terminal: settings.lifecycle.terminal.clone(),
+/// Waits until this listener ends, if there is one. Cancel safe.
+async fn broken(listening: Option<&mut Listening>) -> io::Result<()> {
+    match listening {
+        Some(listening) => listening.ended().await,
+        None => std::future::pending().await,
     }
 }
 

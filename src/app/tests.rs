@@ -24,7 +24,7 @@ impl io::Write for Log {
 #[test]
 fn sessions_live_by_the_defaults_of_the_settings() {
     let defaults = config::load(&Sources::default(), &[]).unwrap();
-    assert_eq!(session_config(&defaults), SessionConfig::default());
+    assert_eq!(session_config(&defaults), crate::session::SessionConfig::default());
 }
 
 #[tokio::test]
@@ -48,7 +48,7 @@ async fn a_component_that_dies_stops_the_instance_and_is_named_in_the_last_line_
     let lines = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
     let _logging = tracing::subscriber::set_default(lines);
     let mut app = App::build(settings, Arc::new(|_| {})).unwrap();
-    app.keys = Component::task("keys", async |_stop| panic!("on purpose"));
+    app.front.as_mut().unwrap().keys = Component::task("keys", async |_stop| panic!("on purpose"));
     let ended = app.run_until_stopped(std::future::pending()).await;
     assert!(matches!(ended, Err(RunError::EndedEarly("keys"))), "{ended:?}");
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();

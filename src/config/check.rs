@@ -9,13 +9,16 @@ pub enum Need {
     Brokers,
     /// `database.url`.
     Database,
-    /// `auth.secret`, `auth.public_key_files` or `auth.jwks_url`: to check tokens.
+    /// `auth.secret`, `auth.public_key_files` or `auth.jwks_url`: to check tokens, where there are viewers.
     TokenKeys,
     /// `auth.secret`: to sign tokens.
     Secret,
+    /// All of `pipelines`.
+    AllPipelines,
 }
 
 pub(super) fn check(settings: &Settings, needs: &[Need], reader: &mut Reader) {
+    pipelines(settings, reader);
     listeners(settings, reader);
     topics(settings, reader);
     keys(settings, reader);
@@ -25,8 +28,18 @@ pub(super) fn check(settings: &Settings, needs: &[Need], reader: &mut Reader) {
     }
 }
 
+fn pipelines(settings: &Settings, reader: &mut Reader) {
+    if !settings.pipelines.push && !settings.pipelines.record {
+        reader
+            .refuse(&["pipelines"], "pipelines: must name push, record or both: an instance without any does nothing");
+    }
+}
+
 fn listeners(settings: &Settings, reader: &mut Reader) {
     let (public, operations) = (settings.http.listen, settings.operations.listen);
+    if !settings.pipelines.push {
+        return;
+    }
     let overlap = public.ip() == operations.ip() || public.ip().is_unspecified() || operations.ip().is_unspecified();
     if public.port() != 0 && public.port() == operations.port() && overlap {
         reader.refuse(
@@ -111,7 +124,14 @@ fn missing(need: Need, settings: &Settings, reader: &mut Reader) {
         Need::Secret => (auth.secret.is_none(), &["auth.secret"]),
         Need::TokenKeys => {
             let any = auth.secret.is_some() || !auth.public_key_files.is_empty() || auth.jwks_url.is_some();
-            (!any, &["auth.secret", "auth.public_key_files", "auth.jwks_url"])
+            (!any && settings.pipelines.push, &["auth.secret", "auth.public_key_files", "auth.jwks_url"])
+        }
+        Need::AllPipelines => {
+            if !settings.pipelines.are_all() {
+                let message = format!("pipelines = {}: this command runs both, push and record", settings.pipelines);
+                reader.refuse(&["pipelines"], message);
+            }
+            return;
         }
     };
     if is_missing {

@@ -16,6 +16,7 @@ mod lifecycle;
 mod log;
 mod operations;
 mod origin;
+mod pipelines;
 mod problem;
 mod properties;
 mod reader;
@@ -39,6 +40,7 @@ pub use lifecycle::Lifecycle;
 pub use log::{Log, LogFormat};
 pub use operations::Operations;
 pub use origin::{AllowedOrigin, NotAnOrigin, WebOrigin, host_and_port};
+pub use pipelines::Pipelines;
 pub use problem::{Problem, SettingsError};
 pub use properties::{Property, RESERVED_PROPERTIES, allowed_for, is_harmless};
 pub use render::effective_toml;
@@ -51,6 +53,8 @@ use reader::{Entry, Reader};
 /// Everything that can be set. Fields are named as the keys are.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// What an instance does.
+    pub pipelines: Pipelines,
     /// The public listener.
     pub http: Http,
     /// The listener for health checks and metrics.
@@ -112,6 +116,7 @@ fn read(sources: &Sources, needs: &[Need]) -> Result<(Settings, Vec<Entry>), Set
 
 fn read_all(reader: &mut Reader) -> Settings {
     let settings = Settings {
+        pipelines: Pipelines::read(reader.section("")),
         http: Http::read(reader.section("http")),
         operations: Operations::read(reader.section("operations")),
         kafka: Kafka::read(reader.section("kafka")),

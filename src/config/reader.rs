@@ -34,8 +34,13 @@ pub(super) struct Entry {
 
 impl Entry {
     pub(super) fn key(&self) -> String {
-        format!("{}.{}", self.section, self.name)
+        full_key(self.section, &self.name)
     }
+}
+
+/// The whole key of a setting; there is one that stands in no section.
+fn full_key(section: &str, name: &str) -> String {
+    if section.is_empty() { name.to_owned() } else { format!("{section}.{name}") }
 }
 
 /// Reads all sections, then is asked what went wrong.
@@ -148,10 +153,10 @@ impl Section<'_> {
         let items = items.unwrap_or_else(|| split(default));
         let mut values = Vec::with_capacity(items.len());
         for item in &items {
-            match rule.parse(item) {
-                Some(value) => values.push(value),
-                None => {
-                    let wanted = format!("must be a list, each item {}", rule.allowed);
+            match rule.examine(item) {
+                Ok(value) => values.push(value),
+                Err(wanted) => {
+                    let wanted = wanted.unwrap_or_else(|| format!("must be a list, each item {}", rule.allowed));
                     self.note(name, &origin, (rule.shown)(item), &wanted);
                 }
             }
@@ -267,7 +272,7 @@ impl Section<'_> {
 
     /// The whole key of one of its settings.
     pub(super) fn key(&self, name: &str) -> String {
-        format!("{}.{name}", self.name)
+        full_key(self.name, name)
     }
 }
 

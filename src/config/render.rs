@@ -15,6 +15,7 @@ pub fn effective_toml(sources: &Sources) -> Result<String, SettingsError> {
             Some(property) => (format!("{}.properties", entry.section), format!("{property:?}")),
             None => (entry.section.to_owned(), entry.name.clone()),
         };
+        // What stands in no section comes first.
         if header != table {
             let gap = if table.is_empty() { "" } else { "\n" };
             push(&mut toml, format_args!("{gap}[{header}]"));

@@ -37,6 +37,11 @@ impl<T> Rule<T> {
         (self.parse)(text).ok()
     }
 
+    /// The value, or what is wrong with the text where more is known than what is allowed.
+    pub(super) fn examine(&self, text: &str) -> Result<T, Option<String>> {
+        (self.parse)(text)
+    }
+
     /// The value, or what is wrong with the text.
     pub(super) fn judge(&self, text: &str) -> Result<T, String> {
         (self.parse)(text).map_err(|reason| reason.unwrap_or_else(|| format!("must be {}", self.allowed)))
@@ -65,6 +70,20 @@ pub(super) fn one_of<T: Copy + 'static>(words: &'static [(&'static str, T)]) -> 
     let names: Vec<_> = words.iter().map(|(name, _)| *name).collect();
     Rule::new(format!("one of {}", names.join(", ")), |text| {
         words.iter().find(|(name, _)| *name == text).map(|(_, value)| *value)
+    })
+}
+
+/// The same; of a word that is none of them it is said which is nearest.
+pub(super) fn one_of_few<T: Copy + 'static>(words: &'static [(&'static str, T)]) -> Rule<T> {
+    let names: Vec<_> = words.iter().map(|(name, _)| *name).collect();
+    let allowed = format!("one of {}", names.join(", "));
+    let wanted = format!("must be a list, each item {allowed}");
+    Rule::judging(allowed, move |text| {
+        let found = words.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
+        let likeness = |name: &&str| strsim::jaro_winkler(&text.to_lowercase(), name);
+        let nearest = names.iter().copied().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+        let nearest = nearest.filter(|name| likeness(name) > 0.6);
+        found.ok_or_else(|| nearest.map(|name| format!("{wanted}; did you mean {name}?")))
     })
 }
 

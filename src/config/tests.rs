@@ -310,3 +310,37 @@ fn what_a_command_sets_for_itself_gives_way_to_file_and_environment() {
     assert_eq!(settings.kafka.on_log_regression, super::OnLogRegression::Reset);
     assert_eq!(settings.kafka.topic, "mine");
 }
+
+#[test]
+fn an_instance_runs_both_pipelines_unless_one_is_named() {
+    let runs = |text: &str| load(&given(&[("pipelines", text)]), &[]).unwrap().pipelines;
+    for (text, push, record) in [
+        ("push,record", true, true),
+        ("record, push", true, true),
+        ("push", true, false),
+        ("record", false, true),
+        ("push,push", true, false),
+    ] {
+        assert_eq!((runs(text).push, runs(text).record), (push, record), "{text}");
+    }
+    assert!(load(&Sources::default(), &[]).unwrap().pipelines.are_all());
+    let text = "pipelines = [\"record\"]\n[kafka]\ntopic = \"t\"".to_owned();
+    let file = Sources { file: Some(SettingsFile { path: "o.toml".into(), text }), ..Sources::default() };
+    assert!(!load(&file, &[]).unwrap().pipelines.push);
+    let shown = super::effective_toml(&file).unwrap();
+    assert!(shown.starts_with("pipelines = [\"record\"] # o.toml\n\n["), "{shown}");
+}
+
+#[test]
+fn pipelines_that_make_no_sense_are_told_with_what_would() {
+    let wrong = |text: &str, needs: &[Need]| problems(load(&given(&[("pipelines", text)]), needs));
+    assert_eq!(wrong("", &[]), ["pipelines: must name push, record or both: an instance without any does nothing"]);
+    let list = "must be a list, each item one of push, record";
+    for (text, meant) in [("pusch", "; did you mean push?"), ("Recorder", "; did you mean record?"), ("zzz", "")] {
+        assert_eq!(wrong(text, &[]), [format!("ORDERCAST__PIPELINES = {text:?}: {list}{meant}")]);
+    }
+    assert_eq!(wrong("push", &[Need::AllPipelines]), ["pipelines = push: this command runs both, push and record"]);
+    assert!(wrong("push,record", &[Need::AllPipelines]).is_empty());
+    assert!(wrong("push", &[Need::TokenKeys])[0].starts_with("auth.secret or "));
+    assert!(wrong("record", &[Need::TokenKeys]).is_empty(), "nobody shows it a token");
+}

@@ -30,7 +30,7 @@ pub(super) fn settings(
     ]
     .map(|(key, value)| (key, value.to_owned()))
     .into();
-    let mut settings = load(&sources, &[Need::Database, Need::Secret])?;
+    let mut settings = load(&sources, &[Need::Database, Need::Secret, Need::AllPipelines])?;
     if let Some(port) = port {
         settings.http.listen.set_port(port);
     }

@@ -255,7 +255,7 @@ pub fn serve_operations(
         App::new()
             .app_data(operations.clone())
             .wrap(security_headers())
-            .configure(operations::routes)
+            .configure(operations::routes(operations.pushes))
             .default_service(web::to(nothing_here))
     })
 }

@@ -25,7 +25,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long it is remembered of an erased order which versions would bring it back.
 const MARKER_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
-/// How often older markers are removed; by every instance, which does no harm.
+/// How often older markers are removed; by every instance that records, which does no harm.
 const MARKER_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// What the task works on.
@@ -40,6 +40,8 @@ pub struct ProgressDependencies {
     pub reads: Arc<ReadsInFlight>,
     /// `hub.tail_grace`.
     pub tail_grace: Duration,
+    /// Whether this instance writes to the database.
+    pub records: bool,
 }
 
 /// Starts reading.
@@ -73,7 +75,7 @@ impl ProgressReader {
             let markers_due = tokio::select! {
                 () = stop.cancelled() => return,
                 _ = ticks.tick() => false,
-                _ = markers.tick() => true,
+                _ = markers.tick(), if self.dependencies.records => true,
             };
             let work = async {
                 match markers_due {

@@ -1,6 +1,7 @@
 //! What breaks, breaks for real here: brokers, databases, networks and instances. Afterwards every screen is true, and in
 //! between none says that it is fresh when nobody can know.
 
+mod apart;
 mod audits;
 mod clocks;
 mod disks;

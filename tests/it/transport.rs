@@ -174,6 +174,7 @@ impl Server {
         let operations = Operations {
             instance: Arc::new(Instance::new(self.staleness.subscribe())),
             ready: self.ready.subscribe(),
+            pushes: true,
             database_answers: Box::new(|| false),
             metrics: self.metrics.clone(),
             name: "i-1".to_owned(),

@@ -32,6 +32,8 @@ pub struct Operations {
     pub instance: Arc<Instance>,
     /// Whether the instance has caught up with the log and knows what is revoked.
     pub ready: watch::Receiver<bool>,
+    /// Whether this instance serves viewers.
+    pub pushes: bool,
     /// Whether the database answers.
     pub database_answers: Box<dyn Fn() -> bool + Send + Sync>,
     /// All that is counted.
@@ -50,13 +52,28 @@ pub struct Operations {
     pub guard: Guard,
 }
 
-/// Routes of the operations listener.
-pub fn routes(config: &mut web::ServiceConfig) {
+/// Routes of the operations listener. Of an instance that only records they are those about what is stored: it has no
+/// sessions, and does not hear what instances tell each other.
+pub fn routes(pushes: bool) -> impl FnOnce(&mut web::ServiceConfig) {
+    move |config| {
+        config.configure(for_all);
+        if pushes {
+            config.configure(about_sessions);
+        }
+    }
+}
+
+fn for_all(config: &mut web::ServiceConfig) {
     config
         .route("/health/live", web::get().to(live))
         .route("/health/ready", web::get().to(ready))
         .route("/metrics", web::get().to(metrics))
         .app_data(web::PayloadConfig::new(form::MAX_BODY_BYTES))
+        .service(web::resource("/orders/{order_id}/trace").get(trace::trace).default_service(web::to(other_method)));
+}
+
+fn about_sessions(config: &mut web::ServiceConfig) {
+    config
         .service(
             web::resource("/sessions")
                 .get(sessions::list)
@@ -70,7 +87,6 @@ pub fn routes(config: &mut web::ServiceConfig) {
                 .delete(control::lift)
                 .default_service(web::to(other_method)),
         )
-        .service(web::resource("/orders/{order_id}/trace").get(trace::trace).default_service(web::to(other_method)))
         .service(web::resource("/announcements").post(control::announce).default_service(web::to(other_method)));
 }
 

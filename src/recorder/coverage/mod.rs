@@ -115,7 +115,7 @@ impl Watch {
                     kafka.group = self.dependencies.group_id,
                     kafka.members = members,
                     "partitions are not recorded although there is something to record: another deployment or a foreign \
-                     consumer in the group may have taken them, or who has them cannot store"
+                     consumer in the group may have taken them, who has them cannot store, or no instance records"
                 );
             }
         }

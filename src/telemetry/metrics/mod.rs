@@ -80,6 +80,16 @@ pub struct Metrics {
 }
 
 impl Metrics {
+    /// Which pipelines the instance runs: the other's state is not told.
+    pub fn runs(&self, push: bool, record: bool) {
+        if !push {
+            self.fanout.not_run();
+        }
+        if !record {
+            self.recorder.not_run();
+        }
+    }
+
     /// Registers every metric of an instance that began at `started`.
     pub fn new(started: Timestamp) -> Self {
         let mut names = Names(Registry::with_prefix("ordercast"));

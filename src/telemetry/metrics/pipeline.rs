@@ -40,6 +40,8 @@ impl Families {
             partitions_halted: self.halted.get_or_create_owned(&label),
             refused_by_code: self.refused.clone(),
             lag: self.lag.clone(),
+            up: self.up.clone(),
+            halted: self.halted.clone(),
             pipeline,
         }
     }
@@ -70,10 +72,19 @@ pub struct PipelineMetrics {
     refused: Counter,
     refused_by_code: Family<Refused, Counter>,
     lag: Family<Partition, Gauge>,
+    up: Family<Pipeline, Gauge>,
+    halted: Family<Pipeline, Gauge>,
     pipeline: &'static str,
 }
 
 impl PipelineMetrics {
+    /// This instance does not run the pipeline: a gauge at 0 would say that something is wrong, or that nothing is.
+    pub fn not_run(&self) {
+        let label = Pipeline { pipeline: self.pipeline };
+        self.up.remove(&label);
+        self.halted.remove(&label);
+    }
+
     /// Counts what an event did to its order.
     pub fn judged(&self, verdict: &Verdict) {
         match verdict {

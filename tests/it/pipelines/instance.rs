@@ -161,6 +161,7 @@ impl Instance {
             hub: hub.clone(),
             reads: reads.clone(),
             tail_grace: settings.hub.tail_grace,
+            records: true,
         });
         let (halts, halts_seen) = watch::channel(Halts::new());
         let (giver, taker) = hand_over::channel();

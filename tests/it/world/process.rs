@@ -107,5 +107,7 @@ impl Drop for Served {
 fn addresses(line: &str) -> Option<(SocketAddr, SocketAddr)> {
     let line: Value = serde_json::from_str(line).ok()?;
     let field = |name: &str| line[name].as_str().or(line["fields"][name].as_str())?.parse().ok();
-    Some((field("http.listen")?, field("operations.listen")?))
+    let operations = field("operations.listen")?;
+    // One that only records has no other.
+    Some((field("http.listen").unwrap_or(operations), operations))
 }
