@@ -17,7 +17,7 @@ pub fn effective_toml(sources: &Sources) -> Result<String, SettingsError> {
         };
         // What stands in no section comes first.
         if header != table {
-            let gap = if table.is_empty() { "" } else { "\n" };
+            let gap = if toml.is_empty() { "" } else { "\n" };
             push(&mut toml, format_args!("{gap}[{header}]"));
             table = header;
         }
