@@ -114,8 +114,9 @@ async fn run(dependencies: SnapshotDependencies, stop: CancellationToken) {
                 go_at = Some(now + wait);
                 break;
             }
-            if coalescer.send(coalescer.short(), now, &mut tasks, &mut waits) {
-                pace.begin(now);
+            let reads = coalescer.send(coalescer.short(), now, &mut tasks, &mut waits);
+            if reads > 0 {
+                pace.begin(reads, now);
             }
         }
         // Each waits for its turn anyway, so there is no need to gather.
@@ -168,14 +169,14 @@ impl Coalescer {
         Arc::strong_count(&self.long) < STATEMENTS_IN_FLIGHT && self.dependencies.hub.look(Hub::due_long_reads) > 0
     }
 
-    /// Takes what is due and starts to ask for it. Returns whether reads share a statement.
+    /// Takes what is due and starts to ask for it. Returns how many reads share a statement.
     fn send(
         &self,
         mut gathering: Gathering,
         now: Instant,
         tasks: &mut JoinSet<Outcome>,
         waits: &mut JoinSet<()>,
-    ) -> bool {
+    ) -> usize {
         while self.dependencies.step(|hub| hub.gather(&mut gathering)) {}
         let held = if gathering.is_long() { &self.long } else { &self.short }.clone();
         let sorted = self.apart.sort(gathering.due, now);
@@ -185,8 +186,8 @@ impl Coalescer {
         if !sorted.alone.is_empty() {
             tasks.spawn(ReadTask::apart(&self.dependencies, sorted.alone).run());
         }
-        let share = !sorted.together.is_empty();
-        if share {
+        let together = sorted.together.len();
+        if together > 0 {
             let read_task = ReadTask::together(&self.dependencies, sorted.together);
             tasks.spawn(async move {
                 let outcome = read_task.run().await;
@@ -194,7 +195,7 @@ impl Coalescer {
                 outcome
             });
         }
-        share
+        together
     }
 
     /// Whether the database answers, as far as this task knows.
