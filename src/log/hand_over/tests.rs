@@ -1,3 +1,5 @@
+//! What is given, and what can be taken of it.
+
 use super::*;
 use crate::{
     domain::{Change, Epoch, OrderEvent, OrderId, Stamp, decode::RefusalCode},
