@@ -87,14 +87,14 @@ async fn lose_records(world: &World, screens: &mut [Screen]) -> i32 {
         screen.expect_status("A-1", "paid").await;
         screen.expect_status("A-2", "created").await;
     }
-    // The recorder has read the records and waits; its transaction is ended, so that it has to read them again.
-    world.topic.expire_below(partition, written[1].1 + 1).await;
     let waiting = "select pg_terminate_backend(pid) from pg_stat_activity \
                    where datname = current_database() and wait_event_type = 'Lock' and query like '%for update%'";
     eventually("a recorder waits for the table", async || {
         world.database.number("select count(*) from pg_locks where not granted").await > Some(0)
     })
     .await;
+    // The recorder has read the records and waits; its transaction is ended, so that it has to read them again.
+    world.topic.expire_below(partition, written[1].1 + 1).await;
     let back = world.database.run("update progress set next_offset = next_offset - 1 where next_offset > 0");
     tokio::join!(back, world.database.run(waiting));
     lock.rollback().await.unwrap();
