@@ -25,7 +25,7 @@ use crate::{
 const FIRST_PATIENCE: Duration = Duration::from_secs(20);
 /// The longest the same is put up with where that did not help.
 const LAST_PATIENCE: Duration = Duration::from_secs(600);
-/// Progress that was read longer ago says nothing of now.
+/// What was seen of the log and of progress longer ago says nothing of now.
 const LATELY: Duration = Duration::from_secs(5);
 /// How long a partition waits whose dead letters cannot be delivered.
 const BLOCKED_PAUSE: Duration = Duration::from_secs(15);
@@ -189,7 +189,8 @@ impl Unrecorded {
             let at = stored.of(partition).map(|at| at.next_offset);
             at != Some(log.high) && !stored.halts.contains_key(&partition)
         };
-        let is_new = now.saturating_duration_since(stored.read_at) < LATELY;
+        // Brokers and a database that do not answer are no reason for another client.
+        let is_new = [stored.read_at, view.listed_at].iter().all(|at| now.saturating_duration_since(*at) < LATELY);
         if assignment.has_partitions() || !is_new || !view.watermarks().any(ends_elsewhere) {
             *self = Self::default();
             return false;
@@ -241,6 +242,7 @@ mod tests {
         let mut assignment = Assignment::new(policies, 0);
         let mut unrecorded = Unrecorded::default();
         let mut seen_at = |assignment: &Assignment, next_offset, seconds| {
+            let view = LogView { listed_at: after(seconds), ..view.clone() };
             unrecorded.is_seen(assignment, &view, &stored(next_offset, after(seconds)), after(seconds))
         };
         let quiet: Vec<u64> = (0..90).filter(|second| seen_at(&assignment, 7, *second)).collect();
@@ -253,6 +255,14 @@ mod tests {
         assignment.on_assigned([0]);
         let ours: Vec<u64> = (400..490).filter(|second| seen_at(&assignment, 3, *second)).collect();
         assert!(ours.is_empty(), "that is for us to do");
-        assert!(!unrecorded.is_seen(&Assignment::new(policies, 0), &view, &stored(3, start), after(600)), "long ago");
+        for (listed_at, read_at, seen) in [(625, 625, true), (604, 625, false), (625, 604, false)] {
+            let (mut unrecorded, nobody) = (Unrecorded::default(), Assignment::new(policies, 0));
+            let mut seen_at = |listed_at, read_at, seconds| {
+                let view = LogView { listed_at: after(listed_at), ..view.clone() };
+                unrecorded.is_seen(&nobody, &view, &stored(3, after(read_at)), after(seconds))
+            };
+            assert!(!seen_at(600, 600, 600));
+            assert_eq!(seen_at(listed_at, read_at, 625), seen, "what is old says nothing of now");
+        }
     }
 }

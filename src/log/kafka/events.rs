@@ -66,6 +66,16 @@ impl ClientEvents {
     pub(crate) fn new(client: &'static str, shared: Arc<Shared>) -> Self {
         Self { client, shared }
     }
+
+    /// What was not answered: that brokers do not answer is told once, for all clients.
+    fn is_about_silence(&self, facility: &str) -> bool {
+        match facility {
+            "REQTMOUT" | "FAIL" => true,
+            // The group waits for its coordinator no longer, which may be a broker that does not answer.
+            "SESSTMOUT" => self.shared.reach.is_silent(),
+            _ => false,
+        }
+    }
 }
 
 impl ClientContext for ClientEvents {
@@ -83,7 +93,7 @@ impl ClientContext for ClientEvents {
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
                 tracing::error!(kafka.client = client, kafka.facility = facility, "librdkafka: {message}");
             }
-            _ if is_known || is_about_silence(facility) => {
+            _ if is_known || self.is_about_silence(facility) => {
                 tracing::debug!(kafka.client = client, kafka.facility = facility, "librdkafka: {message}");
             }
             // It tries again; what it cannot get over comes as an error.
@@ -142,9 +152,4 @@ impl ConsumerContext for ClientEvents {
 fn is_told_elsewhere(code: RDKafkaErrorCode) -> bool {
     use RDKafkaErrorCode as Code;
     matches!(code, Code::AllBrokersDown | Code::UnknownTopic | Code::UnknownTopicOrPartition)
-}
-
-/// Requests that were not answered: that brokers do not answer is told once, for all clients.
-fn is_about_silence(facility: &str) -> bool {
-    matches!(facility, "REQTMOUT" | "FAIL")
 }

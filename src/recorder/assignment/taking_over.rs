@@ -26,7 +26,7 @@ use crate::{
     recorder::batch::TakenOver,
 };
 
-/// How long records may be known of and not come from the fanout.
+/// How long the fanout may stand elsewhere than the log's end and bring nothing.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Who reads a partition.
@@ -113,12 +113,13 @@ impl Assignment {
         all
     }
 
-    /// Goes back to reading partitions of which records are known, given where they end, and do not come from the fanout.
+    /// Goes back to reading partitions, given where they end, of which records are known that do not come from the fanout, or
+    /// that end below what was taken over: of a log that is another one it is the own consumer that hears.
     pub(crate) fn notice_silence(&mut self, ends: &BTreeMap<i32, i64>, now: Instant) {
         for (partition, entry) in &mut self.partitions {
             let PartitionPhase::Reading { collected, source } = &mut entry.phase else { continue };
             let Source::Fanout { last, quiet_since, .. } = source else { continue };
-            if ends.get(partition).is_none_or(|end| collected.next_offset() >= *end) {
+            if ends.get(partition).is_none_or(|end| collected.next_offset() == *end) {
                 *quiet_since = None;
             } else if now.saturating_duration_since(*quiet_since.get_or_insert(now)) >= PATIENCE {
                 *source = Source::Returning { expected: *last };
@@ -343,6 +344,20 @@ mod tests {
         assert_eq!(silence(&mut pair, 10, 64), None, "something came");
         assert_eq!(silence(&mut pair, 10, 66), Some(vec![(0, 8)]));
         assert!(pair.assignment.awaits_records(&BTreeMap::new()));
+    }
+
+    #[test]
+    fn a_log_that_ends_below_what_was_taken_over_is_read_by_the_own_consumer() {
+        let mut pair = Pair::handed_over(Compaction::Off);
+        let start = Instant::now();
+        let silence = |pair: &mut Pair, end, seconds| {
+            pair.assignment.notice_silence(&BTreeMap::from([(0, end)]), start + seconds * SECOND);
+            pair.assignment.take_places()
+        };
+        assert_eq!(silence(&mut pair, 6, 0), None, "that look may be older than what was taken");
+        assert_eq!(silence(&mut pair, 8, 1), None);
+        assert_eq!(silence(&mut pair, 6, 5), None);
+        assert_eq!(silence(&mut pair, 6, 7), Some(vec![(0, 7)]));
     }
 
     #[test]

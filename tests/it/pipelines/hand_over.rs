@@ -15,6 +15,7 @@ use crate::world::value_of;
 
 const TAKEN_OVER: &str = "ordercast_recorder_records_taken_over_total";
 const APPLIED: &str = r#"ordercast_records_total{pipeline="recorder",outcome="applied"}"#;
+const SHOWN: &str = r#"ordercast_records_total{pipeline="fanout",outcome="applied"}"#;
 const READ: &str = "ordercast_recorder_records_read_total";
 
 /// Publishes orders of this name until one of them is taken over. Returns how many there are.
@@ -81,11 +82,16 @@ async fn a_recorder_that_fell_behind_reads_by_itself_until_it_has_caught_up_with
     let mut instance = Instance::start(&shared_broker(), &topic, &database);
     instance.until_ready().await;
     until_handed_over(&instance, &topic, "A").await;
-    let read = instance.metric(READ);
+    let (read, shown) = (instance.metric(READ), instance.metric(SHOWN));
     server.crash().await;
     // More than recorder and fanout keep together.
     let many = 45_000;
     topic.produce_all(&events("B", many)).await;
+    let deadline = Instant::now() + PATIENCE;
+    while instance.metric(SHOWN) < shown + many as f64 {
+        assert!(Instant::now() < deadline, "the fanout has read everything");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
     server.restart().await;
     database.until("select count(*) from orders where order_id like 'B-%'", many as i64).await;
     assert!(instance.metric(READ) > read, "what was dropped was read again");

@@ -1,8 +1,14 @@
 //! `ordercast serve` watched from outside: what it writes, what it takes, how it ends.
 
-use std::{collections::HashMap, fs, net::SocketAddr, process::ExitStatus};
+use std::{
+    collections::HashMap,
+    fs,
+    net::SocketAddr,
+    process::ExitStatus,
+    time::{Duration, Instant},
+};
 
-use super::{World, eventually, metric, process::Served};
+use super::{PATIENCE, World, eventually, metric, process::Served};
 
 /// The running binary; killed when it is dropped.
 pub struct Service {
@@ -34,13 +40,14 @@ impl Service {
 
     /// Waits until a line that it has written has all of these in it, and returns the first.
     pub async fn says(&self, words: &[&str]) -> String {
-        let mut said = None;
-        eventually(&format!("it says {words:?}"), async || {
-            said = self.lines(words).into_iter().next();
-            said.is_some()
-        })
-        .await;
-        said.unwrap()
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(said) = self.lines(words).into_iter().next() {
+                return said;
+            }
+            assert!(Instant::now() < deadline, "it does not say {words:?}, but:\n{}", self.output());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// All lines that it has written and that have all of these in them.
