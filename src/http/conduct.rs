@@ -173,7 +173,9 @@ impl MessageBody for Answer {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
         let next = ready!(Pin::new(&mut self.body).poll_next(cx));
-        if let (None, Some(connection)) = (&next, &self.connection) {
+        // What comes in chunks has one more to write, which says that it has ended.
+        let has_ended = next.is_none() && self.body.size() != BodySize::Stream;
+        if let Some(connection) = self.connection.as_ref().filter(|_| has_ended) {
             ready!(connection.poll_written(cx));
         }
         Poll::Ready(next)

@@ -53,11 +53,12 @@ pub(super) enum Turn {
     Over,
 }
 
-/// When the client last took and gave something: what tells a stalled reader from a lost connection.
+/// What tells a stalled reader from a lost connection.
 #[derive(Debug)]
 struct SendProgress {
     send_timeout: Duration,
-    /// Bytes were handed over, and nothing has come from the client since.
+    /// Bytes were handed over. Since then the client has given no sign of having them: if all were taken, nothing has come from
+    /// it, and if not, no more of them were taken.
     unanswered_since: Option<Instant>,
 }
 
@@ -106,9 +107,17 @@ impl<H: ConnectionHandler, S: Source> Conversation<H, S> {
         }
     }
 
+    /// The client has taken some of what was handed over, and not all.
+    pub(super) fn on_part_taken(&mut self) {
+        self.progress.unanswered_since = Some(Instant::now());
+    }
+
     /// Hears the client, whose connection takes nothing for now. `false`: it is broken.
     pub(super) fn hear(&mut self, cx: &mut Context<'_>) -> bool {
+        // What it says does not mean that it reads.
+        let unanswered_since = self.progress.unanswered_since;
         let heard = catch_unwind(AssertUnwindSafe(|| self.take_inbound(Now::read(), cx)));
+        self.progress.unanswered_since = unanswered_since;
         heard
             .unwrap_or_else(|_| {
                 self.on_panic(&mut BytesMut::new());

@@ -101,6 +101,7 @@ impl<H: ConnectionHandler, IO: AsyncRead + AsyncWrite + Unpin> Raw<H, IO> {
             let io = Pin::new(&mut self.conversation.inbound.source.io);
             let written = ready!(io.poll_write(cx, &self.unsent))?;
             self.unsent.advance(written);
+            self.conversation.on_part_taken();
         }
         self.unsent = BytesMut::new();
         self.io().poll_flush(cx)

@@ -54,6 +54,17 @@ async fn refusal(answer: Response) -> (u16, String, String) {
 }
 
 #[tokio::test]
+async fn a_large_answer_that_is_the_last_of_its_connection_says_that_it_has_ended() {
+    let server = server_with(20, &[]).await;
+    let url = format!("http://{}/orders", server.address);
+    let asked = Client::new().get(url).bearer_auth(server.token("u-1")).header("Connection", "close").send();
+    let answer = asked.await.unwrap();
+    assert_eq!((&answer.headers()["connection"], answer.content_length()), (&"close".parse().unwrap(), None));
+    let page: Value = answer.json().await.unwrap();
+    assert_eq!(page["orders"].as_array().unwrap().len(), 20);
+}
+
+#[tokio::test]
 async fn the_pages_of_a_list_are_bounded_in_bytes_and_together_are_the_list() {
     let server = server_with(50, &[]).await;
     let token = server.token("u-1");

@@ -86,6 +86,24 @@ async fn a_peer_whose_kernel_is_there_and_that_answers_no_ping_is_told_and_gone_
 }
 
 #[tokio::test]
+async fn who_takes_nothing_is_a_slow_consumer_whatever_it_sends_meanwhile() {
+    let server = Server::start().await;
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut stalled = socket.connect(server.address).await.unwrap();
+    stalled.write_all(super::handshake(&server, "u-1").as_bytes()).await.unwrap();
+    let (begun, mut offset) = (Instant::now(), 0);
+    // Its Pongs say that it lives.
+    while stalled.write_all(&[0x8a, 0x80, 1, 2, 3, 4]).await.is_ok() {
+        offset += 1;
+        server.publish(offset, "u-1", "paid", 10_000);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(begun.elapsed() < Duration::from_secs(60), "the stalled reader still sits there");
+    }
+    ended(&server, 1.0, "slow_consumer", "connection_lost").await;
+}
+
+#[tokio::test]
 async fn who_hangs_up_is_no_slow_consumer_however_long_it_had_nothing_to_say() {
     let send_timeout = Duration::from_millis(500);
     let server = Server::start_with(&[("session.send_timeout", "500ms")]).await;
