@@ -10,7 +10,7 @@ use ordercast::{
         inbound::{MAX_SUBSCRIBED, MAX_SYNCED, Token},
         outbound::RawId,
     },
-    session::{Now, Opening, Output, Session, SessionConfig},
+    session::{Beginning, Now, Opening, Output, Session, SessionConfig},
 };
 use serde::de::IgnoredAny;
 use serde_json::Value;
@@ -117,12 +117,17 @@ fn check_answer(text: &str) {
     let now = Now { instant: std::time::Instant::now(), wall: at(0) };
     let minute = Duration::from_secs(60);
     let rules = SessionConfig { heartbeat_interval: minute, snapshot_timeout: minute, ..SessionConfig::default() };
-    let opening = Opening { session_id: "s".to_owned(), user: None, expires_at: at(3_600_000), waits_for_sync: false };
+    let opening =
+        Opening { session_id: "s".to_owned(), user: None, expires_at: at(3_600_000), beginning: Beginning::Snapshot };
     let mut session = Session::open(Arc::new(rules), opening, now);
     while session.next_output().is_some() {}
     let _ = session.on_message(text.len(), || ClientMessage::parse(text), now);
     let answered: usize = std::iter::from_fn(|| session.next_output())
-        .map(|output| if let Output::Message(message) = output { message.len() } else { 0 })
+        .map(|output| match output {
+            Output::Message(message) => message.len(),
+            Output::Closing(closing) => closing.message().len(),
+            Output::Probe | Output::End(_) => 0,
+        })
         .sum();
     assert!(answered <= MAX_ANSWER_BYTES, "{answered} bytes of answer to {}", text.len());
 }

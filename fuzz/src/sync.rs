@@ -15,7 +15,7 @@ use ordercast::{
     },
     hub::{Hub, Joining, Mailbox, SessionKey},
     protocol::{ClientMessage, Delivery},
-    session::{HubRequest, Now, Opening, Output, RefusedToken, Renewal, Request, Session, SessionConfig},
+    session::{Beginning, HubRequest, Now, Opening, Output, RefusedToken, Renewal, Request, Session, SessionConfig},
 };
 use serde_json::Value;
 
@@ -274,7 +274,7 @@ fn join(hub: &mut Hub, viewer: &Viewer, now: Now) -> (Arc<Mailbox>, SessionKey, 
         session_id: "s".to_owned(),
         user: viewer.user().cloned(),
         expires_at: Timestamp::from_millis(now.wall.as_millis() + 3_600_000).expect("is in range"),
-        waits_for_sync: false,
+        beginning: Beginning::Snapshot,
     };
     (mailbox, key, Session::open(Arc::new(rules), opening, now))
 }

@@ -21,6 +21,7 @@ use actix_web::{
 
 use super::{
     access::{Page, page},
+    events,
     public::Public,
     refusal::Refusal,
 };
@@ -53,7 +54,7 @@ pub(super) async fn admit(
     let early = match check(head, &public) {
         Err(refusal) => {
             public.viewers.metrics.refused(refusal.code());
-            Some(refusal.response())
+            Some(events::refuse(head, refusal))
         }
         Ok(()) => is_preflight(head).then(|| preflight(head, may_read.is_some())),
     };

@@ -166,6 +166,29 @@ impl HttpConnection {
         self.enter(LinePhase::Session);
     }
 
+    /// The request under way holds a session.
+    pub(super) fn hold(&self) {
+        self.permit.leave();
+    }
+
+    /// It does so no more. `false`: among those without one there is no place for the connection, so this answer is its last.
+    pub(super) fn let_go(&self) -> bool {
+        let displaced = self.permit.come_back();
+        if displaced == Some(true) {
+            self.house.metrics.cut(Cut::GaveWay);
+        }
+        if displaced.is_none() {
+            self.close();
+        }
+        displaced.is_some()
+    }
+
+    /// The answer is a session that ends with the connection.
+    pub(super) fn stream(&self) {
+        self.hold();
+        self.close();
+    }
+
     /// The connection becomes a session's that goes on without the server: nothing more is read for it.
     pub(super) fn leave(&self) {
         self.permit.leave();

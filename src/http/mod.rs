@@ -1,12 +1,15 @@
 //! HTTP: the public listener with its WebSockets, and the operations listener.
 //!
 //! A connection takes a place in the [`pending`]; `line` bounds what is read of it, and `conduct` each of its requests, on both
-//! listeners alike. A request then goes from `access` (which page, which token) to `upgrade` or `orders`; whoever is turned
-//! away gets a [`refusal`].
+//! listeners alike. A request then goes from `access` (which page, which token) to the route of its transport
+//! (`upgrade`, `events`, `poll`) or to `orders`; whoever is turned away gets a [`refusal`].
 
 mod access;
 pub mod answers;
+mod claims;
 mod conduct;
+mod entry;
+mod events;
 mod front;
 mod headers;
 mod line;
@@ -14,6 +17,7 @@ pub mod operations;
 mod orders;
 mod page;
 pub mod pending;
+mod poll;
 pub mod public;
 pub mod rate;
 pub mod refusal;

@@ -183,7 +183,7 @@ impl MessageBody for Body {
     }
 }
 
-/// A single order, written in one piece.
+/// A small answer, such as a single order, written in one piece.
 pub(super) struct Single {
     json: Bytes,
     is_written: bool,
@@ -194,6 +194,11 @@ impl Single {
     pub(super) fn new(answer: OnItsWay, order: &OrderView, now: Instant) -> Result<Self, Refusal> {
         let mut json = Vec::new();
         write_json(&mut json, order);
+        Self::written(answer, json, now)
+    }
+
+    /// What is JSON already.
+    pub(super) fn written(answer: OnItsWay, json: Vec<u8>, now: Instant) -> Result<Self, Refusal> {
         answer.keep(json.len(), now)?;
         Ok(Self { json: json.into(), is_written: false, _answer: answer })
     }

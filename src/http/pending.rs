@@ -85,6 +85,14 @@ impl PendingConnections {
     /// Lets a connection in; `None`: there is no place. `address` is `None` for a trusted proxy.
     pub(super) fn enter(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Entered> {
         let address = address.map(network_of);
+        let displaced = self.take_place(address)?;
+        let (resting, is_in) = (Cell::new(None), Cell::new(true));
+        let permit = Permit { pending: self.clone(), address, call: Arc::default(), resting, is_in };
+        Some(Entered { permit, displaced })
+    }
+
+    /// Takes one more place, for which somebody may have to give way; says whether. `None`: there is no place.
+    fn take_place(&self, address: Option<IpAddr>) -> Option<bool> {
         let mut counts = self.counts();
         let crowded = address.and_then(|address| counts.by_address.get(&address));
         let displaced = match crowded.filter(|of_address| of_address.all >= self.max_per_address) {
@@ -99,10 +107,7 @@ impl PendingConnections {
         if let Some(address) = address {
             counts.by_address.entry(address).or_default().all += 1;
         }
-        drop(counts);
-        let (resting, is_in) = (Cell::new(None), Cell::new(true));
-        let permit = Permit { pending: self.clone(), address, call: Arc::default(), resting, is_in };
-        Some(Entered { permit, displaced: displaced.is_some() })
+        Some(displaced.is_some())
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
@@ -175,6 +180,14 @@ impl Permit {
         if self.rise() && self.is_in.replace(false) {
             self.pending.counts().leave(self.address);
         }
+    }
+
+    /// The connection has left, and holds no session any more. Says whether somebody had to give way; `None`: there is no
+    /// place for it.
+    pub(super) fn come_back(&self) -> Option<bool> {
+        let displaced = self.pending.take_place(self.address)?;
+        self.is_in.set(true);
+        Some(displaced)
     }
 }
 

@@ -120,6 +120,16 @@ impl Refusal {
         }
     }
 
+    /// After how many seconds to try again, where that may be of use.
+    pub(super) fn retry_after(self) -> Option<u64> {
+        match self {
+            Self::TooManySessions => Some(30),
+            // Every rate is at least one a second, and an answer that is read takes less.
+            Self::RateLimited | Self::TooManyRequests => Some(1),
+            _ => (self.status() == StatusCode::SERVICE_UNAVAILABLE).then_some(2),
+        }
+    }
+
     /// The answer.
     pub fn response(self) -> HttpResponse {
         self.response_saying(&self.to_string())
@@ -148,17 +158,10 @@ impl Refusal {
             Self::UpgradeRequired => {
                 response.insert_header((UPGRADE, "websocket")).insert_header((SEC_WEBSOCKET_VERSION, "13"));
             }
-            Self::TooManySessions => {
-                response.insert_header((RETRY_AFTER, "30"));
-            }
-            // Every rate is at least one a second, and an answer that is read takes less.
-            Self::RateLimited | Self::TooManyRequests => {
-                response.insert_header((RETRY_AFTER, "1"));
-            }
-            _ if status == StatusCode::SERVICE_UNAVAILABLE => {
-                response.insert_header((RETRY_AFTER, "2"));
-            }
             _ => {}
+        }
+        if let Some(seconds) = self.retry_after() {
+            response.insert_header((RETRY_AFTER, seconds));
         }
         response.json(Problem {
             r#type: "about:blank",

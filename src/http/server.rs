@@ -25,11 +25,13 @@ use actix_web::{
 
 use super::{
     conduct::conduct,
+    events,
     front::admit,
     line::{House, HttpConnection, Line, REQUEST_TIMEOUT},
     operations::{self, Operations},
     orders,
     pending::{Entered, PendingConnections},
+    poll,
     public::Public,
     rate::RequestRate,
     refusal::Refusal,
@@ -40,7 +42,7 @@ use super::{
 use crate::{
     telemetry::{Cut, Metrics, OutsideLine, OutsideLog},
     transport::{
-        Worker,
+        self, Worker, sse,
         websocket::{self, Carrier},
     },
 };
@@ -230,7 +232,9 @@ pub fn serve_public(
     transport: Transport,
     extra: impl Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
 ) -> io::Result<Listening> {
-    public.viewers.metrics.offer(websocket::NAME);
+    for transport in [websocket::NAME, sse::NAME, transport::poll::NAME] {
+        public.viewers.metrics.offer(transport);
+    }
     serve(listener, transport, move || {
         App::new()
             .app_data(public.clone())
@@ -238,6 +242,10 @@ pub fn serve_public(
             .wrap(security_headers())
             .configure(extra.clone())
             .service(web::resource("/order-status").get(upgrade::order_status).default_service(web::to(other_method)))
+            .service(
+                web::resource(events::PATH).get(events::get).post(events::post).default_service(web::to(other_method)),
+            )
+            .service(web::resource("/order-status/poll").post(poll::answer).default_service(web::to(other_method)))
             .service(web::resource("/orders").get(orders::list).default_service(web::to(other_method)))
             .service(web::resource("/orders/{order_id}").get(orders::one).default_service(web::to(other_method)))
             .service(web::resource("/tickets").post(tickets::issue).default_service(web::to(other_method)))

@@ -1,19 +1,19 @@
 //! `GET /order-status`: who may connect, and how the one who may not is told.
 
-use std::{rc::Rc, time::Duration};
+use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::{
-    access::{self, Admission},
-    line::HttpConnection,
+    access,
+    entry::{connection, enter},
     public::Public,
     refusal::Refusal,
 };
 use crate::{
     protocol::CloseCause,
     transport::{
-        Arrival, ViewerConnection,
+        Beginning,
         websocket::{self, Carrier, ConnectionHandler, FrameRules, NotAHandshake, Terms},
     },
 };
@@ -55,30 +55,14 @@ async fn connect(
         Err(refusal) => return reject(request, payload, public, refusal, told_after_upgrade),
     };
     handshake?;
-    if public.at_capacity() {
-        return Err(Refusal::AtCapacity);
-    }
-    match enter(request, public, &admission).await {
-        Ok(viewer) => {
-            viewer.open();
-            accept(request, payload, FRAMES, public.viewers.limits.send_timeout, viewer)
-        }
+    let beginning = match access::query(request, "sync").as_deref() {
+        Some("wait") => Beginning::Claims,
+        _ => Beginning::Snapshot,
+    };
+    match enter(request, public, &admission, websocket::NAME, beginning).await {
+        Ok(viewer) => accept(request, payload, FRAMES, public.viewers.limits.send_timeout, viewer),
         Err(refusal) => reject(request, payload, public, refusal, told_after_upgrade),
     }
-}
-
-/// Joins the hub, and only then uses the ticket up, if it is one: whoever is one too many may show it again.
-async fn enter(request: &HttpRequest, public: &Public, admission: &Admission) -> Result<ViewerConnection, Refusal> {
-    let arrival = Arrival {
-        transport: websocket::NAME,
-        wakes: Some(connection(request).worker().wakes().clone()),
-        address: Some(public.client_address(request.head())),
-        waits_for_sync: access::query(request, "sync").is_some_and(|sync| sync == "wait"),
-    };
-    let joined =
-        ViewerConnection::join(&public.viewers, &admission.principal, arrival).map_err(|_| Refusal::TooManySessions)?;
-    admission.redeem(public).await?;
-    Ok(joined)
 }
 
 /// Tells why not: a browser's script after the upgrade, where the same token cannot cure it, and everybody else by HTTP.
@@ -133,11 +117,6 @@ pub fn accept(
             Ok(response)
         }
     }
-}
-
-/// The connection that a request came over.
-fn connection(request: &HttpRequest) -> &Rc<HttpConnection> {
-    request.conn_data::<Rc<HttpConnection>>().expect("the listener gives every connection one")
 }
 
 impl From<NotAHandshake> for Refusal {

@@ -1,5 +1,9 @@
 //! Why a session ended: one cause fixes the close code, the last frame, the log line and the metric label.
 
+use std::time::Duration;
+
+use super::{Message, ServerMessage};
+
 /// The one recorded reason of a session's end. A client reconnects after every code but 1002, 1003, 1007, 1009, 1010
 /// and 4500–4999; after one below 4500 also where it had no `welcome` and no `closing`, because a gateway may have made it up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -128,9 +132,33 @@ impl CloseCause {
         !matches!(self.code(), 1002 | 1003 | 1007 | 1009 | 1010 | 4500..=4999)
     }
 
+    /// Whether the token that was shown will not do a second time, whatever the code says.
+    pub fn is_final_for_token(self) -> bool {
+        !self.retry() || self == Self::TokenExpired
+    }
+
     /// Whether a `closing` frame and a Close frame are sent: not when the client is gone or has said goodbye itself.
     pub fn is_announced(self) -> bool {
         !matches!(self, Self::ClientClosed | Self::ConnectionLost)
+    }
+}
+
+/// Why a session ends, as its client is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Closing {
+    /// The reason.
+    pub cause: CloseCause,
+    /// When to come back, where the server wants to say.
+    pub reconnect_after: Option<Duration>,
+}
+
+impl Closing {
+    /// The `closing` message.
+    pub fn message(self) -> Message {
+        let Self { cause, reconnect_after } = self;
+        let reconnect_after_ms = reconnect_after.map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
+        let (code, reason, retry) = (cause.code(), cause.reason(), cause.retry());
+        ServerMessage::Closing { code, reason, retry, reconnect_after_ms }.message()
     }
 }
 

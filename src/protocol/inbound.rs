@@ -1,11 +1,14 @@
 //! What a client may say. Never who sees what: that comes from the event and the token.
 
+use std::time::Duration;
+
 use hashbrown::HashMap;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
+    StaleReasons,
     outbound::RawId,
     ping::{self, PingForm, Sign},
 };
@@ -15,6 +18,8 @@ use crate::domain::{OrderId, Rev};
 pub const MAX_SUBSCRIBED: usize = 500;
 /// Most orders a `sync` may name.
 pub const MAX_SYNCED: usize = 2_000;
+/// Longest that a client may wait for something to tell.
+const MAX_WAIT_MS: u64 = 50_000;
 /// Longest accepted `id` of a message, in bytes of its JSON.
 const MAX_ID_BYTES: usize = 64;
 /// Deepest accepted nesting of a message; what is known needs two levels.
@@ -55,6 +60,55 @@ pub enum ClientMessage {
         /// To be echoed where it is refused.
         id: Option<RawId>,
     },
+}
+
+/// What a client shows, as it says so in a request of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Claims {
+    /// The shown orders and their revs; `None`: it shows nothing yet.
+    pub orders: Option<HashMap<OrderId, Option<Rev>>>,
+    /// Why it calls them stale.
+    pub stale: StaleReasons,
+    /// How long it waits for something to tell; `None`: it does not say.
+    pub wait: Option<Duration>,
+}
+
+impl Claims {
+    /// Reads a JSON object; what is not known in it is passed over, as in a message.
+    pub fn parse(body: &[u8]) -> Result<Self, &'static str> {
+        #[derive(Deserialize)]
+        struct Fields<'a> {
+            #[serde(borrow)]
+            orders: Option<&'a RawValue>,
+            #[serde(borrow)]
+            stale: Option<&'a RawValue>,
+            #[serde(borrow)]
+            wait_ms: Option<&'a RawValue>,
+        }
+        let text = str::from_utf8(body).map_err(|_| "the body is not UTF-8")?;
+        if is_too_deep(text) {
+            return Err("the body is nested more than 16 levels deep");
+        }
+        let Fields { orders, stale, wait_ms } =
+            serde_json::from_str(text).map_err(|_| "the body must be a JSON object")?;
+        let orders = orders.map(read_revs).transpose();
+        let orders =
+            orders.map_err(|_| "\"orders\" must map at most 2000 order ids to revs; leave it out to be shown all")?;
+        let names = stale.map_or(Ok(Vec::new()), |stale| serde_json::from_str::<Vec<String>>(stale.get()));
+        let names = names.map_err(|_| "\"stale\" must be a list of stale reasons")?;
+        let wait_ms =
+            wait_ms.map(|wait| serde_json::from_str::<u64>(wait.get()).ok().filter(|wait| *wait <= MAX_WAIT_MS));
+        let wait_ms = match wait_ms {
+            Some(None) => return Err("\"wait_ms\" must be a whole number of milliseconds from 0 to 50000"),
+            Some(wait) => wait,
+            None => None,
+        };
+        Ok(Self {
+            orders,
+            stale: StaleReasons::named(names.iter().map(String::as_str)),
+            wait: wait_ms.map(Duration::from_millis),
+        })
+    }
 }
 
 /// A token as the client sent it. Shows nothing of itself.
@@ -307,6 +361,30 @@ mod tests {
         assert_ne!(ClientMessage::parse(r#"{"type":"refresh","token":"canarY"}"#).as_ref(), Ok(&refresh));
         assert_eq!(code(r#"{"type":"refresh"}"#), "invalid_message");
         assert_eq!(code(r#"{"type":"refresh","token":["canary"]}"#), "invalid_message");
+    }
+
+    #[test]
+    fn claims_are_read_and_a_slip_in_them_is_named() {
+        let claims =
+            Claims::parse(br#"{"orders":{"A-1":"7-2-1041","A-2":"x"},"stale":["log_gap"],"wait_ms":50000,"x":1}"#);
+        let claims = claims.unwrap();
+        assert_eq!(claims.orders.as_ref().map(HashMap::len), Some(2));
+        assert!(claims.stale.contains(super::super::StaleReason::LogGap));
+        assert_eq!(claims.wait, Some(Duration::from_secs(50)));
+        assert_eq!(Claims::parse(b"{}"), Ok(Claims::default()));
+        for (body, slip) in [
+            (&b""[..], "JSON object"),
+            (b"[]", "JSON object"),
+            (b"{\xff}", "UTF-8"),
+            (br#"{"orders":[]}"#, "\"orders\""),
+            (br#"{"stale":"log_gap"}"#, "\"stale\""),
+            (br#"{"wait_ms":50001}"#, "\"wait_ms\""),
+            (br#"{"wait_ms":-1}"#, "\"wait_ms\""),
+            (br#"{"wait_ms":1.5}"#, "\"wait_ms\""),
+        ] {
+            assert!(Claims::parse(body).unwrap_err().contains(slip), "{body:?}");
+        }
+        assert!(Claims::parse(&b"[".repeat(60_000)).unwrap_err().contains("nested"));
     }
 
     #[test]

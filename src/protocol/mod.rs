@@ -11,9 +11,9 @@ pub mod ping;
 pub mod snapshot;
 pub mod stale;
 
-pub use close::{ClientCode, CloseCause};
+pub use close::{ClientCode, CloseCause, Closing};
 pub use delivery::{Delivery, PendingSnapshot};
-pub use inbound::{ClientMessage, MessageError};
+pub use inbound::{Claims, ClientMessage, MessageError};
 pub use message::Message;
 pub use outbound::ServerMessage;
 pub use ping::PingForm;

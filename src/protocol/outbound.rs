@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{CloseCause, Message, StaleReasons};
+use super::{Message, StaleReasons};
 use crate::domain::{OrderId, OrderState, Rev, Timestamp, UserId};
 
 /// Every message but the order-carrying ones, which are encoded once and shared: see [`order_status`] and
@@ -113,12 +113,6 @@ impl PartialEq for RawId {
     }
 }
 impl Eq for RawId {}
-
-/// The `closing` message of a cause.
-pub fn closing(cause: CloseCause, reconnect_after_ms: Option<u64>) -> Message {
-    ServerMessage::Closing { code: cause.code(), reason: cause.reason(), retry: cause.retry(), reconnect_after_ms }
-        .message()
-}
 
 /// The `removed` message of an order.
 pub fn removed(order_id: &OrderId) -> Message {

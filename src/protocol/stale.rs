@@ -54,6 +54,15 @@ impl StaleReasons {
     /// No reason: fresh.
     pub const NONE: Self = Self(0);
 
+    /// Those of these names. A name that is none of ours makes it another set than any that is told.
+    pub fn named<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
+        let foreign = 1 << 7;
+        names.into_iter().fold(Self::NONE, |Self(all), name| {
+            let known = StaleReason::ALL.into_iter().find(|reason| reason.as_str() == name);
+            Self(all | known.map_or(foreign, |reason| reason as u8))
+        })
+    }
+
     /// Whether nothing is stale.
     pub fn is_fresh(self) -> bool {
         self.0 == 0
@@ -110,6 +119,16 @@ pub struct Staleness {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reasons_are_known_by_their_names_and_a_foreign_one_is_no_silence() {
+        let names: Vec<&str> = StaleReason::ALL.map(StaleReason::as_str).into();
+        assert_eq!(StaleReasons::named(names), StaleReasons::from_iter(StaleReason::ALL));
+        assert_eq!(StaleReasons::named([]), StaleReasons::NONE);
+        let foreign = StaleReasons::named(["log_gap", "eclipse"]);
+        assert!(foreign.contains(StaleReason::LogGap) && foreign != StaleReasons::named(["log_gap"]));
+        assert!(!StaleReasons::named(["eclipse"]).is_fresh());
+    }
 
     #[test]
     fn each_reason_comes_and_goes_without_the_others() {

@@ -23,15 +23,14 @@ use self::{completion::Completion, expiry::Expiry, keepalive::Keepalive, limits:
 use crate::{
     domain::{OrderId, Rev, Timestamp, UserId, Viewer},
     protocol::{
-        self, CloseCause, Delivery, Message, PageLimits, ServerMessage, StaleReasons,
-        inbound::Token,
-        outbound::{self, RawId},
+        self, CloseCause, Closing, Delivery, Message, PageLimits, ServerMessage, StaleReasons, inbound::Token,
+        outbound::RawId,
     },
 };
 
 pub use refresh::{RefusedToken, Renewal};
 
-/// How long a client that asked for `sync=wait` may take to send its `sync`.
+/// How long a client that has the first word may take to send its `sync`.
 const SYNC_WAIT: Duration = Duration::from_secs(5);
 
 /// The rules of all sessions of this instance, as the settings of the same names say.
@@ -71,8 +70,27 @@ pub struct Opening {
     pub user: Option<UserId>,
     /// When the token, and the session with it, ends.
     pub expires_at: Timestamp,
-    /// The client sends a `sync` first instead of taking a full snapshot.
-    pub waits_for_sync: bool,
+    /// What it begins with.
+    pub beginning: Beginning,
+}
+
+/// What a session begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beginning {
+    /// `welcome` and a full snapshot.
+    Snapshot,
+    /// `welcome`; then the client says first what it shows.
+    Claims,
+    /// The client says first what it shows, and is told only what differs: no `welcome`, no heartbeat, and nothing as long as
+    /// its screen is as it should be. It calls that stale for these reasons.
+    Difference(StaleReasons),
+}
+
+impl Beginning {
+    /// Whether the client has the first word.
+    pub fn waits(self) -> bool {
+        !matches!(self, Self::Snapshot)
+    }
 }
 
 /// The two clocks: one for durations, one for what is written down.
@@ -118,6 +136,8 @@ pub enum Output {
     Message(Message),
     /// Something that makes the client's side answer, where the transport has it: a sign of life that no script has to give.
     Probe,
+    /// The last message: why the session ends, which a transport may have to say in words of its own, too.
+    Closing(Closing),
     /// The session is over. A client that is still there has been told by the message before.
     End(CloseCause),
 }
@@ -125,7 +145,7 @@ pub enum Output {
 /// What a session asks of the hub.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HubRequest {
-    /// A full snapshot: at the start of a `sync=wait` session, for a `sync` without orders, after an overflow.
+    /// A full snapshot: where the first word did not come, for a `sync` without orders, after an overflow.
     Restart,
     /// What differs from these states.
     Sync(hashbrown::HashMap<OrderId, Option<Rev>>),
@@ -162,6 +182,8 @@ pub struct Session {
     outbox: Outbox,
     stale: StaleReasons,
     reported_stale: StaleReasons,
+    /// See [`Beginning::Difference`].
+    tells_differences_only: bool,
     stale_since: Option<Timestamp>,
     departure: Option<Departure>,
     client_code: Option<u16>,
@@ -180,7 +202,7 @@ pub struct Departure {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// `sync=wait`: nothing was asked of the hub yet.
+    /// The client has the first word: nothing was asked of the hub yet.
     AwaitingSync {
         until: Instant,
     },
@@ -207,8 +229,14 @@ impl Session {
             protocol: protocol::VERSION,
         };
         let mut outbox = Outbox::default();
-        outbox.push(welcome.message());
-        let (phase, snapshot_due) = if opening.waits_for_sync {
+        let shown_stale = match opening.beginning {
+            Beginning::Snapshot | Beginning::Claims => {
+                outbox.push(welcome.message());
+                None
+            }
+            Beginning::Difference(stale) => Some(stale),
+        };
+        let (phase, snapshot_due) = if opening.beginning.waits() {
             (Phase::AwaitingSync { until: now.instant + SYNC_WAIT }, None)
         } else {
             (Phase::Open, Some(now.instant + config.snapshot_timeout))
@@ -225,7 +253,8 @@ impl Session {
             started: false,
             outbox,
             stale: StaleReasons::NONE,
-            reported_stale: StaleReasons::NONE,
+            reported_stale: shown_stale.unwrap_or_default(),
+            tells_differences_only: shown_stale.is_some(),
             stale_since: None,
             departure: None,
             client_code: None,
@@ -252,6 +281,9 @@ impl Session {
                 self.snapshot_due = None;
                 self.started = true;
                 self.limits.snapshot_answered(snapshot.json_bytes());
+                if self.tells_differences_only && snapshot.partial && snapshot.is_empty() {
+                    return None;
+                }
                 let limits = PageLimits { orders: self.config.snapshot_page, bytes: self.config.snapshot_bytes };
                 self.outbox.push_snapshot(snapshot.into_pages(limits));
                 None
@@ -336,7 +368,7 @@ impl Session {
                 self.completion.draw_near();
             }
             self.tell_expiry(now);
-            if self.keepalive.heartbeat_due(now.instant) {
+            if self.keepalive.heartbeat_due(now.instant) && !self.tells_differences_only {
                 self.outbox.push(ServerMessage::Heartbeat { server_time: now.wall }.message());
                 self.outbox.push_probe();
             }
@@ -403,8 +435,7 @@ impl Session {
         }
         if cause.is_announced() {
             self.outbox.clear();
-            let after_ms = reconnect_after.map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
-            self.outbox.push(outbound::closing(cause, after_ms));
+            self.outbox.push_closing(Closing { cause, reconnect_after });
         }
         self.phase = Phase::Ending { cause };
     }

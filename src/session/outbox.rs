@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::Output;
-use crate::protocol::{Message, SnapshotPages};
+use crate::protocol::{Closing, Message, SnapshotPages};
 
 /// Bounded: deliveries are taken from the mailbox only when it is empty, and answers are limited by the inbound rate.
 #[derive(Debug, Default)]
@@ -17,6 +17,7 @@ enum Item {
     /// Nothing else is sent between its pages.
     Snapshot(Box<SnapshotPages>),
     Probe,
+    Closing(Closing),
 }
 
 impl Outbox {
@@ -32,6 +33,10 @@ impl Outbox {
         self.queue.push_back(Item::Probe);
     }
 
+    pub(super) fn push_closing(&mut self, closing: Closing) {
+        self.queue.push_back(Item::Closing(closing));
+    }
+
     pub(super) fn is_sending(&self) -> bool {
         !self.queue.is_empty()
     }
@@ -44,6 +49,7 @@ impl Outbox {
         match self.queue.pop_front()? {
             Item::Message(message) => Some(Output::Message(message)),
             Item::Probe => Some(Output::Probe),
+            Item::Closing(closing) => Some(Output::Closing(closing)),
             Item::Snapshot(mut pages) => {
                 let page = pages.next();
                 // With its last page the snapshot is out: whoever waits for that must not wait for one more look.

@@ -42,7 +42,7 @@ fn opening(clock: &Clock, ttl: Duration) -> Opening {
         session_id: "01J".to_owned(),
         user: Some(UserId::parse("u-42").unwrap()),
         expires_at: Timestamp::from_millis(expires).unwrap(),
-        waits_for_sync: false,
+        beginning: Beginning::Snapshot,
     }
 }
 
@@ -69,6 +69,7 @@ fn sent(session: &mut Session) -> Vec<Value> {
     output
         .map(|output| match output {
             Output::Message(message) => serde_json::from_slice(message.bytes()).unwrap(),
+            Output::Closing(closing) => serde_json::from_slice(closing.message().bytes()).unwrap(),
             Output::Probe => serde_json::json!({"probe": true}),
             Output::End(cause) => serde_json::json!({"end": cause.code()}),
         })
@@ -206,7 +207,7 @@ fn deadlines_are_never_later_than_what_has_to_happen() {
 #[test]
 fn sync_wait_asks_for_nothing_until_the_sync_or_five_seconds() {
     let mut clock = Clock::start();
-    let waits = Opening { waits_for_sync: true, ..opening(&clock, HEARTBEAT * 100) };
+    let waits = Opening { beginning: Beginning::Claims, ..opening(&clock, HEARTBEAT * 100) };
     let mut session = Session::open(rules(), waits.clone(), clock.now());
     let asked = say(&mut session, r#"{"type":"sync","orders":{}}"#, clock.now());
     assert_eq!(asked, Some(HubRequest::Sync(Default::default()).into()));
@@ -218,9 +219,38 @@ fn sync_wait_asks_for_nothing_until_the_sync_or_five_seconds() {
 }
 
 #[test]
+fn who_asks_for_differences_alone_is_told_nothing_of_a_screen_that_is_as_it_should_be() {
+    let mut clock = Clock::start();
+    let begin = |stale| Opening { beginning: Beginning::Difference(stale), ..opening(&clock, HEARTBEAT * 100) };
+    let nothing = |clock: &Clock| Delivery::Snapshot(PendingSnapshot::new(clock.now().wall, true));
+    for (shown, is, told) in [
+        (StaleReasons::NONE, StaleReasons::NONE, None),
+        (catching_up(), catching_up(), None),
+        (catching_up(), StaleReasons::NONE, Some("fresh")),
+        (StaleReasons::NONE, catching_up(), Some("stale")),
+        (StaleReasons::named(["eclipse"]), StaleReasons::NONE, Some("fresh")),
+    ] {
+        let mut session = Session::open(rules(), begin(shown), clock.now());
+        say(&mut session, r#"{"type":"sync","orders":{}}"#, clock.now());
+        session.on_stale(is, clock.now().wall, StaleReasons::NONE);
+        assert_eq!(sent(&mut session), Vec::<Value>::new(), "nothing before the answer to what it shows");
+        session.on_delivery(nothing(&clock), clock.now());
+        let kinds: Vec<_> = sent(&mut session).iter().map(|message| message["type"].clone()).collect();
+        assert_eq!(kinds, Vec::from_iter(told), "{shown:?} {is:?}");
+    }
+    let mut session = Session::open(rules(), begin(StaleReasons::NONE), clock.now());
+    say(&mut session, r#"{"type":"sync"}"#, clock.now());
+    session.on_delivery(Delivery::Snapshot(PendingSnapshot::new(clock.now().wall, false)), clock.now());
+    assert_eq!(sent(&mut session)[0]["type"], "snapshot", "a full one replaces all that is shown");
+    session.on_alive(clock.forward(HEARTBEAT));
+    assert_eq!(session.on_time(clock.now()), None);
+    assert_eq!(sent(&mut session), Vec::<Value>::new(), "no heartbeat");
+}
+
+#[test]
 fn a_sync_that_was_waited_for_is_followed_by_no_snapshot_that_nobody_asked_for() {
     let mut clock = Clock::start();
-    let waits = Opening { waits_for_sync: true, ..opening(&clock, HEARTBEAT * 100) };
+    let waits = Opening { beginning: Beginning::Claims, ..opening(&clock, HEARTBEAT * 100) };
     let mut session = Session::open(rules(), waits, clock.now());
     let sync = r#"{"type":"sync","orders":{}}"#;
     assert!(say(&mut session, sync, clock.forward(Duration::from_secs(4))).is_some());

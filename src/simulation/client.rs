@@ -130,6 +130,10 @@ impl Client {
             match output {
                 Output::End(_) => connection.closed = true,
                 Output::Probe => connection.pongs += 1,
+                Output::Closing(closing) => {
+                    let message = closing.message();
+                    self.on_text(&String::from_utf8_lossy(message.bytes()), topic, now, flaws);
+                }
                 Output::Message(message) => {
                     self.on_text(&String::from_utf8_lossy(message.bytes()), topic, now, flaws);
                 }

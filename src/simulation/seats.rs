@@ -10,7 +10,7 @@ use crate::{
     domain::{Timestamp, UserId, Viewer},
     hub::{Joining, Mailbox, SessionKey},
     protocol::{ClientMessage, CloseCause, Delivery},
-    session::{HubRequest, Opening, Output, Request, Session, SessionConfig},
+    session::{Beginning, HubRequest, Opening, Output, Request, Session, SessionConfig},
 };
 
 /// Time between two heartbeats.
@@ -69,7 +69,8 @@ impl Instance {
         };
         let key = self.hub.step(|hub| hub.join(joining)).expect("there is no limit");
         let session_id = session.to_string();
-        let opening = Opening { session_id, user: Some(user), expires_at, waits_for_sync };
+        let beginning = if waits_for_sync { Beginning::Claims } else { Beginning::Snapshot };
+        let opening = Opening { session_id, user: Some(user), expires_at, beginning };
         let core = Session::open(rules, opening, clock.both());
         self.seats.insert(session, Seat { session: core, key, mailbox, heard: VecDeque::new(), cause: None });
     }

@@ -10,7 +10,9 @@
 mod alarms;
 mod context;
 mod instance;
+pub mod poll;
 mod registration;
+pub mod sse;
 mod viewer;
 pub mod websocket;
 mod worker;
@@ -21,3 +23,4 @@ pub use self::{
     viewer::{Arrival, ViewerConnection},
     worker::Worker,
 };
+pub use crate::session::Beginning;

@@ -21,11 +21,22 @@ pub(super) struct Registration {
     session_id: Box<str>,
     transport: &'static str,
     is_link: bool,
+    lasts: bool,
     /// Its holder's oldest sessions are to end for it, so that so many are left.
     replaces: Option<usize>,
     joined: Instant,
     metrics: Arc<SessionMetrics>,
     outside: Arc<OutsideLog>,
+}
+
+/// How a session joins.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Joins {
+    /// It is to have a full snapshot.
+    pub(super) start: bool,
+    /// It is to stay. One that comes for a single answer ends no other for its place, or two pages would end each other for ever;
+    /// and that it was answered is nothing to be told.
+    pub(super) lasts: bool,
 }
 
 impl Registration {
@@ -35,12 +46,13 @@ impl Registration {
         wakes: Option<Arc<WakeQueue>>,
         principal: &Principal,
         identity: SessionIdentity,
-        start: bool,
+        Joins { start, lasts }: Joins,
     ) -> Result<Self, TooManySessions> {
         let ViewerContext { hub, limits, metrics, outside, .. } = context;
         let (hub, metrics, outside) = (hub.clone(), metrics.clone(), outside.clone());
         let (session_id, transport) = (identity.session_id.clone(), identity.transport);
-        let (viewer, place) = (principal.viewer.clone(), limits.place(principal));
+        let (viewer, mut place) = (principal.viewer.clone(), limits.place(principal));
+        place.closes_oldest &= lasts;
         let is_link = viewer.user().is_none();
         let replaces = place.closes_oldest.then_some(place.max);
         let mailbox = Arc::new(Mailbox::woken_by(wakes, limits.mailbox_bytes));
@@ -53,6 +65,7 @@ impl Registration {
             session_id,
             transport,
             is_link,
+            lasts,
             replaces,
             joined: Instant::now(),
             metrics,
@@ -106,6 +119,9 @@ impl Registration {
         self.metrics.closed(self.transport, cause);
         if let Some(code) = client_code {
             self.metrics.closed_by_client(ClientCode::of(code));
+        }
+        if !self.lasts && cause == CloseCause::ClientClosed {
+            return;
         }
         let Some(left_out) = self.outside.admits(OutsideLine::SessionEnded) else { return };
         tracing::info!(

@@ -9,12 +9,15 @@ use std::{
 
 use ulid::Ulid;
 
-use super::{ViewerContext, registration::Registration};
+use super::{
+    ViewerContext,
+    registration::{Joins, Registration},
+};
 use crate::{
     auth::{Principal, TokenError},
     hub::{SessionIdentity, TooManySessions, WakeQueue},
-    protocol::{ClientMessage, CloseCause, Delivery, inbound::Token, outbound::RawId},
-    session::{HubRequest, Now, Opening, Output, RefusedToken, Renewal, Request, Session},
+    protocol::{ClientMessage, CloseCause, Delivery, MessageError, inbound::Token, outbound::RawId},
+    session::{Beginning, HubRequest, Now, Opening, Output, RefusedToken, Renewal, Request, Session},
 };
 
 /// A viewer who watches. Dropping it leaves the hub.
@@ -33,8 +36,8 @@ pub struct Arrival {
     pub wakes: Option<Arc<WakeQueue>>,
     /// Where it comes from.
     pub address: Option<IpAddr>,
-    /// It says first what it shows, in place of taking a full snapshot.
-    pub waits_for_sync: bool,
+    /// What its session begins with.
+    pub beginning: Beginning,
 }
 
 impl ViewerConnection {
@@ -44,13 +47,13 @@ impl ViewerConnection {
         principal: &Principal,
         arrival: Arrival,
     ) -> Result<Self, TooManySessions> {
-        let Arrival { transport, wakes, address, waits_for_sync } = arrival;
+        let Arrival { transport, wakes, address, beginning } = arrival;
         let now = Now::read();
         let opening = Opening {
             session_id: Ulid::generate().to_string(),
             user: principal.viewer.user().cloned(),
             expires_at: principal.expires_at,
-            waits_for_sync,
+            beginning,
         };
         let identity = SessionIdentity {
             session_id: opening.session_id.as_str().into(),
@@ -61,7 +64,9 @@ impl ViewerConnection {
             connected_at: now.wall,
             expires_at: principal.expires_at,
         };
-        let registration = Registration::join(context, wakes, principal, identity, !waits_for_sync)?;
+        let lasts = !matches!(beginning, Beginning::Difference(_));
+        let start = !beginning.waits();
+        let registration = Registration::join(context, wakes, principal, identity, Joins { start, lasts })?;
         let session = Session::open(context.config.clone(), opening, now);
         Ok(Self { session, registration, context: context.clone() })
     }
@@ -73,9 +78,23 @@ impl ViewerConnection {
 
     /// The client said something.
     pub fn on_text(&mut self, text: &str, now: Now) {
-        if let Some(request) = self.session.on_message(text.len(), || ClientMessage::parse(text), now) {
+        self.hear(text.len(), || ClientMessage::parse(text), now);
+    }
+
+    /// Its request says this, as its first word.
+    pub fn begin_with(&mut self, message: ClientMessage) {
+        self.hear(0, || Ok(message), Now::read());
+    }
+
+    fn hear(&mut self, bytes: usize, read: impl FnOnce() -> Result<ClientMessage, MessageError>, now: Now) {
+        if let Some(request) = self.session.on_message(bytes, read, now) {
             self.ask(request, now);
         }
+    }
+
+    /// The client takes what is sent, and its transport has no other sign of life.
+    pub fn on_alive(&mut self, now: Now) {
+        self.session.on_alive(now);
     }
 
     /// The client sent so many bytes that say nothing.

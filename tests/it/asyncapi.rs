@@ -13,10 +13,10 @@ use ordercast::{
         decode::{self, DecoderOptions, MAX_DETAILS_BYTES},
     },
     protocol::{
-        self, ClientMessage, CloseCause, Message, OrderView, PageLimits, ServerMessage, SnapshotPages, StaleReason,
+        self, Claims, ClientMessage, CloseCause, Message, OrderView, PageLimits, ServerMessage, SnapshotPages, StaleReason,
         outbound,
     },
-    session::{Now, Opening, Output, RefusedToken, Session},
+    session::{Beginning, Now, Opening, Output, RefusedToken, Session},
 };
 use serde_json::{Value, json};
 
@@ -272,7 +272,8 @@ fn error_codes() -> BTreeSet<&'static str> {
         codes.insert(ClientMessage::parse(text).unwrap_err().code);
     }
     let now = Now::read();
-    let opening = Opening { session_id: "s".into(), user: None, expires_at: Timestamp::now(), waits_for_sync: true };
+    let opening =
+        Opening { session_id: "s".into(), user: None, expires_at: Timestamp::now(), beginning: Beginning::Claims };
     let mut session = Session::open(Arc::default(), opening, now);
     say(&mut session, r#"{"action":"subscribe","userId":"somebody"}"#, now);
     let order_id = ordercast::domain::OrderId::parse("A-1001").unwrap();
@@ -305,7 +306,11 @@ fn say(session: &mut Session, text: &str, now: Now) {
 fn said(session: &mut Session) -> String {
     let output = std::iter::from_fn(|| session.next_output());
     output
-        .filter_map(|output| if let Output::Message(message) = output { Some(message) } else { None })
+        .filter_map(|output| match output {
+            Output::Message(message) => Some(message),
+            Output::Closing(closing) => Some(closing.message()),
+            Output::Probe | Output::End(_) => None,
+        })
         .map(|message| String::from_utf8_lossy(message.bytes()).into_owned())
         .collect()
 }
@@ -318,6 +323,7 @@ fn examples_of_the_document_are_read_as_what_they_are() {
         ("sync", "Sync", "Sync"),
         ("subscribe", "Subscribe", "Subscribe"),
         ("refresh", "Refresh", "Refresh"),
+        ("claims", "Claims", ""),
         ("orderEvent", "OrderEvent", "OrderEvent"),
     ] {
         let examples = document["components"]["messages"][message]["examples"].as_array().unwrap();
@@ -325,11 +331,13 @@ fn examples_of_the_document_are_read_as_what_they_are() {
         for example in examples {
             check(&document, schema, &example["payload"]).unwrap();
             let text = example["payload"].to_string();
-            if message == "orderEvent" {
-                state(&text, 1);
-            } else {
-                let parsed = ClientMessage::parse(&text).unwrap();
-                assert!(format!("{parsed:?}").starts_with(read), "{text}: {parsed:?}");
+            match message {
+                "orderEvent" => drop(state(&text, 1)),
+                "claims" => drop(Claims::parse(text.as_bytes()).unwrap()),
+                _ => {
+                    let parsed = ClientMessage::parse(&text).unwrap();
+                    assert!(format!("{parsed:?}").starts_with(read), "{text}: {parsed:?}");
+                }
             }
         }
     }
@@ -381,6 +389,16 @@ fn what_the_document_forbids_is_refused() {
     ] {
         assert!(check(&document, schema, &value).is_err(), "the document allows {value}");
         assert!(ClientMessage::parse(&value.to_string()).is_err(), "{value} is accepted");
+    }
+    for value in [
+        json!({"orders": ["A-1001"]}),
+        json!({"orders": {"": "1-2-3"}}),
+        json!({"stale": "log_gap"}),
+        json!({"wait_ms": 50_001}),
+        json!({"wait_ms": 0.5}),
+    ] {
+        assert!(check(&document, "Claims", &value).is_err(), "the document allows {value}");
+        assert!(Claims::parse(value.to_string().as_bytes()).is_err(), "{value} is accepted");
     }
     let decoder = Decoder::new(&DecoderOptions::default()).unwrap();
     let whole = json!({"order_id": "A-1001", "user_id": "u-42", "status": "shipped", "version": 3});

@@ -4,6 +4,7 @@
 mod bodies;
 mod carriers;
 mod closing;
+mod events;
 mod frames;
 mod handshakes;
 mod lines;
@@ -11,6 +12,7 @@ mod orders;
 mod origins;
 mod panics;
 mod pending;
+mod polls;
 mod silence;
 mod sizes;
 mod tokens;

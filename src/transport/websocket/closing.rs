@@ -21,7 +21,7 @@ use super::{
     inbound::{Inbound, Source},
     reader::Received,
 };
-use crate::protocol::{CloseCause, outbound};
+use crate::protocol::{CloseCause, Closing as Farewell};
 
 /// How long a client may take to answer our Close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -105,9 +105,8 @@ pub(super) struct LastWords {
 
 impl LastWords {
     pub(super) fn new(cause: CloseCause, reconnect_after: Option<Duration>) -> Self {
-        let after_ms = reconnect_after.map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
         let mut buffer = BytesMut::new();
-        frame::put(&mut buffer, Opcode::Text, outbound::closing(cause, after_ms).bytes());
+        frame::put(&mut buffer, Opcode::Text, Farewell { cause, reconnect_after }.message().bytes());
         frame::put_close(&mut buffer, Some((cause.code(), cause.reason())));
         Self { bytes: Some(buffer.freeze()), dropped: Box::pin(tokio::time::sleep(CLOSE_TIMEOUT)) }
     }

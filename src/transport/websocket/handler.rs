@@ -102,6 +102,7 @@ impl ConnectionHandler for ViewerConnection {
     fn next_outgoing(&mut self) -> Option<Outgoing> {
         self.next_output().map(|output| match output {
             Output::Message(message) => Outgoing::Text(message.bytes().clone()),
+            Output::Closing(closing) => Outgoing::Text(closing.message().bytes().clone()),
             Output::Probe => Outgoing::Ping,
             Output::End(cause) => Outgoing::End(cause),
         })

@@ -7,7 +7,7 @@ use ordercast::{
     auth::Verifier,
     domain::Timestamp,
     protocol::CloseCause,
-    session::{Now, Output},
+    session::{Beginning, Now, Output},
     transport::{Arrival, ViewerConnection},
 };
 use serde_json::{Value, json};
@@ -44,6 +44,7 @@ async fn carry(mut viewer: ViewerConnection, stream: DuplexStream) {
             }
             output = output => match output {
                 Output::Message(message) => [message.bytes(), &b"\n"[..]].concat(),
+                Output::Closing(closing) => [closing.message().bytes(), &b"\n"[..]].concat(),
                 Output::Probe => b"?\n".to_vec(),
                 Output::End(cause) => break cause,
             },
@@ -64,7 +65,7 @@ impl Client {
         let (ours, theirs) = duplex(1 << 16);
         let verifier = Verifier::new(&server.settings.auth).unwrap();
         let principal = verifier.verify(token, Timestamp::now()).unwrap();
-        let arrival = Arrival { transport: "lines", wakes: None, address: None, waits_for_sync: false };
+        let arrival = Arrival { transport: "lines", wakes: None, address: None, beginning: Beginning::Snapshot };
         let viewer = ViewerConnection::join(&server.viewers, &principal, arrival).unwrap();
         tokio::spawn(carry(viewer, theirs));
         Self(BufReader::new(ours))
