@@ -13,8 +13,8 @@ use ordercast::{
         decode::{self, DecoderOptions, MAX_DETAILS_BYTES},
     },
     protocol::{
-        self, Claims, ClientMessage, CloseCause, Message, OrderView, PageLimits, ServerMessage, SnapshotPages, StaleReason,
-        outbound,
+        self, Claims, ClientMessage, CloseCause, Message, OrderView, PageLimits, ServerMessage, SnapshotPages,
+        StaleReason, outbound,
     },
     session::{Beginning, Now, Opening, Output, RefusedToken, Session},
 };

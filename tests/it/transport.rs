@@ -238,7 +238,10 @@ impl Server {
     }
 
     fn publish(&self, offset: i64, user: &str, status: &str, details_bytes: usize) {
-        let details = format!(r#"{{"pad":"{}"}}"#, "x".repeat(details_bytes));
+        self.publish_order(offset, user, status, format!(r#"{{"pad":"{}"}}"#, "x".repeat(details_bytes)));
+    }
+
+    fn publish_order(&self, offset: i64, user: &str, status: &str, details: String) {
         let stamp = Stamp { epoch: EPOCH, partition: 0, offset };
         let order_id = OrderId::parse(&format!("A-{}", offset % 50)).unwrap();
         let state = OrderState {

@@ -16,6 +16,7 @@ use tokio::{
 };
 
 use super::Server;
+use crate::{parts::browser, world::value_of};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -330,4 +331,67 @@ async fn who_says_what_it_shows_is_told_what_differs_and_who_names_orders_is_sho
         assert_eq!(refused.status(), 400, "{query} {body:?}");
         assert_eq!(refused.json::<Value>().await.unwrap()["code"], "bad_request");
     }
+}
+
+/// Waits until so many sessions are open.
+async fn until_open(server: &Server, many: usize) {
+    timeout(PATIENCE, async {
+        while server.hub.look(|hub| hub.sessions()) != many {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+    .expect("it comes back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_s_event_source_comes_back_by_itself_and_gives_up_where_it_must() {
+    let server = Server::start().await;
+    let page = format!("http://{}/", server.address);
+    let address = format!("/order-status/events?token={}", server.token("u-1"));
+    let arguments = [page.as_str(), address.as_str()];
+    let (printed, ()) = tokio::join!(browser::run("./events.mjs", &arguments), async {
+        until_open(&server, 1).await;
+        server.publish_order(1, "u-1", "paid", "{\"lines\":\r\n[1,\n2]}".to_owned());
+        end(&server, CloseCause::Disconnected);
+        until_open(&server, 0).await;
+        until_open(&server, 1).await;
+        server.ready.send_replace(false);
+        end(&server, CloseCause::Disconnected);
+        let told = "ordercast_handshakes_refused_total{code=\"not_ready\"}";
+        timeout(PATIENCE, async {
+            while value_of(&server.metrics.encode(), told).is_none() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await
+        .expect("it asks again");
+        server.ready.send_replace(true);
+        until_open(&server, 1).await;
+        end(&server, CloseCause::Revoked);
+    });
+    let told: Vec<Value> = printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let kinds: Vec<String> = told
+        .iter()
+        .map(|message| match message["type"].as_str().unwrap() {
+            "closing" => message["reason"].as_str().unwrap().to_owned(),
+            "error" => format!("comes back: {}", message["comes_back"]),
+            kind => kind.to_owned(),
+        })
+        .filter(|kind| kind != "stale" && kind != "fresh")
+        .collect();
+    let update = told.iter().find(|message| message["type"] == "order_status");
+    if let Some(update) = update {
+        assert_eq!(update["details"], json!({"lines": [1, 2]}));
+    }
+    let ends: Vec<&str> = kinds
+        .iter()
+        .map(String::as_str)
+        .filter(|kind| !["welcome", "snapshot", "order_status"].contains(kind))
+        .collect();
+    let back = "comes back: true";
+    assert_eq!(ends[..4], ["disconnected", back, "disconnected", back], "{kinds:?}");
+    assert_eq!(ends[ends.len() - 4..], [back, "revoked", back, "comes back: false"], "{kinds:?}");
+    assert!(ends.contains(&"not_ready"), "{kinds:?}");
+    assert_eq!(kinds.iter().filter(|kind| *kind == "welcome").count(), 3, "{kinds:?}");
 }
