@@ -1,6 +1,7 @@
 /**
- * Ordercast in the browser: keeps the orders a viewer may see true to the last frame of one WebSocket, reconnects by
- * itself, and says honestly when what it holds may be out of date. It draws nothing and remembers nothing beyond its life.
+ * Ordercast in the browser: keeps the orders a viewer may see true to the last frame of one connection, reconnects by
+ * itself, and says honestly when what it holds may be out of date. Where no WebSocket gets through it takes a stream of
+ * server-sent events, or polls. It draws nothing; beyond its life, it remembers for some minutes which of these works.
  *
  *     const client = new OrdercastClient({
  *       url: "wss://shop.example/order-status",
@@ -44,6 +45,17 @@ const MAX_BACKOFF_MS = 20_000;
 const PROVEN_SESSION_MS = 30_000;
 /** From asking for the token to `welcome`. */
 const OPEN_TIMEOUT_MS = 20_000;
+/** The same where there is another transport to try. */
+const FALLBACK_TIMEOUT_MS = 8_000;
+/** What the client falls back to, from the best on. */
+const TRANSPORTS = ["websocket", "sse", "poll"];
+/** How long one that works is begun with, and then a better one is tried. */
+const REMEMBERED_MS = 600_000;
+const MEMORY = "ordercast.transport";
+/** When a better one is tried again that has worked before. */
+const SOON_MS = 5_000;
+/** A poll is answered within this time, whatever happens. */
+const POLL_MS = 25_000;
 /** After a wake-up the server answers a ping within this time, or the socket is dead. */
 const PROBE_TIMEOUT_MS = 5_000;
 /** Missed steps of several orders are asked for together. */
@@ -63,6 +75,99 @@ const MAX_TIMELINE_STEPS = 50;
 export function isStopCode(code, heard = true) {
   return (heard && STOP_CODES.has(code)) || (code >= 4500 && code <= 4999);
 }
+
+/** A connection over HTTP, for the client much as a WebSocket is: `onmessage`, `onclose`, `close`. */
+class HttpConnection {
+  onmessage = null;
+  onclose = null;
+  #asking;
+
+  /** @param {{url: string, token: string, shown: () => object, fetch: typeof fetch, env: object}} client */
+  constructor(client) {
+    this.client = client;
+    this.ask();
+  }
+
+  /** Says what is shown now, and is told what differs. Takes the place of an answer that is under way. */
+  ask() {
+    this.#asking?.abort();
+    const { signal } = (this.#asking = new this.client.env.AbortController());
+    this.run(signal).catch(() => signal.aborted || this.ends({ code: 1006, reason: "connection_lost" }));
+  }
+
+  close() {
+    this.#asking.abort();
+  }
+
+  /** Sends what is shown, and answers what comes; null where the server refuses. */
+  async post(path, body, signal) {
+    const { url, token, env, fetch } = this.client;
+    const address = new URL(url);
+    address.protocol = address.protocol === "wss:" ? "https:" : "http:";
+    address.pathname = address.pathname.replace(/\/$/, "") + path;
+    const answer = await fetch(address.href, {
+      method: "POST",
+      // In a header the token stays out of addresses, and so out of every access log on the way.
+      headers: { "Content-Type": "application/json", Authorization: `Bearer ${token}` },
+      body: JSON.stringify(body),
+      cache: "no-store",
+      signal,
+    });
+    if (answer.status === 200) return answer;
+    // Something in between has no such code.
+    const { code } = await answer.json();
+    const codes = { expired_token: 4005, invalid_token: 4500, missing_token: 4500 };
+    const seconds = Number(answer.headers.get("Retry-After"));
+    const afterMs = seconds > 0 ? seconds * (1000 + 1000 * env.Math.random()) : undefined;
+    this.ends({ code: codes[code], reason: code ?? "connection_lost", afterMs, heard: code !== undefined });
+    return null;
+  }
+
+  says(text) {
+    this.onmessage?.({ data: text });
+  }
+
+  ends(how) {
+    this.onclose?.(how);
+  }
+}
+
+/** Server-sent events, read by `fetch`: EventSource can neither say what is shown nor keep the token out of its address. */
+class EventStream extends HttpConnection {
+  async run(signal) {
+    const { orders } = this.client.shown();
+    const answer = await this.post("/events", orders ? { orders } : {}, signal);
+    if (!answer) return;
+    const reader = answer.body.getReader();
+    const decoder = new TextDecoder();
+    for (let text = ""; ; ) {
+      const { value, done } = await reader.read();
+      if (done) return this.ends({ code: 1006, reason: "connection_lost" });
+      text += decoder.decode(value, { stream: true });
+      for (let end; (end = text.indexOf("\n\n")) >= 0; text = text.slice(end + 2)) {
+        const data = text.slice(0, end).split("\n").filter((line) => line.startsWith("data: "));
+        if (data.length > 0) this.says(data.map((line) => line.slice(6)).join("\n"));
+      }
+    }
+  }
+}
+
+/** Long polling. The server keeps nothing: what is shown is compared with each poll, the first of which waits for no news. */
+class Polling extends HttpConnection {
+  async run(signal) {
+    for (let wait_ms = 0; !signal.aborted; wait_ms = POLL_MS) {
+      const answer = await this.post("/poll", { ...this.client.shown(), wait_ms }, signal);
+      if (!answer) return;
+      const { frames } = await answer.json();
+      if (wait_ms === 0) this.says(JSON.stringify({ type: "welcome", heartbeat_ms: POLL_MS }));
+      frames.forEach((frame) => this.says(JSON.stringify(frame)));
+      // That nothing differs says that all of it is there.
+      if (!frames.some((frame) => frame.type === "snapshot")) this.says(JSON.stringify(NOTHING_DIFFERS));
+    }
+  }
+}
+
+const NOTHING_DIFFERS = { type: "snapshot", partial: true, first: true, complete: true, orders: [], removed: [] };
 
 export class OrdercastClient {
   #options;
@@ -98,6 +203,13 @@ export class OrdercastClient {
   #token = "";
   #expiredToken = null;
   #listeners = [];
+  /** @type {"websocket"|"sse"|"poll"} */
+  #transport;
+  /** The transports on which the server has spoken in this client's life, and how often the present one has failed since. */
+  #proved = new Set();
+  #failures = 0;
+  #betterTimer;
+  #probe = null;
 
   /**
    * @param {object} options
@@ -108,12 +220,18 @@ export class OrdercastClient {
    * @param {(older: string|null) => void} [options.onOlder]  The list is too long to be shown whole, or not any more: see `older`.
    * @param {(frame: {direction: "in"|"out", at: number, text: string, message: object}) => void} [options.onFrame]
    * @param {(state: State) => void} [options.onState]
+   * @param {("websocket"|"sse"|"poll")[]} [options.transports]  What may be used, the best first; all of them if it is not said.
    * @param {typeof WebSocket} [options.WebSocket]
+   * @param {typeof fetch} [options.fetch]
    * @param {object} [options.env]          What is taken from the surroundings (timers, clock, chance, wake-up events); tests pass a fake.
    */
   constructor(options) {
     this.#env = options.env ?? globalThis;
-    this.#options = { WebSocket: this.#env.WebSocket, ...options };
+    this.#options = { WebSocket: this.#env.WebSocket, fetch: this.#env.fetch?.bind(this.#env), ...options };
+    const { WebSocket, fetch, transports = TRANSPORTS } = this.#options;
+    const canFetch = fetch && this.#env.AbortController;
+    this.#options.transports = transports.filter((name) => (name === "websocket" ? WebSocket : canFetch));
+    this.#transport = this.#remembered() ?? this.#options.transports[0];
   }
 
   /** @returns {ReadonlyMap<string, Order>} */
@@ -123,6 +241,11 @@ export class OrdercastClient {
 
   get state() {
     return this.#state;
+  }
+
+  /** What the client is connected by, or tries to be. */
+  get transport() {
+    return this.#transport;
   }
 
   /** The viewer the server recognised; null for a link, undefined before the first `welcome`. */
@@ -168,7 +291,7 @@ export class OrdercastClient {
     this.#welcome = null;
     this.#heard = false;
     this.#setState({ name: "connecting", attempt: this.#attempt });
-    this.#watch(OPEN_TIMEOUT_MS);
+    this.#watch(this.#options.transports.length > 1 ? FALLBACK_TIMEOUT_MS : OPEN_TIMEOUT_MS);
 
     let token;
     try {
@@ -184,19 +307,46 @@ export class OrdercastClient {
     if (token === this.#expiredToken) return this.#ended({ code: 4005, reason: "token_expired" });
     this.#token = token;
 
-    const url = new URL(this.#options.url);
-    if (this.#syncOf(this.#orders)) url.searchParams.set("sync", "wait");
     let socket;
     try {
-      // As a subprotocol the token stays out of addresses, and so out of every access log on the way.
-      socket = new this.#options.WebSocket(url.href, ["ordercast.v1", `bearer.${token}`]);
+      socket = this.#connection();
     } catch {
       // Only a character that no token has makes the constructor throw.
       return this.#stop({ reason: "invalid_token" });
     }
+    this.#use(socket);
+  }
+
+  #connection() {
+    const { url, WebSocket } = this.#options;
+    const token = this.#token;
+    if (this.#transport !== "websocket") {
+      const Connection = this.#transport === "sse" ? EventStream : Polling;
+      return new Connection({ url, token, shown: () => this.#shown(), fetch: this.#options.fetch, env: this.#env });
+    }
+    const address = new URL(url);
+    if (this.#syncOf(this.#orders)) address.searchParams.set("sync", "wait");
+    // As a subprotocol the token stays out of addresses, and so out of every access log on the way.
+    return new WebSocket(address.href, ["ordercast.v1", `bearer.${token}`]);
+  }
+
+  #use(socket) {
     this.#socket = socket;
     socket.onmessage = (event) => this.#onMessage(event.data);
-    socket.onclose = (event) => this.#ended({ code: event.code, reason: event.reason || "connection_lost" });
+    socket.onclose = ({ code, reason, afterMs, heard }) => {
+      this.#heard ||= heard ?? false;
+      this.#ended({ code, reason: reason || "connection_lost", afterMs });
+    };
+  }
+
+  /** What a request says of the screen. An order with a gap is to come whole: it is named with no state that there is. */
+  #shown() {
+    const orders = this.#syncOf(this.#orders) && Object.fromEntries(this.#revs(this.#orders));
+    return { ...(orders && { orders }), ...(this.#staleReasons && { stale: this.#staleReasons }) };
+  }
+
+  #revs(entries) {
+    return Array.from(entries, ([id, order]) => [id, order.timeline.some((step) => step.gap) ? "" : order.rev]);
   }
 
   #onMessage(text) {
@@ -236,19 +386,24 @@ export class OrdercastClient {
   #onWelcome(message) {
     this.#welcome = message;
     this.#heard = true;
+    this.#worked();
     this.#welcomedAt = this.#seenAt;
     this.#heartbeatMs = message.heartbeat_ms;
-    const sync = this.#syncOf(this.#orders);
-    if (this.#userId !== undefined && this.#userId !== message.user_id) {
-      // Another viewer's orders are nothing to compare with.
-      const gone = [...this.#orders.keys()];
-      this.#orders.clear();
-      this.#ordersChanged(gone);
-      if (sync) this.#send({ type: "sync" });
-    } else if (sync) {
-      this.#send(sync);
+    // A request has said it.
+    const sync = this.#transport === "websocket" && this.#syncOf(this.#orders);
+    if ("user_id" in message) {
+      const isOther = this.#userId !== undefined && this.#userId !== message.user_id;
+      this.#userId = message.user_id;
+      if (isOther) {
+        // Another viewer's orders are nothing to compare with.
+        const gone = [...this.#orders.keys()];
+        this.#orders.clear();
+        this.#ordersChanged(gone);
+        if (sync) this.#send({ type: "sync" });
+      } else if (sync) {
+        this.#send(sync);
+      }
     }
-    this.#userId = message.user_id;
     this.#watch(2 * this.#heartbeatMs);
   }
 
@@ -282,6 +437,7 @@ export class OrdercastClient {
   #askForMissedSteps() {
     this.#gapTimer ??= this.#env.setTimeout(() => {
       this.#gapTimer = undefined;
+      if (this.#transport !== "websocket") return this.#socket.ask();
       const whole = [...this.#orders].filter(([, order]) => !order.timeline.some((step) => step.gap));
       const sync = this.#syncOf(whole);
       if (sync && whole.length < this.#orders.size) this.#send(sync);
@@ -311,10 +467,102 @@ export class OrdercastClient {
     if (isStopCode(code, this.#heard) || noNewToken) return this.#stop({ code, reason });
     if (code === 4005) this.#expiredToken = this.#token;
     const proven = this.#welcome && this.#now() - this.#welcomedAt >= PROVEN_SESSION_MS;
+    // Only of a connection that was tried can it be said that it does not get through.
+    const fallsBack = this.#socket && !this.#heard && this.#fallBack();
     this.#leaveSocket();
     if (proven) this.#attempt = 0;
+    if (fallsBack) this.#attempt -= 1;
     this.#serverChoseDelay = afterMs !== undefined;
-    this.#retryLater({ code, reason, delay: afterMs });
+    this.#retryLater({ code, reason, delay: fallsBack ? this.#env.Math.random() * FIRST_BACKOFF_MS : afterMs });
+  }
+
+  /** A word of the server has come. */
+  #worked() {
+    this.#proved.add(this.#transport);
+    this.#failures = 0;
+    const [best, ...others] = this.#options.transports;
+    this.#env.clearTimeout(this.#betterTimer);
+    // Who has no choice has found nothing out.
+    if (others.length === 0) return;
+    if (this.#transport !== best) {
+      // Where the best has worked before, it was the whole network that was down.
+      const after = this.#proved.has(best) ? SOON_MS : REMEMBERED_MS;
+      this.#betterTimer = this.#env.setTimeout(() => this.#tryBetter(), after);
+      if (this.#proved.has(best)) return;
+    }
+    const until = this.#now() + REMEMBERED_MS;
+    try {
+      this.#env.sessionStorage?.setItem(MEMORY, JSON.stringify({ transport: this.#transport, until }));
+    } catch {
+      // A page that may store nothing finds it out anew.
+    }
+  }
+
+  #remembered() {
+    try {
+      const { transport, until } = JSON.parse(this.#env.sessionStorage?.getItem(MEMORY));
+      return until > this.#now() && this.#options.transports.includes(transport) ? transport : undefined;
+    } catch {
+      return undefined;
+    }
+  }
+
+  /**
+   * The server has not said a word on this connection: the next one is another transport. One that has worked is given a second
+   * chance, because servers restart. Says whether to try at once: behind the last, it begins anew with the first, and waits.
+   */
+  #fallBack() {
+    const { transports } = this.#options;
+    this.#failures += 1;
+    if (transports.length === 1 || (this.#proved.has(this.#transport) && this.#failures < 2)) return false;
+    const next = transports.indexOf(this.#transport) + 1;
+    this.#transport = transports[next % transports.length];
+    this.#failures = 0;
+    return next < transports.length;
+  }
+
+  /** Opens a WebSocket beside what there is, and takes it over once the server speaks on it. */
+  #tryBetter() {
+    const { transports } = this.#options;
+    if (!this.#welcome || transports[0] !== "websocket") return;
+    const used = this.#transport;
+    this.#transport = "websocket";
+    let probe;
+    try {
+      probe = this.#connection();
+    } catch {
+      return;
+    } finally {
+      this.#transport = used;
+    }
+    this.#probe = probe;
+    const over = () => {
+      this.#leaveProbe();
+      this.#betterTimer = this.#env.setTimeout(() => this.#tryBetter(), REMEMBERED_MS);
+    };
+    this.#betterTimer = this.#env.setTimeout(over, FALLBACK_TIMEOUT_MS);
+    probe.onclose = over;
+    probe.onmessage = (event) => {
+      if (!event.data.includes('"welcome"')) return over();
+      const before = this.#socket;
+      before.onmessage = before.onclose = null;
+      before.close(1000);
+      this.#probe = null;
+      this.#transport = "websocket";
+      this.#incomplete = true;
+      this.#use(probe);
+      this.#judge();
+      this.#onMessage(event.data);
+    };
+  }
+
+  #leaveProbe() {
+    this.#env.clearTimeout(this.#betterTimer);
+    const probe = this.#probe;
+    this.#probe = null;
+    if (!probe) return;
+    probe.onmessage = probe.onclose = null;
+    probe.close(1000);
   }
 
   #retryLater({ code, reason, delay = this.#backoff() }) {
@@ -341,6 +589,7 @@ export class OrdercastClient {
     this.#welcome = null;
     for (const timer of [this.#reconnectTimer, this.#watchTimer, this.#gapTimer]) this.#env.clearTimeout(timer);
     this.#gapTimer = undefined;
+    this.#leaveProbe();
     const socket = this.#socket;
     this.#socket = null;
     if (!socket) return;
@@ -382,7 +631,8 @@ export class OrdercastClient {
     const silent = this.#now() - this.#seenAt > this.#heartbeatMs;
     if (suspended || (this.#welcome && silent)) return this.#ended({ reason: "woke_up" });
     if (!this.#welcome) return;
-    this.#send({ type: "ping" });
+    if (this.#transport === "websocket") this.#send({ type: "ping" });
+    else this.#socket.ask();
     this.#watch(PROBE_TIMEOUT_MS);
   }
 

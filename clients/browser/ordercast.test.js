@@ -56,7 +56,7 @@ const update = (id, version, status, previous_version) => {
 };
 
 async function start(options = {}) {
-  const env = new FakeEnv();
+  const env = options.env ?? new FakeEnv();
   const sockets = [];
   class FakeSocket {
     sent = [];
@@ -93,6 +93,40 @@ async function start(options = {}) {
   await settle();
   return { env, client, states, sockets, get socket() { return sockets.at(-1); } };
 }
+
+/** The same where requests can be made: `requests` are those that were, to be answered by the test. */
+async function startWithFetch(options = {}, stored = new Map()) {
+  const requests = [];
+  const fetch = (url, { headers, body, signal }) =>
+    new Promise((resolve, reject) => {
+      signal.addEventListener("abort", () => reject(new Error("aborted")));
+      const headersOf = (more) => ({ get: (name) => more[name] ?? null });
+      const chunks = [];
+      let wants;
+      const push = (chunk) => (wants ? wants(chunk) : chunks.push(chunk));
+      const read = () => new Promise((took, broke) => {
+        signal.addEventListener("abort", () => broke(new Error("aborted")));
+        if (chunks.length > 0) return took(chunks.shift());
+        wants = (chunk) => { wants = undefined; took(chunk); };
+      });
+      requests.push({
+        path: new URL(url).pathname, url, headers, signal, body: JSON.parse(body),
+        breaks: () => reject(new TypeError("network")),
+        answers: (json, status = 200, more = {}) => resolve({ status, headers: headersOf(more), json: async () => json }),
+        streams: () => resolve({ status: 200, headers: headersOf({}), body: { getReader: () => ({ read }) } }),
+        says: (text) => push({ value: new TextEncoder().encode(text), done: false }),
+        ends: () => push({ done: true }),
+      });
+    });
+  const sessionStorage = { getItem: (key) => stored.get(key) ?? null, setItem: (key, value) => stored.set(key, value) };
+  const env = Object.assign(new FakeEnv(), { fetch, AbortController, sessionStorage });
+  const started = await start({ ...options, env });
+  return { ...started, env, requests, stored, get request() { return requests.at(-1); }, get socket() { return started.sockets.at(-1); } };
+}
+
+const event = (message) => `data: ${JSON.stringify(message)}\n\n`;
+const welcome = { type: "welcome", session_id: "s", user_id: "u-42", heartbeat_ms: 25_000, protocol: 1 };
+const full = (...orders) => ({ type: "snapshot", partial: false, first: true, complete: true, orders, removed: [] });
 
 const shown = (client) => Object.fromEntries([...client.orders].map(([id, { status, version }]) => [id, `${status} ${version}`]));
 
@@ -453,4 +487,168 @@ test("says_where_the_rest_of_a_long_list_is_until_there_is_none", async () => {
   assert.equal(client.older, null, "the answer to a sync is the first of the session");
   sockets[1].says(page({ partial: true, truncated: true, older: "/orders?after=2:B" }), page({}));
   assert.deepEqual(heard, ["/orders?after=1:A", null, "/orders?after=2:B", null]);
+});
+
+test("falls_back_to_a_stream_of_events_where_no_websocket_gets_through", async () => {
+  const all = await startWithFetch();
+  all.socket.breaks();
+  await all.env.pass(500);
+  const { request } = all;
+  assert.deepEqual([request.url, request.headers.Authorization, request.body], ["http://shop.test/order-status/events", "Bearer t-1", {}]);
+  assert.ok(!request.url.includes("t-1"), "no token in the address");
+  request.streams();
+  request.says("retry: 2500\n\n" + event(welcome).slice(0, 30));
+  await all.env.pass(1);
+  request.says(event(welcome).slice(30) + event(full(order("A"))));
+  await all.env.pass(1);
+  assert.deepEqual([all.client.state.name, all.client.transport, all.client.userId], ["live", "sse", "u-42"]);
+  request.says(`data: {"type":"order_status","order_id":"A","status":"packed","version":2,\ndata: "details":{},"previous_version":1}\n\n`);
+  await all.env.pass(1);
+  assert.deepEqual(shown(all.client), { A: "packed 2" });
+  request.ends();
+  await all.env.pass(1000);
+  assert.deepEqual([all.request.path, all.request.body], ["/order-status/events", { orders: {} }], "what it shows stands in the request");
+});
+
+test("falls_back_to_polls_where_a_stream_is_held_back", async () => {
+  const all = await startWithFetch();
+  all.socket.breaks();
+  await all.env.pass(500);
+  all.request.streams();
+  await all.env.pass(8_500);
+  assert.deepEqual([all.request.path, all.request.body, all.client.transport], ["/order-status/poll", { wait_ms: 0 }, "poll"]);
+  all.request.answers({ frames: [full(order("A"))], poll_again: true });
+  await all.env.pass(1);
+  assert.equal(all.client.state.name, "live");
+  assert.deepEqual(all.request.body, { orders: { A: "r-A-1" }, wait_ms: 25_000 });
+  all.request.answers({ frames: [{ type: "stale", since: "2026-11-21T09:30:00Z", reasons: ["log_gap"] }], poll_again: true });
+  await all.env.pass(1);
+  assert.equal(all.client.state.name, "stale");
+  assert.deepEqual(all.request.body, { orders: { A: "r-A-1" }, stale: ["log_gap"], wait_ms: 25_000 });
+  all.request.answers({ frames: [], poll_again: true });
+  await all.env.pass(1);
+  assert.equal(all.client.state.name, "stale", "nothing differs, and that it is stale does not, either");
+  all.request.answers({ frames: [{ type: "fresh" }], poll_again: true });
+  await all.env.pass(1);
+  assert.equal(all.client.state.name, "live");
+  await all.env.pass(60_000);
+  assert.equal(all.client.state.name === "live", false, "a poll that is not answered is a dead connection");
+});
+
+test("a_gap_is_asked_for_by_the_next_request", async () => {
+  const all = await startWithFetch({ transports: ["sse", "poll"] });
+  all.request.streams();
+  all.request.says(event(welcome) + event(full(order("A"), order("B"))));
+  await all.env.pass(1);
+  const { timeline, ...fields } = order("A", 4);
+  all.request.says(event({ type: "order_status", ...fields, previous_version: 3 }));
+  await all.env.pass(1);
+  assert.ok(all.client.orders.get("A").timeline.at(-1).gap);
+  const before = all.request;
+  await all.env.pass(1_100);
+  assert.deepEqual([all.request.body, before.signal.aborted], [{ orders: { A: "", B: "r-B-1" } }, true]);
+  assert.equal(all.client.state.name, "live", "nothing is in doubt meanwhile");
+});
+
+test("refusals_over_http_say_when_to_come_back_or_that_nobody_is_to", async () => {
+  const all = await startWithFetch({ transports: ["poll"], token: async () => "t-1" });
+  all.request.answers({ code: "not_ready" }, 503, { "Retry-After": "2" });
+  await all.env.pass(1);
+  assert.deepEqual([all.client.state.name, all.client.state.reason], ["reconnecting", "not_ready"]);
+  assert.equal(all.client.state.at - all.env.time, 2_999, "two seconds, and half of two more");
+  await all.env.pass(3_000);
+  all.request.answers({ code: "expired_token" }, 401);
+  await all.env.pass(1);
+  assert.deepEqual([all.client.state.name, all.client.state.code], ["reconnecting", 4005]);
+  const other = await startWithFetch({ transports: ["poll"] });
+  other.request.answers({ code: "invalid_token" }, 401);
+  await other.env.pass(1);
+  assert.deepEqual([other.client.state.name, other.client.state.code], ["stopped", 4500]);
+  const last = await startWithFetch({ transports: ["poll"] });
+  last.request.answers({ frames: [{ type: "closing", code: 4503, reason: "revoked", retry: false }], poll_again: false });
+  await last.env.pass(1);
+  assert.deepEqual([last.client.state.name, last.client.state.reason, last.requests.length], ["stopped", "revoked", 1]);
+});
+
+test("one_that_has_worked_gets_a_second_chance_and_is_begun_with_the_next_time", async () => {
+  const all = await startWithFetch();
+  all.socket.breaks();
+  await all.env.pass(500);
+  all.request.streams();
+  all.request.says(event(welcome) + event(full()));
+  await all.env.pass(1);
+  all.request.ends();
+  await all.env.pass(1_000);
+  all.request.breaks();
+  await all.env.pass(1_000);
+  assert.deepEqual([all.client.transport, all.sockets.length], ["sse", 1], "a server that restarts is no proxy");
+  all.request.breaks();
+  await all.env.pass(500);
+  assert.equal(all.client.transport, "poll");
+  const next = await startWithFetch({}, all.stored);
+  assert.deepEqual([next.client.transport, next.sockets.length], ["sse", 0]);
+  const forbidden = { getItem: () => { throw new Error("no"); }, setItem: () => { throw new Error("no"); } };
+  const shy = await start({ env: Object.assign(new FakeEnv(), { sessionStorage: forbidden }) });
+  shy.socket.welcomes(order("A"));
+  assert.equal(shy.client.state.name, "live", "a page that may store nothing");
+});
+
+test("where_nothing_gets_through_it_waits_longer_and_longer_and_begins_with_the_best", async () => {
+  const all = await startWithFetch();
+  const cycle = async () => {
+    all.socket.breaks();
+    await all.env.pass(500);
+    all.request.breaks();
+    await all.env.pass(500);
+    all.request.breaks();
+    await settle();
+    const wait = all.client.state.at - all.env.time;
+    await all.env.pass(wait);
+    return wait;
+  };
+  assert.deepEqual([await cycle(), await cycle(), await cycle()], [250, 500, 1_000]);
+  assert.deepEqual([all.sockets.length, all.client.transport], [4, "websocket"]);
+});
+
+test("after_a_network_that_was_down_the_best_one_is_back_soon", async () => {
+  const all = await startWithFetch();
+  all.socket.welcomes(order("A"));
+  for (const breaks of [() => all.socket.breaks(), () => all.socket.breaks(), () => all.socket.breaks()]) {
+    breaks();
+    await all.env.pass(2_000);
+  }
+  assert.equal(all.client.transport, "sse");
+  all.request.streams();
+  all.request.says(event(welcome) + event({ ...full(order("A")), partial: true }));
+  await all.env.pass(5_001);
+  all.socket.says(welcome);
+  assert.deepEqual([all.client.transport, JSON.parse(all.stored.get("ordercast.transport")).transport], ["websocket", "websocket"]);
+});
+
+test("tries_the_better_one_later_beside_what_works", async () => {
+  const all = await startWithFetch();
+  all.socket.breaks();
+  await all.env.pass(500);
+  all.request.streams();
+  all.request.says(event(welcome) + event(full(order("A"))));
+  const beat = async (ms) => {
+    for (let passed = 0; passed < ms; passed += 20_000) {
+      all.request.says(event({ type: "heartbeat" }));
+      await all.env.pass(Math.min(20_000, ms - passed));
+    }
+  };
+  await beat(600_001);
+  assert.equal(all.sockets.length, 2);
+  all.socket.breaks();
+  await beat(600_001);
+  assert.deepEqual([all.sockets.length, all.client.transport, all.client.state.name], [3, "sse", "live"]);
+  const stream = all.request;
+  assert.ok(all.socket.url.endsWith("?sync=wait"));
+  all.socket.says(welcome);
+  assert.deepEqual([all.client.transport, stream.signal.aborted], ["websocket", true]);
+  assert.deepEqual(all.socket.sent, [{ type: "sync", orders: { A: "r-A-1" } }]);
+  all.socket.says({ type: "snapshot", partial: true, first: true, complete: true, orders: [], removed: [] });
+  assert.equal(all.client.state.name, "live");
+  all.client.close();
+  assert.ok(all.socket.closed);
 });

@@ -440,6 +440,11 @@ impl Session {
         self.phase = Phase::Ending { cause };
     }
 
+    /// Whether its first snapshot has come, be it that nothing differs.
+    pub fn has_started(&self) -> bool {
+        self.started
+    }
+
     /// Whether [`Output::End`] was taken, or there is nobody to take it.
     pub fn has_ended(&self) -> bool {
         matches!(self.phase, Phase::Ended { .. })

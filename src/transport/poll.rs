@@ -29,12 +29,14 @@ pub struct Polled {
     pub is_last: bool,
 }
 
-/// Answers a poll: once something differs, and after `wait` in any case. Dropping it ends the session.
+/// Answers a poll: once something differs, and after `wait` in any case, but never before what is shown was compared. Dropping it
+/// ends the session.
 pub async fn poll(viewer: ViewerConnection, wait: Duration) -> Polled {
     let mut poll = OpenPoll { viewer, polled: Polled::default(), end: None };
     let mut ends = Instant::now() + wait;
-    while poll.end.is_none() && Instant::now() < ends {
-        let at = poll.viewer.deadline(Now::read()).min(ends);
+    while poll.end.is_none() && (!poll.viewer.has_started() || Instant::now() < ends) {
+        let deadline = poll.viewer.deadline(Now::read());
+        let at = if poll.viewer.has_started() { deadline.min(ends) } else { deadline };
         let was_empty = poll.polled.messages.is_empty();
         // Not in time: a deadline of the session's, or the poll's.
         let _ = timeout_at(at.into(), poll_fn(|cx| poll.turn(cx))).await;

@@ -138,6 +138,11 @@ impl ViewerConnection {
         self.session.deadline(now)
     }
 
+    /// Whether what it shows was compared with the truth.
+    pub fn has_started(&self) -> bool {
+        self.session.has_started()
+    }
+
     /// Why it ends, once that is known.
     pub fn cause(&self) -> Option<CloseCause> {
         self.session.cause()

@@ -127,6 +127,23 @@ const checks = {
     await page.locator("#wire-pause").click();
   },
 
+  "both views show the same by server-sent events and by polling": async () => {
+    for (const [transport, words] of [["sse", "Live, by server-sent events"], ["poll", "Live, by polling"]]) {
+      await page.locator("#transport").selectOption(transport);
+      await page.waitForURL(`**/*transport=${transport}`);
+      await bothAre("live");
+      assert.equal(await view("customer").locator("[data-connection]").textContent(), words);
+      await page.locator("#publish-order").fill(`${order}-${transport}`);
+      for (const status of ["created", "paid"]) {
+        await publish(status);
+        for (const name of ["customer", "merchant"]) await view(name).locator(`[data-order-id="${order}-${transport}"][data-status="${status}"]`).waitFor();
+      }
+    }
+    await page.locator("#transport").selectOption("");
+    await page.waitForURL((url) => !url.search.includes("transport"));
+    await bothAre("live");
+  },
+
   "every control has a name": async () => {
     const devtools = await page.context().newCDPSession(page);
     const { nodes } = await devtools.send("Accessibility.getFullAXTree");

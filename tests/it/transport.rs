@@ -5,6 +5,7 @@ mod bodies;
 mod carriers;
 mod closing;
 mod events;
+mod fallback;
 mod frames;
 mod handshakes;
 mod lines;

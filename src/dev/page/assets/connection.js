@@ -38,10 +38,12 @@ const END_REASONS = {
 
 const plain = (words, reason) => words[reason] ?? String(reason).replaceAll("_", " ");
 
-export function connectionText(state, now) {
+const TRANSPORTS = { sse: ", by server-sent events", poll: ", by polling" };
+
+export function connectionText(state, now, transport) {
   switch (state.name) {
     case "live":
-      return "Live";
+      return `Live${TRANSPORTS[transport] ?? ""}`;
     case "stale": {
       const reasons = state.reasons.map((reason) => plain(STALE_REASONS, reason)).join(", ");
       return `May be out of date since ${clock(state.since)}: ${reasons}`;

@@ -23,6 +23,11 @@ function DemoSocket(url, protocols) {
   return socket;
 }
 
+const demoFetch = (...request) => (network.cut ? Promise.reject(new TypeError("the network is cut")) : fetch(...request));
+
+/** What the views may use: `?transport=sse`, or whatever gets through. */
+const transports = { websocket: ["websocket"], sse: ["sse"], poll: ["poll"] }[new URLSearchParams(location.search).get("transport")];
+
 async function readSettings() {
   const answer = await fetch("/demo/settings.json", { cache: "no-store" });
   if (!answer.ok) throw new Error(`/demo/settings.json answers ${answer.status}`);
@@ -71,7 +76,7 @@ function openView(name, settings, { wire, announce, onOrders }) {
   const showState = () => {
     const { state } = client;
     root.dataset.state = state.name;
-    part("connection").textContent = connectionText(state, Date.now());
+    part("connection").textContent = connectionText(state, Date.now(), client.transport);
     part("doubt").textContent = doubtText(state);
     connectAgain.hidden = state.name !== "stopped";
   };
@@ -80,6 +85,8 @@ function openView(name, settings, { wire, announce, onOrders }) {
     url: `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/order-status`,
     token: givenToken ?? (async () => (await readSettings())[name].token),
     WebSocket: DemoSocket,
+    fetch: demoFetch,
+    ...(transports && { transports }),
     onFrame: (frame) => wire.add(name, frame),
     onOrders: () => {
       redraw();
@@ -102,8 +109,16 @@ function openView(name, settings, { wire, announce, onOrders }) {
 function setUpDisturbing(clients) {
   const drop = document.querySelector("[data-action=drop]");
   const cut = document.querySelector("[data-action=cut]");
+  const transport = element("transport");
   const reconnect = () => clients.forEach((client) => client.reconnect());
   drop.addEventListener("click", reconnect);
+  transport.value = transports ? transports[0] : "";
+  transport.addEventListener("change", () => {
+    const query = new URLSearchParams(location.search);
+    if (transport.value) query.set("transport", transport.value);
+    else query.delete("transport");
+    location.search = query;
+  });
   cut.addEventListener("click", () => {
     network.cut = !network.cut;
     cut.toggleAttribute("data-on", network.cut);
