@@ -322,17 +322,21 @@ fn what_is_published_in_one_terminal_is_watched_in_another_and_outlives_a_restar
     let directory = TempDir::new().unwrap();
     let here = directory.path();
     let first = dev(here, &["--no-simulator"]);
-    let watch = Running::start(ordercast(here, &["watch"], &[]), &here.join("watch.log"));
-    watch.line(|line| line.ends_with("  live"));
-    publish(here, "A-1", "packed");
-    watch.line(|line| line.contains("A-1") && line.contains("packed"));
-    publish(here, "A-1", "shipped");
-    watch.line(|line| line.contains("A-1") && line.contains("packed → shipped"));
-
+    let watches = ["websocket", "sse", "poll"].map(|transport| {
+        let watch = ordercast(here, &["watch", "--transport", transport], &[]);
+        Running::start(watch, &here.join(format!("{transport}.log")))
+    });
+    watches.iter().for_each(|watch| drop(watch.line(|line| line.ends_with("  live"))));
+    for (status, shown) in [("packed", "packed"), ("shipped", "packed → shipped")] {
+        publish(here, "A-1", status);
+        watches.iter().for_each(|watch| drop(watch.line(|line| line.contains("A-1") && line.contains(shown))));
+    }
     assert_eq!(first.end("TERM"), Some(0));
-    watch.line(|line| line.contains("reconnecting"));
     assert!(!here.join(".ordercast/dev.json").exists());
-    assert_eq!(watch.end("INT"), Some(0));
+    for watch in watches {
+        watch.line(|line| line.contains("reconnecting"));
+        assert_eq!(watch.end("INT"), Some(0));
+    }
 
     let second = dev(here, &["--no-simulator"]);
     let watch = Running::start(ordercast(here, &["watch"], &[]), &here.join("watch.log"));
@@ -379,7 +383,11 @@ fn watch_ends_with_1_and_the_reason_where_coming_back_is_pointless() {
     let directory = TempDir::new().unwrap();
     let here = directory.path();
     let _dev = dev(here, &["--no-simulator"]);
-    let refused = answer(ordercast(here, &["watch", "--token", "not-a-token"], &[]));
-    assert_eq!(refused.code, Some(1));
-    assert!(refused.stderr.contains("stopped") && refused.stderr.contains("401"), "{}", refused.stderr);
+    for transport in ["websocket", "sse", "poll"] {
+        let watch = ["watch", "--token", "not-a-token", "--transport", transport];
+        let refused = answer(ordercast(here, &watch, &[]));
+        assert_eq!(refused.code, Some(1));
+        assert!(refused.stderr.contains("stopped") && refused.stderr.contains("401"), "{}", refused.stderr);
+        assert!(!refused.stderr.contains("not-a-token"), "{}", refused.stderr);
+    }
 }

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::wire::{Message, Order, Orders, Page, SYNC_ALL, sync};
+use super::wire::{Claims, Message, Order, Orders, Page, SYNC_ALL, sync};
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(500);
 const MAX_BACKOFF: Duration = Duration::from_secs(20);
@@ -126,6 +126,16 @@ impl Client {
     /// Whether the server should wait for a `sync` instead of sending everything.
     pub(in crate::cli) fn waits_for_sync(&self) -> bool {
         sync(&self.orders).is_some()
+    }
+
+    /// What is shown, for a request to say it.
+    pub(in crate::cli) fn claims(&self) -> Claims {
+        let said = self.session.as_ref().and_then(|session| session.said.as_ref());
+        let stale = match said {
+            Some(State::Stale { reasons, .. }) => reasons.as_slice(),
+            _ => &[],
+        };
+        Claims::of(&self.orders, stale)
     }
 
     /// How long the connection may be silent before it counts as dead.

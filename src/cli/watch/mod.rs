@@ -1,9 +1,10 @@
 //! `ordercast watch`: follows the orders a token may see, as a page would.
 //!
-//! [`client`] decides, [`connection`] carries, [`screen`] writes down; this file runs them.
+//! [`client`] decides, [`connection`] or [`http`] carries, [`screen`] writes down; this file runs them.
 
 pub(super) mod client;
 pub(super) mod connection;
+mod http;
 pub(super) mod screen;
 #[cfg(test)]
 mod tests;
@@ -11,7 +12,7 @@ pub(super) mod wire;
 
 use std::time::{Duration, Instant};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use jiff::{Timestamp, tz::TimeZone};
 use tokio::time;
 use url::Url;
@@ -25,6 +26,7 @@ use super::{
 };
 use client::{Client, Ending, Next, Notice, State, Step};
 use connection::Connection;
+use http::HttpConnection;
 use screen::Screen;
 
 /// How long *live* is held back.
@@ -40,9 +42,67 @@ pub(super) struct Watch {
     /// The token [default: that of the `ordercast dev` of this directory]
     #[arg(long)]
     token: Option<String>,
+    /// What to connect by
+    #[arg(long, value_enum, default_value_t)]
+    transport: Transport,
     /// Print what the server sends as it is, one message per line; everything else goes to stderr
     #[arg(long)]
     json: bool,
+}
+
+/// What carries the messages.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum Transport {
+    /// A WebSocket
+    #[default]
+    Websocket,
+    /// Server-sent events
+    Sse,
+    /// Long polling
+    Poll,
+}
+
+/// A connection by one of them.
+enum Way {
+    Socket(Box<Connection>),
+    Http(Box<HttpConnection>),
+}
+
+impl Way {
+    async fn open(transport: Transport, mut url: Url, token: &str, client: &Client) -> Result<Self, Ending> {
+        match transport {
+            Transport::Websocket => {
+                if client.waits_for_sync() {
+                    url.query_pairs_mut().append_pair("sync", "wait");
+                }
+                Ok(Self::Socket(Connection::open(&url, token).await?.into()))
+            }
+            Transport::Sse => Ok(Self::Http(HttpConnection::events(&url, token, client.claims()).await?.into())),
+            Transport::Poll => Ok(Self::Http(HttpConnection::polls(&url, token)?.into())),
+        }
+    }
+
+    async fn next(&mut self, client: &Client) -> Result<String, Ending> {
+        match self {
+            Self::Socket(socket) => socket.next(client.silence_limit()).await,
+            Self::Http(http) => http.next(client.silence_limit(), client.claims()).await,
+        }
+    }
+
+    /// A request has said all there is to be said.
+    async fn send(&mut self, text: String) -> Result<(), Ending> {
+        match self {
+            Self::Socket(socket) => socket.send(text).await,
+            Self::Http(_) => Ok(()),
+        }
+    }
+
+    async fn close(self) {
+        match self {
+            Self::Socket(socket) => socket.close().await,
+            Self::Http(_) => {}
+        }
+    }
 }
 
 impl Watch {
@@ -80,12 +140,8 @@ impl Watching<'_> {
     async fn run(mut self, url: Url, mut token: String, context: &Context) -> Result<(), CommandError> {
         let mut signals = Signals::listen().map_err(CommandError::failed)?;
         loop {
-            let mut url = url.clone();
-            if self.client.waits_for_sync() {
-                url.query_pairs_mut().append_pair("sync", "wait");
-            }
             let opened = tokio::select! {
-                opened = Connection::open(&url, &token) => opened,
+                opened = Way::open(self.watch.transport, url.clone(), &token, &self.client) => opened,
                 () = signals.next() => return Ok(()),
             };
             let ending = match opened {
@@ -123,11 +179,11 @@ impl Watching<'_> {
     }
 
     /// Shows what comes until the connection ends.
-    async fn follow(&mut self, connection: &mut Connection) -> Result<Left, CommandError> {
+    async fn follow(&mut self, connection: &mut Way) -> Result<Left, CommandError> {
         // Where a `stale` is due it comes right behind the snapshot: *live* is said when none has come.
         let mut held = None;
         loop {
-            let next = connection.next(self.client.silence_limit());
+            let next = connection.next(&self.client);
             let next = match &held {
                 None => next.await,
                 Some(live) => match time::timeout(STALE_MAY_FOLLOW, next).await {

@@ -80,14 +80,39 @@ pub(in crate::cli) const SYNC_ALL: &str = r#"{"type":"sync"}"#;
 /// The `sync` that names the orders shown; `None` when nothing is shown, or more than one message holds.
 pub(in crate::cli) fn sync(orders: &Orders) -> Option<String> {
     #[derive(Serialize)]
-    struct Sync<'a> {
+    struct Sync {
         r#type: &'static str,
-        orders: BTreeMap<&'a str, &'a str>,
+        orders: BTreeMap<String, String>,
     }
     if orders.is_empty() || orders.len() > MAX_SYNC_ORDERS {
         return None;
     }
-    let orders = orders.values().map(|order| (order.order_id.as_str(), order.rev.as_str())).collect();
-    let text = serde_json::to_string(&Sync { r#type: "sync", orders }).expect("text keys and values are JSON");
+    let text = serde_json::to_string(&Sync { r#type: "sync", orders: revs(orders) });
+    let text = text.expect("text keys and values are JSON");
     (text.len() <= MAX_MESSAGE_BYTES).then_some(text)
+}
+
+fn revs(orders: &Orders) -> BTreeMap<String, String> {
+    orders.values().map(|order| (order.order_id.clone(), order.rev.clone())).collect()
+}
+
+/// What a request over HTTP says of what is shown.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub(in crate::cli) struct Claims {
+    /// As in a `sync`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::cli) orders: Option<BTreeMap<String, String>>,
+    /// The reasons of the last `stale`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(in crate::cli) stale: Vec<String>,
+    /// How long to wait for news.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::cli) wait_ms: Option<u64>,
+}
+
+impl Claims {
+    pub(in crate::cli) fn of(orders: &Orders, stale: &[String]) -> Self {
+        let orders = sync(orders).map(|_| revs(orders));
+        Self { orders, stale: stale.to_vec(), wait_ms: None }
+    }
 }

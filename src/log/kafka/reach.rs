@@ -50,6 +50,8 @@ struct State {
     /// The last failure of each broker, by its address.
     failures: BTreeMap<String, Failure>,
     outage: Option<Outage>,
+    /// So it is Kafka, and understands us.
+    has_answered: bool,
 }
 
 #[derive(Debug)]
@@ -110,7 +112,7 @@ impl Reach {
     pub(crate) fn on_failure(&self, message: &str, now: Instant) -> bool {
         let Some((broker, reason)) = broker_and_reason(message) else { return false };
         if let Some(broker) = broker {
-            self.with(|state| state.fail(broker, why(reason), now));
+            self.with(|state| state.fail(broker, why(reason, state.has_answered), now));
         }
         true
     }
@@ -151,6 +153,7 @@ impl State {
     }
 
     fn answer(&mut self, now: Instant) -> Vec<Line> {
+        self.has_answered = true;
         self.failures.retain(|_, failure| now.saturating_duration_since(failure.last) < LIFE);
         if let Some(outage) = self.outage.take() {
             // Kept as the cause should it begin again; what lasts while others answer is counted from here.
@@ -218,7 +221,7 @@ fn broker_and_reason(message: &str) -> Option<(Option<&str>, &str)> {
 }
 
 /// librdkafka's reason in words that say what to do, where more is known than it says.
-fn why(reason: &str) -> Why {
+fn why(reason: &str, has_answered: bool) -> Why {
     let (reason, state) = reason.split_once(" (after ").unwrap_or((reason, ""));
     let reason = reason.trim();
     let passing = |text: String| Why { text, is_lasting: false };
@@ -235,8 +238,8 @@ fn why(reason: &str) -> Why {
     if let Some(error) = reason.strip_prefix("SASL authentication error: ") {
         return lasting(format!("refuses the credentials of kafka.properties (sasl.…): {error}"));
     }
-    // What was closed before it had answered anything, or asked for a login and got none.
-    let is_early = state.contains("APIVERSION_QUERY") || reason.contains("requesting ApiVersion");
+    // What was closed before it had answered anything, or asked for a login and got none. A broker that goes does so, too.
+    let is_early = !has_answered && (state.contains("APIVERSION_QUERY") || reason.contains("requesting ApiVersion"));
     if reason.contains("isconnected") && (is_early || reason.contains("security.protocol")) {
         return lasting(
             "closes the connection at once: it is no Kafka, or wants TLS or SASL (kafka.properties security.protocol)"
@@ -282,7 +285,7 @@ mod tests {
         let mut state = State::default();
         for message in messages {
             let (broker, reason) = broker_and_reason(message).expect(message);
-            state.fail(broker.expect(message), why(reason), now);
+            state.fail(broker.expect(message), why(reason, false), now);
         }
         state
     }
@@ -294,7 +297,7 @@ mod tests {
         let told: Vec<u64> = (0..150)
             .filter(|second| {
                 let now = start + Duration::from_secs(*second);
-                state.fail("127.0.0.1:1", why("Connect to x failed: Connection refused"), now);
+                state.fail("127.0.0.1:1", why("Connect to x failed: Connection refused", false), now);
                 state.silence("127.0.0.1:1", now).is_some()
             })
             .collect();
@@ -315,7 +318,7 @@ mod tests {
                 let now = start + Duration::from_secs(*second);
                 // As librdkafka repeats itself.
                 if second % 30 == 0 {
-                    state.fail("b:9092", why("Connect to b failed: Connection refused"), now);
+                    state.fail("b:9092", why("Connect to b failed: Connection refused", false), now);
                 }
                 let lines = state.answer(now);
                 assert!(lines.iter().all(|line| line.text == "a broker, b:9092, connection refused; others answer"));
@@ -394,6 +397,17 @@ mod tests {
             assert!(line.text.contains(told), "{}", line.text);
             assert_eq!(line.kind, kind, "{}", line.text);
         }
+    }
+
+    #[test]
+    fn a_broker_that_has_answered_and_goes_in_the_middle_of_a_greeting_is_kafka_nevertheless() {
+        let (reach, now) = (Reach::new(&["a:1".to_owned()]), Instant::now());
+        reach.on_answer(now);
+        let going = "a:1/1: Disconnected: connection closed by peer (after 2ms in state APIVERSION_QUERY)";
+        assert!(reach.on_failure(going, now));
+        let line = reach.with(|state| state.silence("a:1", now)).unwrap();
+        assert!(line.text.contains("Disconnected: connection closed by peer"), "{}", line.text);
+        assert_eq!(line.kind, Kind::Warning);
     }
 
     #[test]
