@@ -5,22 +5,16 @@
 
 use std::{
     collections::HashMap,
-    net::TcpListener,
-    process::{Child, Command, Stdio, exit},
+    process::{Command, Stdio, exit},
     time::{Duration, Instant},
 };
 
-use rdkafka::{
-    ClientConfig,
-    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
-    client::DefaultClientContext,
-};
 use serde_json::Value;
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
-const PARTITIONS: i32 = 6;
-const BINARY: &str = env!("CARGO_BIN_EXE_ordercast");
-const PATIENCE: Duration = Duration::from_secs(60);
+use self::parts::{BINARY, Instance, PATIENCE, free_address, make_database, make_topic};
+
+mod parts;
+
 const BROKEN: i32 = 3;
 
 fn main() {
@@ -44,9 +38,7 @@ fn given(name: &str) -> String {
 
 /// Runs the load; answers which limits it broke.
 async fn run(kafka: &str, postgres: &str) -> Vec<String> {
-    let database = format!("{}/guard", &postgres[..postgres.rfind('/').expect("a URL with a database")]);
-    sql(postgres, "drop database if exists guard with (force)").await;
-    sql(postgres, "create database guard").await;
+    let database = make_database(postgres, "guard").await;
     let (public, operations) = (free_address(), free_address());
     let topic = format!("guard-{}", std::process::id());
     let settings: HashMap<&str, &str> = [
@@ -114,31 +106,4 @@ fn judge(report: &Value) -> Vec<String> {
     let faults = report["faults"].as_array().expect("faults");
     broken.extend(faults.iter().map(|fault| fault.as_str().unwrap_or_default().to_owned()));
     broken
-}
-
-/// `ordercast serve`; killed at the end.
-struct Instance(Child);
-
-impl Drop for Instance {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-async fn make_topic(kafka: &str, name: &str) {
-    let admin: AdminClient<DefaultClientContext> =
-        ClientConfig::new().set("bootstrap.servers", kafka).create().unwrap();
-    let patient = AdminOptions::new().operation_timeout(Some(PATIENCE));
-    let topic = NewTopic::new(name, PARTITIONS, TopicReplication::Fixed(1));
-    admin.create_topics([&topic], &patient).await.unwrap().into_iter().for_each(|made| drop(made.unwrap()));
-}
-
-fn free_address() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
-}
-
-async fn sql(url: &str, statement: &str) {
-    let mut connection = PgConnection::connect(url).await.unwrap();
-    sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(&mut connection).await.unwrap();
 }

@@ -5,16 +5,13 @@
 use std::{
     collections::HashMap,
     fs,
-    net::TcpListener,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
 use futures_util::StreamExt;
 use rdkafka::{
     ClientConfig,
-    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
-    client::DefaultClientContext,
     error::{KafkaError, RDKafkaErrorCode},
     producer::{BaseProducer, BaseRecord, Producer},
 };
@@ -22,14 +19,14 @@ use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 use tokio::sync::watch;
 
+use self::parts::{BINARY, Instance, PATIENCE, free_address, make_database, make_topic};
+
+mod parts;
+
 const TOPIC: &str = "bench";
-const PARTITIONS: i32 = 6;
 /// Orders that live side by side and take five steps each.
 const OPEN_ORDERS: u64 = 20_000;
 const STATUSES: [&str; 5] = ["created", "paid", "packed", "shipped", "delivered"];
-const BINARY: &str = env!("CARGO_BIN_EXE_ordercast");
-/// Longest silence of the drain.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 fn main() {
     let (Ok(kafka), Ok(postgres)) = (std::env::var("ORDERCAST_TEST_KAFKA"), std::env::var("ORDERCAST_TEST_POSTGRES"))
@@ -43,9 +40,7 @@ fn main() {
 }
 
 async fn run(kafka: &str, postgres: &str, records: u64) {
-    let database = format!("{}/bench", &postgres[..postgres.rfind('/').expect("a URL with a database")]);
-    sql(postgres, "drop database if exists bench with (force)").await;
-    sql(postgres, "create database bench").await;
+    let database = make_database(postgres, "bench").await;
     let (public, operations) = (free_address(), free_address());
     let settings: HashMap<&str, &str> = [
         ("ORDERCAST__KAFKA__BROKERS", kafka),
@@ -62,7 +57,7 @@ async fn run(kafka: &str, postgres: &str, records: u64) {
         command.args(arguments).env_clear().envs(&settings);
         command
     };
-    make_topic(kafka).await;
+    make_topic(kafka, TOPIC).await;
     assert!(ordercast(&["migrate"]).stdout(Stdio::null()).status().unwrap().success());
     let published = Instant::now();
     let bytes = tokio::task::spawn_blocking({
@@ -110,7 +105,7 @@ async fn drain(
     loop {
         tokio::time::sleep(Duration::from_secs(1)).await;
         let done = number(database, "select coalesce(sum(next_offset), 0)::bigint from progress").await as u64;
-        let mib = instance.resident_kib() / 1024;
+        let mib = resident_kib(instance) / 1024;
         peak_mib = peak_mib.max(mib);
         let ready = get(&format!("http://{operations}/health/ready")).await.is_some();
         assert!(ready || !was_ready, "readiness does not flap");
@@ -170,30 +165,10 @@ async fn watch(url: String, mut drained: watch::Receiver<bool>) -> String {
     told.join(", ")
 }
 
-/// `ordercast serve`; killed at the end.
-struct Instance(Child);
-
-impl Instance {
-    fn resident_kib(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it runs");
-        line.trim().trim_end_matches(" kB").parse().unwrap()
-    }
-}
-
-impl Drop for Instance {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-async fn make_topic(kafka: &str) {
-    let admin: AdminClient<DefaultClientContext> =
-        ClientConfig::new().set("bootstrap.servers", kafka).create().unwrap();
-    let patient = AdminOptions::new().operation_timeout(Some(PATIENCE));
-    let topic = NewTopic::new(TOPIC, PARTITIONS, TopicReplication::Fixed(1));
-    admin.create_topics([&topic], &patient).await.unwrap().into_iter().for_each(|made| drop(made.unwrap()));
+fn resident_kib(instance: &Instance) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", instance.0.id())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it runs");
+    line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
 /// Publishes all steps of all orders, many orders side by side. Answers how many bytes keys and values have.
@@ -234,10 +209,6 @@ fn publish(kafka: &str, records: u64) -> u64 {
     bytes
 }
 
-fn free_address() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
-}
-
 async fn get(url: &str) -> Option<String> {
     reqwest::get(url).await.ok()?.error_for_status().ok()?.text().await.ok()
 }
@@ -245,11 +216,6 @@ async fn get(url: &str) -> Option<String> {
 async fn metric(operations: &str, name: &str) -> Option<f64> {
     let text = get(&format!("http://{operations}/metrics")).await?;
     text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
-}
-
-async fn sql(url: &str, statement: &str) {
-    let mut connection = PgConnection::connect(url).await.unwrap();
-    sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(&mut connection).await.unwrap();
 }
 
 async fn number(url: &str, query: &str) -> i64 {

@@ -68,6 +68,7 @@ where
             Some(body) if !switched && !body.ends().await => Some(body),
             _ => None,
         };
+        let is_last = is_last || connection.as_ref().is_some_and(|connection| connection.is_closing());
         if is_last || unread.is_some() {
             if !switched {
                 response.head_mut().set_connection_type(ConnectionType::Close);

@@ -171,16 +171,13 @@ impl HttpConnection {
         self.permit.leave();
     }
 
-    /// It does so no more. `false`: among those without one there is no place for the connection, so this answer is its last.
-    pub(super) fn let_go(&self) -> bool {
-        let displaced = self.permit.come_back();
-        if displaced == Some(true) {
-            self.house.metrics.cut(Cut::GaveWay);
+    /// It does so no more. Where there is no place for the connection among those without one, its answer is the last.
+    pub(super) fn let_go(&self) {
+        match self.permit.come_back() {
+            Some(true) => self.house.metrics.cut(Cut::GaveWay),
+            Some(false) => {}
+            None => self.close(),
         }
-        if displaced.is_none() {
-            self.close();
-        }
-        displaced.is_some()
     }
 
     /// The answer is a session that ends with the connection.

@@ -43,16 +43,12 @@ async fn polled(request: &HttpRequest, body: Body, public: &Public) -> Result<Ht
     let connection = connection(request);
     connection.hold();
     let polled = poll::poll(viewer, wait.unwrap_or(WAIT)).await;
-    let stays = connection.let_go();
+    connection.let_go();
     let principal = &admission.principal;
     let now = Instant::now();
     let on_its_way = public.answers.begin(principal.viewer.holder(principal.token_id.as_deref()), now)?;
-    let mut response = HttpResponse::Ok();
-    response.content_type("application/json");
-    if !stays {
-        response.force_close();
-    }
-    Ok(response.body(Single::written(on_its_way, json(&polled), now)?))
+    let answer = Single::written(on_its_way, json(&polled), now)?;
+    Ok(HttpResponse::Ok().content_type("application/json").body(answer))
 }
 
 fn json(polled: &Polled) -> Vec<u8> {

@@ -11,6 +11,7 @@ mod alarms;
 mod context;
 mod instance;
 pub mod poll;
+mod progress;
 mod registration;
 pub mod sse;
 mod viewer;

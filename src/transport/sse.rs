@@ -22,7 +22,7 @@ use actix_web::{
 };
 use bytes::{BufMut, BytesMut};
 
-use super::{ViewerConnection, Worker, worker::Alarm};
+use super::{ViewerConnection, Worker, progress::SendProgress, worker::Alarm};
 use crate::{
     protocol::{CloseCause, Closing, ServerMessage},
     session::{Now, Output},
@@ -53,9 +53,8 @@ pub fn answer(viewer: ViewerConnection, worker: Rc<Worker>, send_timeout: Durati
         viewer,
         alarm: Alarm::new(worker.clone()),
         worker,
-        send_timeout,
+        progress: SendProgress::new(send_timeout),
         stage: Stage::Beginning,
-        untaken_since: None,
     };
     stream().body(body)
 }
@@ -88,10 +87,9 @@ struct EventStream {
     viewer: ViewerConnection,
     worker: Rc<Worker>,
     alarm: Alarm,
-    send_timeout: Duration,
+    /// That more is asked for is the sign that bytes were taken.
+    progress: SendProgress,
     stage: Stage,
-    /// Bytes were handed over, and nobody has asked for more.
-    untaken_since: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,7 +126,7 @@ impl MessageBody for EventStream {
 impl EventStream {
     /// What is to be written next; `None`: nothing any more.
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        self.untaken_since = None;
+        self.progress.on_taken();
         let worker = self.worker.clone();
         let mut out = worker.write_buffer();
         loop {
@@ -143,7 +141,7 @@ impl EventStream {
                 && out.len() < WRITE_BYTES
                 && self.alarm.poll(self.viewer.deadline(now), now.instant, cx).is_pending();
             if !out.is_empty() {
-                self.untaken_since = Some(now.instant);
+                self.progress.on_handed_over(now.instant);
                 return Poll::Ready(Some(out.split().freeze()));
             }
             if waits {
@@ -169,21 +167,13 @@ impl EventStream {
             }
         }
     }
-
-    /// Why the connection broke off: because the client took nothing?
-    fn cause_of_loss(&self) -> CloseCause {
-        let untaken = self.untaken_since.map(|since| since.elapsed());
-        // The kernel measures on a coarser clock of its own.
-        let stalled = untaken.is_some_and(|untaken| untaken >= self.send_timeout.mul_f32(0.75));
-        if stalled { CloseCause::SlowConsumer } else { CloseCause::ConnectionLost }
-    }
 }
 
 impl Drop for EventStream {
     fn drop(&mut self) {
         let cause = match self.stage {
             Stage::Broken => CloseCause::InternalError,
-            _ => self.viewer.cause().unwrap_or_else(|| self.cause_of_loss()),
+            _ => self.viewer.cause().unwrap_or_else(|| self.progress.cause_of_loss(Instant::now())),
         };
         // What panicked once may do so again.
         let _ = catch_unwind(AssertUnwindSafe(|| self.viewer.on_end(cause)));

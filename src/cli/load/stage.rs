@@ -101,6 +101,18 @@ impl Stage {
         Ok(())
     }
 
+    /// Waits for the next look, and says once a second how it stands.
+    async fn pause(&mut self, told_at: &mut u64) -> Result<(), Stop> {
+        if clock::now() > *told_at + SECOND {
+            *told_at = clock::now();
+            self.tell();
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_INTERVAL) => Ok(()),
+            () = self.interrupted.cancelled() => Err(Stop::Interrupted),
+        }
+    }
+
     fn tell(&mut self) {
         let (live, all) = (self.crowd.live(), self.plan.roster.sessions);
         let (sent, deliveries) = (self.publisher.sent(), self.crowd.deliveries());
@@ -125,14 +137,7 @@ impl Stage {
             if clock::until(best_at + nanos(OPEN_TIMEOUT)).is_zero() {
                 return Err(Stop::Failed(self.not_opened(all)));
             }
-            if clock::now() > told_at + SECOND {
-                told_at = clock::now();
-                self.tell();
-            }
-            tokio::select! {
-                () = tokio::time::sleep(LOOK_INTERVAL) => {}
-                () = self.interrupted.cancelled() => return Err(Stop::Interrupted),
-            }
+            self.pause(&mut told_at).await?;
         }
         let took = clock::now().saturating_sub(begun);
         let findings = self.crowd.findings();
@@ -223,14 +228,7 @@ impl Stage {
             if took > settle || standing.live == 0 {
                 return Ok(None);
             }
-            if clock::now() > told_at + SECOND {
-                told_at = clock::now();
-                self.tell();
-            }
-            tokio::select! {
-                () = tokio::time::sleep(LOOK_INTERVAL) => {}
-                () = self.interrupted.cancelled() => return Err(Stop::Interrupted),
-            }
+            self.pause(&mut told_at).await?;
         }
     }
 

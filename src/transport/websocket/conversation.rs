@@ -21,7 +21,7 @@ use super::{
 use crate::{
     protocol::CloseCause,
     session::Now,
-    transport::{Worker, worker::Alarm},
+    transport::{Worker, progress::SendProgress, worker::Alarm},
 };
 
 /// Bytes put together at once, unless a single frame is longer.
@@ -53,23 +53,13 @@ pub(super) enum Turn {
     Over,
 }
 
-/// What tells a stalled reader from a lost connection.
-#[derive(Debug)]
-struct SendProgress {
-    send_timeout: Duration,
-    /// Bytes were handed over. Since then the client has given no sign of having them: if all were taken, nothing has come from
-    /// it, and if not, no more of them were taken.
-    unanswered_since: Option<Instant>,
-}
-
-impl SendProgress {
-    /// The connection broke off. Was it because the client took nothing? The kernel ends a connection without progress
-    /// after `send_timeout`, measured on its own coarser clock.
-    fn cause_of_loss(&self, now: Instant) -> CloseCause {
-        let stalled =
-            self.unanswered_since.is_some_and(|since| now.duration_since(since) >= self.send_timeout.mul_f32(0.75));
-        if stalled { CloseCause::SlowConsumer } else { CloseCause::ConnectionLost }
-    }
+/// When a client is heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Heard {
+    /// It has taken all that was handed over, as far as its kernel goes.
+    InTurn,
+    /// It has not: what it says does not mean that it reads.
+    WhileStuck,
 }
 
 impl<H: ConnectionHandler, S: Source> Conversation<H, S> {
@@ -79,7 +69,7 @@ impl<H: ConnectionHandler, S: Source> Conversation<H, S> {
             handler,
             inbound: Inbound::new(source, rules),
             alarm: Alarm::new(worker),
-            progress: SendProgress { send_timeout, unanswered_since: None },
+            progress: SendProgress::new(send_timeout),
             pong: None,
             closing: Closing::default(),
             last_words: None,
@@ -109,15 +99,12 @@ impl<H: ConnectionHandler, S: Source> Conversation<H, S> {
 
     /// The client has taken some of what was handed over, and not all.
     pub(super) fn on_part_taken(&mut self) {
-        self.progress.unanswered_since = Some(Instant::now());
+        self.progress.on_part_taken(Instant::now());
     }
 
     /// Hears the client, whose connection takes nothing for now. `false`: it is broken.
     pub(super) fn hear(&mut self, cx: &mut Context<'_>) -> bool {
-        // What it says does not mean that it reads.
-        let unanswered_since = self.progress.unanswered_since;
-        let heard = catch_unwind(AssertUnwindSafe(|| self.take_inbound(Now::read(), cx)));
-        self.progress.unanswered_since = unanswered_since;
+        let heard = catch_unwind(AssertUnwindSafe(|| self.take_inbound(Now::read(), cx, Heard::WhileStuck)));
         heard
             .unwrap_or_else(|_| {
                 self.on_panic(&mut BytesMut::new());
@@ -129,11 +116,11 @@ impl<H: ConnectionHandler, S: Source> Conversation<H, S> {
     fn turn_of_handler(&mut self, out: &mut BytesMut, cx: &mut Context<'_>) -> Turn {
         loop {
             let now = Now::read();
-            let Ok(heard) = self.take_inbound(now, cx) else { return Turn::Over };
+            let Ok(heard) = self.take_inbound(now, cx, Heard::InTurn) else { return Turn::Over };
             let rests = self.handler.poll(now, cx).is_pending() && heard.is_pending();
             self.take_output(out, now.instant);
             if !out.is_empty() {
-                self.progress.unanswered_since.get_or_insert(now.instant);
+                self.progress.on_handed_over(now.instant);
                 if !rests || out.len() >= WRITE_BYTES || self.closing.has_sent() {
                     return Turn::Next;
                 }
@@ -153,7 +140,7 @@ impl<H: ConnectionHandler, S: Source> Conversation<H, S> {
     }
 
     /// Pending: the task is woken when more comes. An error: the connection broke without a word.
-    fn take_inbound(&mut self, now: Now, cx: &mut Context<'_>) -> Result<Poll<()>, Lost> {
+    fn take_inbound(&mut self, now: Now, cx: &mut Context<'_>, heard: Heard) -> Result<Poll<()>, Lost> {
         for _ in 0..INBOUND_AT_ONCE {
             if self.closing.is_over() {
                 return Ok(Poll::Pending);
@@ -167,8 +154,8 @@ impl<H: ConnectionHandler, S: Source> Conversation<H, S> {
                 Poll::Ready(Err(Lost::HungUp)) => Err(CloseCause::ConnectionLost),
                 Poll::Ready(Ok(received)) => received,
             };
-            if received.is_ok() {
-                self.progress.unanswered_since = None;
+            if received.is_ok() && heard == Heard::InTurn {
+                self.progress.on_taken();
             }
             match received {
                 Ok(Received::Text(text)) => self.handler.on_message(Incoming::Text(&text), now),

@@ -110,16 +110,6 @@ async fn opened(server: &Server, user: &str) -> Stream {
     stream
 }
 
-async fn until_nobody_is_there(server: &Server) {
-    timeout(PATIENCE, async {
-        while server.hub.look(|hub| hub.sessions()) > 0 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    })
-    .await
-    .expect("all have left the hub");
-}
-
 #[tokio::test]
 async fn events_are_the_messages_of_a_websocket_in_their_order() {
     let server = Server::start_with(&[("session.heartbeat_interval", "5s")]).await;
@@ -161,7 +151,7 @@ async fn who_is_silent_and_takes_everything_stays_and_who_leaves_is_gone_at_once
     // The next heartbeat is five seconds away: it is the end of the client's side that is noticed.
     let left = Instant::now();
     drop(stream);
-    until_nobody_is_there(&server).await;
+    until_open(&server, 0).await;
     assert!(left.elapsed() < Duration::from_secs(4), "{:?}", left.elapsed());
     assert_eq!(server.metric("ordercast_sessions_closed_total{cause=\"connection_lost\",transport=\"sse\"}"), 1.0);
 }
@@ -195,7 +185,7 @@ async fn every_end_says_when_to_come_back_or_that_nobody_is_to() {
         let mut stream = opened(&server, "u-1").await;
         end(&server, cause);
         check_end(&stream.last().await, cause);
-        until_nobody_is_there(&server).await;
+        until_open(&server, 0).await;
     }
     let leaving = Server::start().await;
     let mut stream = opened(&leaving, "u-1").await;
@@ -256,7 +246,7 @@ async fn what_may_pass_is_told_as_an_event_and_what_may_not_by_a_status() {
     let one = opened(&server, "u-1").await;
     told("too_many_sessions", 30_000).await;
     drop(one);
-    until_nobody_is_there(&server).await;
+    until_open(&server, 0).await;
     drain(&server);
     told("draining", 2_000).await;
 
@@ -298,7 +288,7 @@ async fn who_says_what_it_shows_is_told_what_differs_and_who_names_orders_is_sho
     assert_eq!(snapshot["orders"].as_array().unwrap().len(), 1);
     assert_eq!(snapshot["orders"][0]["order_id"], two["order_id"]);
     drop((first, stream));
-    until_nobody_is_there(&server).await;
+    until_open(&server, 0).await;
 
     let mut some = open(&server, &format!("{token}&orders=A-3,A-4")).await;
     assert_eq!(some.message().await["type"], "welcome");

@@ -188,3 +188,27 @@ async fn a_connection_goes_on_after_a_poll_and_pollers_take_no_places_of_handsha
     let again = client.post(&url).json(&json!({})).send().await.unwrap();
     assert_eq!(again.status(), 200);
 }
+
+#[tokio::test]
+async fn a_poll_whose_connection_has_no_place_any_more_says_that_its_answer_is_the_last() {
+    let server = Server::start().await;
+    let shown = json!({"orders": {}, "wait_ms": 50_000});
+    let (answer, _others) = tokio::join!(ask(&server, "u-1", &shown), async {
+        while server.hub.look(|hub| hub.sessions()) == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        // None of them gives way: each is in the middle of a request.
+        let mut others = Vec::new();
+        for _ in 0..super::WAITING {
+            let mut other = tokio::net::TcpStream::connect(server.address).await.unwrap();
+            tokio::io::AsyncWriteExt::write_all(&mut other, b"GET ").await.unwrap();
+            others.push(other);
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        server.publish(1, "u-1", "paid", 10);
+        others
+    });
+    assert_eq!((answer.status().as_u16(), &answer.headers()["connection"]), (200, &"close".parse().unwrap()));
+    let told: Value = answer.json().await.unwrap();
+    assert_eq!(told["poll_again"], true);
+}
